@@ -1,0 +1,1 @@
+"""A local stand-in for a Salesforce org: see README.md beside this file for what it covers."""

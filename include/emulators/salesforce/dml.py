@@ -1,0 +1,421 @@
+"""Insert, update, upsert and delete, with the rules of an org; REST, collections and Bulk all write through here.
+
+Work goes by chunk: one look-up for all keys of the chunk, one for all references, one statement for all rows with the same columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulators.control import Clock, Faults
+from emulators.salesforce.errors import ApiError, required_missing
+from emulators.salesforce.ids import looks_like_id, to_18
+from emulators.salesforce.rules import Check, checker
+from emulators.salesforce.schema import Field, Schema, SObject
+from emulators.salesforce.store import Store, quoted, timestamp
+
+NULL_IN_CSV = "#N/A"
+CLOSED_TASKS = frozenset({"completed"})
+
+Row = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class RowResult:
+    """What became of one row: `error` is None when it was written."""
+
+    id: str | None = None
+    created: bool = False
+    error: ApiError | None = None
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A row on its way in: stored values by field name, and the references still to be resolved by external id."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    references: list[tuple[Field, SObject, Field, str]] = field(default_factory=list)
+    key: Any = None
+    id: str | None = None
+
+
+class Dml:
+    def __init__(self, store: Store, schema: Schema, clock: Clock, faults: Faults, user_id: Callable[[], str]) -> None:
+        self.store, self.schema, self.clock, self.faults, self.user_id = store, schema, clock, faults, user_id
+        self._checks: dict[tuple[str, str, bool], Check] = {}
+
+    # -- the four operations ------------------------------------------------------------------------------------------------------
+
+    def insert(self, sobject: SObject, rows: Sequence[Row], *, from_csv: bool = False, all_or_none: bool = False) -> list[RowResult]:
+        return self._write(sobject, rows, "insert", None, from_csv, all_or_none)
+
+    def update(self, sobject: SObject, rows: Sequence[Row], *, from_csv: bool = False, all_or_none: bool = False) -> list[RowResult]:
+        """Rows carry `Id`."""
+        return self._write(sobject, rows, "update", None, from_csv, all_or_none)
+
+    def upsert(
+        self,
+        sobject: SObject,
+        rows: Sequence[Row],
+        external_id: Field,
+        *,
+        from_csv: bool = False,
+        all_or_none: bool = False,
+        update_only: bool = False,
+    ) -> list[RowResult]:
+        """Rows carry the external id field; a value that several records share gives MULTIPLE_CHOICES for its row."""
+        return self._write(sobject, rows, "update-by-key" if update_only else "upsert", external_id, from_csv, all_or_none)
+
+    def delete(self, sobject: SObject, ids: Sequence[str], *, hard: bool = False, all_or_none: bool = False) -> list[RowResult]:
+        with self.store.writing() as connection:
+            connection.execute("SAVEPOINT dml")
+            results = self._delete(sobject, [str(item or "") for item in ids], hard)
+            return self._finish(connection, results, all_or_none)
+
+    # -- writing ------------------------------------------------------------------------------------------------------------------
+
+    def _write(
+        self, sobject: SObject, rows: Sequence[Row], operation: str, external_id: Field | None, from_csv: bool, all_or_none: bool
+    ) -> list[RowResult]:
+        results = [RowResult() for _ in rows]
+        with self.store.writing() as connection:
+            connection.execute("SAVEPOINT dml")
+            drafts: dict[int, _Draft] = {}
+            for index, row in enumerate(rows):
+                try:
+                    drafts[index] = self._draft(sobject, row, external_id, from_csv)
+                except ApiError as error:
+                    results[index].error = error
+            self._refuse_by_fault(sobject, drafts, results)
+            self._resolve_keys(sobject, drafts, results, operation, external_id)
+            self._resolve_references(sobject, drafts, results)
+            self._check_required_and_access(sobject, drafts, results)
+            self._check_unique(sobject, drafts, results)
+            self._store(sobject, drafts, results)
+            return self._finish(connection, results, all_or_none)
+
+    def _finish(self, connection: Any, results: list[RowResult], all_or_none: bool) -> list[RowResult]:
+        if all_or_none and any(result.error for result in results):
+            connection.execute("ROLLBACK TO dml")
+            for result in results:
+                if result.error is None:
+                    result.id, result.created = None, False
+                    result.error = ApiError(
+                        "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+                        "Record rolled back because not all records were valid and the request was using AllOrNone header",
+                    )
+        connection.execute("RELEASE dml")
+        return results
+
+    def _draft(self, sobject: SObject, row: Row, external_id: Field | None, from_csv: bool) -> _Draft:
+        draft = _Draft()
+        for name, raw in row.items():
+            if name == "attributes":
+                continue
+            value = raw
+            if from_csv:
+                if raw == "":
+                    continue
+                value = None if raw == NULL_IN_CSV else raw
+            if name.lower() == "id":
+                draft.id = value
+                continue
+            parent_name, _, parent_key = name.partition(".")
+            item = sobject.find(name)
+            if item is None and (parent_key or isinstance(value, Mapping)):
+                draft.references.append(self._reference(sobject, parent_name, parent_key, value))
+                continue
+            if item is None:
+                raise ApiError("INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject.name}")
+            checked = None if value is None else self._check(sobject, item, from_csv)(value)
+            if item is external_id:
+                draft.key = checked
+            draft.values[item.name] = checked
+        return draft
+
+    def _check(self, sobject: SObject, item: Field, from_csv: bool) -> Check:
+        key = (sobject.name, item.name, from_csv)
+        if key not in self._checks:
+            self._checks[key] = checker(item, self.schema, from_csv=from_csv)
+        return self._checks[key]
+
+    def _reference(self, sobject: SObject, relationship: str, key: str, value: Any) -> tuple[Field, SObject, Field, str]:
+        item = sobject.find_relationship(relationship)
+        if isinstance(value, Mapping):
+            pairs = [(name, content) for name, content in value.items() if name != "attributes"]
+            key, value = pairs[0] if len(pairs) == 1 else ("", None)
+        parent = self.schema.find(item.reference_to[0]) if item else None
+        parent_field = parent.find(key) if parent else None
+        if item is None or parent is None or parent_field is None:
+            raise ApiError("INVALID_FIELD", f"No such column '{relationship}.{key}' on sobject of type {sobject.name}")
+        if not (parent_field.external_id or parent_field.type == "id"):
+            raise ApiError("INVALID_FIELD", f"Foreign key external ID field {key} is not an external ID field of {parent.name}")
+        return item, parent, parent_field, str(value)
+
+    def _refuse_by_fault(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        fault = self.faults.take("row", path=sobject.name)
+        if fault is None:
+            return
+        step = math.ceil(1 / fault.share) if fault.share > 0 else 0
+        for index in [index for index in drafts if step and index % step == 0]:
+            results[index].error = ApiError(fault.code or "UNABLE_TO_LOCK_ROW", fault.message or "unable to obtain exclusive access to this record")
+            del drafts[index]
+
+    def _fail(self, drafts: dict[int, _Draft], results: list[RowResult], index: int, error: ApiError) -> None:
+        results[index].error = error
+        del drafts[index]
+
+    def _resolve_keys(
+        self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], operation: str, external_id: Field | None
+    ) -> None:
+        """Sets `draft.id` to the existing record's id, or to None where a new record is to be made."""
+        if operation == "insert":
+            for index in [index for index, draft in drafts.items() if draft.id]:
+                self._fail(drafts, results, index, ApiError("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", fields=["Id"]))
+            return
+        if external_id is None or external_id.type == "id":
+            self._resolve_ids(sobject, drafts, results, may_create=operation == "upsert")
+            return
+        found: dict[Any, list[str]] = {}
+        for value, record_id in self.store.lookup(sobject, external_id.name, [draft.key for draft in drafts.values() if draft.key is not None]):
+            found.setdefault(_fold(external_id, value), []).append(record_id)
+        seen: set[Any] = set()
+        for index, draft in list(drafts.items()):
+            key = _fold(external_id, draft.key)
+            matches = found.get(key, [])
+            if draft.key is None:
+                self._fail(drafts, results, index, ApiError("MISSING_ARGUMENT", f"{external_id.name} not specified", fields=[]))
+            elif key in seen:
+                self._fail(drafts, results, index, ApiError("DUPLICATE_VALUE", f"Duplicate external id specified: {draft.key}", fields=[external_id.name]))
+            elif len(matches) > 1:
+                self._fail(drafts, results, index, ApiError(
+                    "MULTIPLE_CHOICES", f"{external_id.name}: more than one record found for external id field: {matches}", status=300))  # fmt: skip
+            elif not matches and operation == "update-by-key":
+                self._fail(drafts, results, index, ApiError("NOT_FOUND", "The requested resource does not exist", status=404))
+            else:
+                draft.id = matches[0] if matches else None
+                if matches:
+                    draft.values.pop(external_id.name, None)  # an update by key leaves the key's own spelling alone
+            seen.add(key)
+
+    def _resolve_ids(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], *, may_create: bool) -> None:
+        for index, draft in list(drafts.items()):
+            if not draft.id and may_create:
+                continue
+            if not draft.id:
+                self._fail(drafts, results, index, ApiError("MISSING_ARGUMENT", "Id not specified in an update call", fields=["Id"]))
+            elif not looks_like_id(draft.id) or draft.id[:3] != sobject.prefix:
+                self._fail(drafts, results, index, _wrong_id(sobject, draft.id))
+            else:
+                draft.id = to_18(draft.id)
+        known = self._states(sobject, [draft.id for draft in drafts.values() if draft.id])
+        for index, draft in list(drafts.items()):
+            if draft.id and known.get(draft.id) != 0:
+                self._fail(drafts, results, index, _gone(known.get(draft.id)))
+
+    def _states(self, sobject: SObject, ids: Iterable[str]) -> dict[str, int]:
+        """IsDeleted by id, for the ids that exist."""
+        distinct = list(dict.fromkeys(ids))
+        states: dict[str, int] = {}
+        with self.store.writing() as connection:
+            for start in range(0, len(distinct), 900):
+                part = distinct[start : start + 900]
+                marks = ",".join("?" * len(part))
+                states |= dict(connection.execute(f"SELECT Id, IsDeleted FROM {quoted(sobject.name)} WHERE Id IN ({marks})", part))
+        return states
+
+    def _resolve_references(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        """External ids of parents become ids; ids of parents must exist."""
+        wanted: dict[tuple[str, str], set[str]] = {}
+        for draft in drafts.values():
+            for _, parent, parent_field, value in draft.references:
+                wanted.setdefault((parent.name, parent_field.name), set()).add(value)
+        found: dict[tuple[str, str], dict[Any, str]] = {}
+        for (parent_name, field_name), values in wanted.items():
+            parent = self.schema.objects[parent_name]
+            parent_field = parent.fields[field_name]
+            rows = self.store.lookup(parent, field_name, values)
+            found[parent_name, field_name] = {_fold(parent_field, value): record_id for value, record_id in rows}
+        for index, draft in list(drafts.items()):
+            for item, parent, parent_field, value in draft.references:
+                record_id = found[parent.name, parent_field.name].get(_fold(parent_field, value))
+                if record_id is None:
+                    message = f"Foreign key external ID: {value.lower()} not found for field {parent_field.name} in entity {parent.name}"
+                    self._fail(drafts, results, index, ApiError("INVALID_FIELD", message, fields=[]))
+                    break
+                draft.values[item.name] = record_id
+        self._check_parents_exist(sobject, drafts, results)
+
+    def _check_parents_exist(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        for item in [item for item in sobject.fields.values() if item.type == "reference"]:
+            parents = {value for draft in drafts.values() if (value := draft.values.get(item.name))}
+            alive: set[str] = set()
+            for name in item.reference_to:
+                alive |= {record_id for record_id, _ in self.store.lookup(self.schema.objects[name], "Id", parents)}
+            if parents <= alive:
+                continue
+            for index, draft in list(drafts.items()):
+                if draft.values.get(item.name) in parents - alive:
+                    self._fail(drafts, results, index, ApiError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", fields=[item.name]))
+
+    def _check_required_and_access(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        required = [item.name for item in sobject.fields.values() if item.required and item.default is None]
+        for index, draft in list(drafts.items()):
+            creating = draft.id is None
+            closed = [
+                name for name in draft.values
+                if not (sobject.fields[name].createable if creating else sobject.fields[name].updateable)
+            ]  # fmt: skip
+            missing = [
+                name for name in required
+                if (draft.values.get(name) is None if creating else name in draft.values and draft.values[name] is None)
+            ]  # fmt: skip
+            if closed:
+                message = (
+                    f"Unable to create/update fields: {', '.join(closed)}. Please check the security settings of this field and verify that "
+                    "it is read/write for your profile or permission set."
+                )
+                self._fail(drafts, results, index, ApiError("INVALID_FIELD_FOR_INSERT_UPDATE", message, fields=closed))
+            elif missing:
+                self._fail(drafts, results, index, required_missing(missing))
+
+    def _check_unique(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        for item in [item for item in sobject.fields.values() if item.unique]:
+            values = [draft.values[item.name] for draft in drafts.values() if draft.values.get(item.name) is not None]
+            holders = {_fold(item, value): record_id for value, record_id in self.store.lookup(sobject, item.name, values)}
+            for index, draft in list(drafts.items()):
+                value = draft.values.get(item.name)
+                if value is None:
+                    continue
+                holder = holders.setdefault(_fold(item, value), draft.id or f"row {index}")
+                if holder not in (draft.id, f"row {index}"):
+                    message = f"duplicate value found: {item.name} duplicates value on record with id: {holder}"
+                    self._fail(drafts, results, index, ApiError("DUPLICATE_VALUE", message, fields=[item.name]))
+
+    def _store(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        now, user = timestamp(self.clock.now()), self.user_id()
+        new = {index: draft for index, draft in drafts.items() if draft.id is None}
+        statements: dict[tuple[str, ...], list[list[Any]]] = {}
+        for (index, draft), (number, record_id) in zip(new.items(), self.store.next_ids(sobject, len(new)), strict=True):
+            values = self._with_defaults(sobject, draft.values, number) | {
+                "Id": record_id, "IsDeleted": 0, "CreatedDate": now, "CreatedById": user, "LastModifiedDate": now,
+                "LastModifiedById": user, "SystemModstamp": now,
+            }  # fmt: skip
+            if "OwnerId" in sobject.fields:
+                values["OwnerId"] = values.get("OwnerId") or user
+            statements.setdefault(tuple(values), []).append(list(values.values()))
+            results[index].id, results[index].created = record_id, True
+        with self.store.writing() as connection:
+            for names, rows in statements.items():
+                columns, marks = ", ".join(map(quoted, names)), ",".join("?" * len(names))
+                connection.executemany(f"INSERT INTO {quoted(sobject.name)} ({columns}) VALUES ({marks})", rows)
+            self._store_changes(connection, sobject, {index: draft for index, draft in drafts.items() if index not in new}, results, now, user)
+
+    def _store_changes(
+        self, connection: Any, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], now: str, user: str
+    ) -> None:
+        statements: dict[tuple[str, ...], list[list[Any]]] = {}
+        for index, draft in drafts.items():
+            values = draft.values | {"LastModifiedDate": now, "LastModifiedById": user, "SystemModstamp": now}
+            statements.setdefault(tuple(values), []).append([*values.values(), draft.id])
+            results[index].id = draft.id
+        for names, rows in statements.items():
+            assignments = ", ".join(f"{quoted(name)} = ?" for name in names)
+            connection.executemany(f"UPDATE {quoted(sobject.name)} SET {assignments} WHERE Id = ?", rows)
+        if drafts:
+            self._derive(connection, sobject, [draft.id for draft in drafts.values() if draft.id])
+
+    def _with_defaults(self, sobject: SObject, values: dict[str, Any], number: int) -> dict[str, Any]:
+        result = dict(values)
+        for item in sobject.fields.values():
+            if item.auto_number:
+                result[item.name] = _auto_number(item.auto_number, number)
+            elif item.name not in result:
+                if item.default is not None:
+                    result[item.name] = int(item.default) if item.type == "boolean" else item.default
+                elif item.type == "boolean":
+                    result[item.name] = 0
+        return _derived(sobject, result)
+
+    def _derive(self, connection: Any, sobject: SObject, ids: list[str]) -> None:
+        if not any(item.calculated for item in sobject.fields.values()):
+            return
+        names = list(sobject.fields)
+        for record_id in ids:
+            cursor = connection.execute(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(sobject.name)} WHERE Id = ?", (record_id,))
+            before = dict(zip(names, cursor.fetchone(), strict=True))
+            changed = {name: value for name, value in _derived(sobject, before).items() if before[name] != value}
+            for name, value in changed.items():
+                connection.execute(f"UPDATE {quoted(sobject.name)} SET {quoted(name)} = ? WHERE Id = ?", (value, record_id))
+
+    # -- deleting -----------------------------------------------------------------------------------------------------------------
+
+    def _delete(self, sobject: SObject, ids: list[str], hard: bool) -> list[RowResult]:
+        results = [RowResult() for _ in ids]
+        drafts = {index: _Draft(id=record_id) for index, record_id in enumerate(ids)}
+        self._refuse_by_fault(sobject, drafts, results)
+        self._resolve_ids(sobject, drafts, results, may_create=False)
+        gone = list(dict.fromkeys(draft.id for draft in drafts.values() if draft.id))
+        self._remove(sobject, gone, hard)
+        seen: set[str] = set()
+        for index, draft in drafts.items():
+            if draft.id in seen:
+                results[index].error = _gone(1)
+            else:
+                results[index].id = draft.id
+                seen.add(draft.id or "")
+        return results
+
+    def _remove(self, sobject: SObject, ids: list[str], hard: bool) -> None:
+        if not ids:
+            return
+        now = timestamp(self.clock.now())
+        with self.store.writing() as connection:
+            for child, item in self.schema.children_of(sobject.name):
+                if item.cascade_delete:
+                    self._remove(child, [row[1] for row in self.store.lookup(child, item.name, ids)], hard)
+                elif item.custom:  # a custom look-up is cleared when its parent goes
+                    sql = f"UPDATE {quoted(child.name)} SET {quoted(item.name)} = NULL, SystemModstamp = ? WHERE {quoted(item.name)} = ?"
+                    connection.executemany(sql, [(now, record_id) for record_id in ids])
+            if hard:
+                connection.executemany(f"DELETE FROM {quoted(sobject.name)} WHERE Id = ?", [(record_id,) for record_id in ids])
+            else:
+                sql = f"UPDATE {quoted(sobject.name)} SET IsDeleted = 1, SystemModstamp = ?, LastModifiedDate = ? WHERE Id = ?"
+                connection.executemany(sql, [(now, now, record_id) for record_id in ids])
+
+
+def _fold(item: Field, value: Any) -> Any:
+    return value.lower() if isinstance(value, str) and item.is_text and not item.case_sensitive else value
+
+
+def _auto_number(display_format: str, number: int) -> str:
+    head, _, rest = display_format.partition("{")
+    digits, _, tail = rest.partition("}")
+    return f"{head}{number:0{len(digits)}d}{tail}"
+
+
+def _wrong_id(sobject: SObject, value: str) -> ApiError:
+    if not looks_like_id(value):
+        return ApiError("MALFORMED_ID", f"malformed id {value}", fields=["Id"])
+    return ApiError("MALFORMED_ID", f"{sobject.label} ID: id value of incorrect type: {value}", fields=["Id"])
+
+
+def _gone(is_deleted: int | None) -> ApiError:
+    if is_deleted:
+        return ApiError("ENTITY_IS_DELETED", "entity is deleted", status=404, fields=[])
+    return ApiError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", status=404, fields=[])
+
+
+def _derived(sobject: SObject, values: dict[str, Any]) -> dict[str, Any]:
+    if sobject.name in ("Contact", "Lead", "User"):
+        parts = (values.get("FirstName"), values.get("LastName"))
+        values["Name"] = " ".join(part for part in parts if part)
+    elif sobject.name == "Task":
+        values["IsClosed"] = int(str(values.get("Status") or "").lower() in CLOSED_TASKS)
+    elif sobject.name == "Opportunity":
+        stage = str(values.get("StageName") or "").lower()
+        values["IsClosed"], values["IsWon"] = int(stage.startswith("closed")), int(stage == "closed won")
+    return values

@@ -1,0 +1,147 @@
+"""What an org checks of one value before it stores it: type, length, picklist, e-mail, access. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+from emulators.salesforce.errors import ApiError
+from emulators.salesforce.ids import looks_like_id, to_18
+from emulators.salesforce.schema import Field, Schema
+from emulators.salesforce.store import timestamp
+
+_EMAIL = re.compile(r"[^\s@,;<>()\[\]]+@[^\s@,;<>()\[\]]+\.[A-Za-z]{2,}")
+_TRUE_FALSE = {"true": 1, "false": 0, "1": 1, "0": 0}
+
+Check = Callable[[Any], Any]
+
+
+def checker(item: Field, schema: Schema, *, from_csv: bool) -> Check:
+    """A function that turns a value from the wire into the stored value, or raises the org's ApiError.
+
+    None stays None. A CSV gives strings only; JSON must give the right type.
+    """
+    if item.is_text:
+        return _text_checker(item, from_csv)
+    if item.type == "boolean":
+        return _boolean_checker(item, from_csv)
+    if item.type in ("int", "double", "currency", "percent"):
+        return _number_checker(item, from_csv)
+    if item.type == "date":
+        return _date_checker(item, from_csv)
+    if item.type == "datetime":
+        return _datetime_checker(item, from_csv)
+    return _id_checker(item, schema)
+
+
+def _wrong_type(item: Field, value: Any, from_csv: bool) -> ApiError:
+    if from_csv:
+        return ApiError("INVALID_TYPE_ON_FIELD_IN_RECORD", f"{item.label}: value not of required type: {value}", fields=[item.name])
+    kind = {bool: "VALUE_TRUE" if value is True else "VALUE_FALSE", int: "VALUE_NUMBER_INT", float: "VALUE_NUMBER_FLOAT", str: "VALUE_STRING"}
+    token = kind.get(type(value), "START_OBJECT")
+    expected = {"currency": "double", "percent": "double"}.get(item.type, "string" if item.is_text else item.type)
+    return ApiError(
+        "JSON_PARSER_ERROR", f"Cannot deserialize instance of {expected} from {token} value {value} or request may be missing a required field"
+    )
+
+
+def _text_checker(item: Field, from_csv: bool) -> Check:
+    allowed = {value.lower(): value for value in item.values} if item.restricted else None
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise _wrong_type(item, value, from_csv)
+        text = value.strip()
+        if not text:
+            return None
+        if item.length and len(text) > item.length:
+            raise ApiError(
+                "STRING_TOO_LONG", f"{item.label}: data value too large: {text} (max length={item.length})", fields=[item.name]
+            )
+        if item.type == "email" and not _EMAIL.fullmatch(text):
+            raise ApiError("INVALID_EMAIL_ADDRESS", f"{item.label}: invalid email address: {text}", fields=[item.name])
+        if allowed is not None:
+            if text.lower() not in allowed:
+                raise ApiError(
+                    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+                    f"{item.label}: bad value for restricted picklist field: {text}",
+                    fields=[item.name],
+                )
+            text = allowed[text.lower()]
+        return text
+
+    return check
+
+
+def _boolean_checker(item: Field, from_csv: bool) -> Check:
+    def check(value: Any) -> Any:
+        if isinstance(value, bool):
+            return int(value)
+        if from_csv and isinstance(value, str) and value.strip().lower() in _TRUE_FALSE:
+            return _TRUE_FALSE[value.strip().lower()]
+        raise _wrong_type(item, value, from_csv)
+
+    return check
+
+
+def _number_checker(item: Field, from_csv: bool) -> Check:
+    limit = 10 ** (item.precision - item.scale)
+    whole = item.type == "int"
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise _wrong_type(item, value, from_csv)
+        try:
+            number = float(value)
+        except ValueError:
+            raise _wrong_type(item, value, from_csv) from None
+        if whole and number != int(number):
+            raise _wrong_type(item, value, from_csv)
+        if not abs(number) < limit:
+            raise ApiError(
+                "NUMBER_OUTSIDE_VALID_RANGE", f"{item.label}: value outside of valid range on numeric field: {value}", fields=[item.name]
+            )
+        return int(number) if whole else round(number, item.scale)
+
+    return check
+
+
+def _date_checker(item: Field, from_csv: bool) -> Check:
+    def check(value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                return date.fromisoformat(value.strip()[:10]).isoformat()
+            except ValueError:
+                pass
+        raise _wrong_type(item, value, from_csv)
+
+    return check
+
+
+def _datetime_checker(item: Field, from_csv: bool) -> Check:
+    def check(value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                moment = datetime.fromisoformat(value.strip())
+                return timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+            except ValueError:
+                pass
+        raise _wrong_type(item, value, from_csv)
+
+    return check
+
+
+def _id_checker(item: Field, schema: Schema) -> Check:
+    prefixes = {schema.objects[name].prefix for name in item.reference_to if name in schema.objects}
+
+    def check(value: Any) -> Any:
+        text = value.strip() if isinstance(value, str) else value
+        if text == "":
+            return None
+        if not isinstance(text, str) or not looks_like_id(text) or (prefixes and text[:3] not in prefixes):
+            raise ApiError("MALFORMED_ID", f"{item.label}: id value of incorrect type: {value}", fields=[item.name])
+        return to_18(text)
+
+    return check

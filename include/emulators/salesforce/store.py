@@ -1,0 +1,131 @@
+"""The org's records in SQLite: a table per object, a column per field.
+
+Values as stored: booleans 0/1, numbers as numbers, dates `YYYY-MM-DD`, date-times `YYYY-MM-DDTHH:MM:SS.000Z` (so that text order is
+time order), ids with 18 characters. Text compares without case, as in an org, unless its field is case-sensitive.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from emulators.salesforce.ids import make_id
+from emulators.salesforce.schema import NUMBER_TYPES, Field, Schema, SObject
+
+VARIABLES_PER_STATEMENT = 900  # SQLite's own limit is higher; short lists keep its query plans on the index
+
+
+def timestamp(moment: datetime) -> str:
+    """A date-time as it is stored; an org keeps whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Store:
+    """The tables of one org. Writers share one connection and a lock; every reading thread has a connection of its own."""
+
+    def __init__(self, path: Path, schema: Schema) -> None:
+        self.path, self.schema = path, schema
+        self.lock = threading.RLock()
+        self._local = threading.local()
+        self._writer = self._connect()
+        for sobject in schema.objects.values():
+            self._ensure_table(sobject)
+        self._writer.commit()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, check_same_thread=False, timeout=60, isolation_level=None, cached_statements=512)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA cache_size=-65536")
+        return connection
+
+    @property
+    def reader(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        return connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; rolled back when the block raises. May be nested: the outer one decides."""
+        with self.lock:
+            if self._writer.in_transaction:
+                yield self._writer
+                return
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+
+    def _ensure_table(self, sobject: SObject) -> None:
+        table = quoted(sobject.name)
+        existing = {row[1] for row in self._writer.execute(f"PRAGMA table_info({table})")}
+        columns = {item.name: _column_type(item) for item in sobject.fields.values()}
+        if not existing:
+            body = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
+            self._writer.execute(f"CREATE TABLE {table} (_n INTEGER PRIMARY KEY AUTOINCREMENT, {body})")
+        else:
+            for name in columns.keys() - existing:
+                self._writer.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {columns[name]}")
+        self._index(sobject, "Id", unique=True)
+        self._index(sobject, "SystemModstamp")
+        for item in sobject.fields.values():
+            if item.custom and (item.external_id or item.unique or item.type == "reference"):
+                self._index(sobject, item.name)
+
+    def _index(self, sobject: SObject, column: str, unique: bool = False) -> None:
+        kind = "UNIQUE INDEX" if unique else "INDEX"
+        name = quoted(f"{sobject.name}.{column}")
+        self._writer.execute(f"CREATE {kind} IF NOT EXISTS {name} ON {quoted(sobject.name)} ({quoted(column)})")
+
+    def last_number(self, sobject: SObject) -> int:
+        """The highest record number ever used, so that a deleted record's id is never given again."""
+        row = self._writer.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (sobject.name,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def next_ids(self, sobject: SObject, count: int) -> list[tuple[int, str]]:
+        start = self.last_number(sobject) + 1
+        return [(number, make_id(sobject.prefix, number)) for number in range(start, start + count)]
+
+    def lookup(self, sobject: SObject, column: str, values: Iterable[Any], extra: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
+        """(column value, Id, *extra) of the live records whose column holds one of the values."""
+        distinct = list(dict.fromkeys(values))
+        wanted = ", ".join(quoted(name) for name in (column, "Id", *extra))
+        for start in range(0, len(distinct), VARIABLES_PER_STATEMENT):
+            part = distinct[start : start + VARIABLES_PER_STATEMENT]
+            marks = ",".join("?" * len(part))
+            sql = f"SELECT {wanted} FROM {quoted(sobject.name)} WHERE {quoted(column)} IN ({marks}) AND IsDeleted = 0"
+            yield from self._writer.execute(sql, part)
+
+    def clear(self) -> None:
+        """Every record of every object is gone, as if the org were new."""
+        with self.writing() as connection:
+            for name in self.schema.objects:
+                connection.execute(f"DELETE FROM {quoted(name)}")
+            connection.execute("DELETE FROM sqlite_sequence")
+
+    def count(self, sobject: SObject) -> int:
+        return int(self.reader.execute(f"SELECT COUNT(*) FROM {quoted(sobject.name)} WHERE IsDeleted = 0").fetchone()[0])
+
+
+def _column_type(item: Field) -> str:
+    if item.type in ("boolean", "int"):
+        return "INTEGER"
+    if item.type in NUMBER_TYPES:
+        return "REAL"
+    if item.is_text and not item.case_sensitive:
+        return "TEXT COLLATE NOCASE"
+    return "TEXT"
