@@ -18,7 +18,7 @@ from emulators.wire import Call, Reply, Route
 
 EMAIL = "analyst@example.invalid"
 TOKEN = "fake-peerspot-token"
-HISTORY_DAYS = 30
+HISTORY_DAYS = 35
 MAX_PER_PAGE = 1_000
 
 

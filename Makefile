@@ -1,0 +1,57 @@
+# make demo   the package on real Airflow against local stand-ins      make stop    ends it
+# make test   every test                                               make check   ruff, mypy, import-linter
+# make bench  measurements, into .bench/results.json                   make lock    resolves requirements*.in again
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONPATH := include:plugins
+
+.DEFAULT_GOAL := help
+.PHONY: help demo stop test check format bench lock clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+# --no-deps: the lists hold every package, so there is nothing to resolve. pip compiles the bytecode, which halves every start of Airflow.
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=/path/to/python3")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "==> Installing the packages of requirements.txt (about a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-tests: $(VENV)/installed tests/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements.txt
+	@touch $@
+
+demo: $(VENV)/installed
+	@$(BIN)/python -m demo up
+
+stop:
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo down; else echo "Nothing was running."; fi
+
+test: $(VENV)/installed-tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed-tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/installed-tests
+	$(BIN)/python -m tests.benchmarks
+
+# Resolved for every Python from 3.11 on, on all platforms.
+lock: $(VENV)/installed
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate -q requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate -q tests/requirements.in -o tests/requirements.txt
+
+clean: stop
+	rm -rf $(VENV) .demo .bench

@@ -1,0 +1,66 @@
+"""PeerSpot buyer-intent activities into Salesforce, daily: extract, process, clean. README.md says how to run and backfill it."""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, Param
+from salesforce_sync.operators.extract import ExtractOperator
+from salesforce_sync.operators.load import LoadOperator
+from salesforce_sync.operators.preflight import PreflightOperator
+from salesforce_sync.operators.process import ProcessActivitiesOperator
+from salesforce_sync.operators.purge import PurgeOperator
+from salesforce_sync.operators.retry import default_args
+from salesforce_sync.settings import peerspot_slot
+from salesforce_sync.timetables import IntentTimetable
+
+STEPS = ["extract", "process", "clean"]
+ACTIVITIES = "peerspot/activities"
+
+with DAG(
+    dag_id="peerspot_intent",
+    description="PeerSpot buyer-intent activities -> Salesforce, matched to Accounts by domain",
+    doc_md=__doc__,
+    schedule=IntentTimetable(at=peerspot_slot()),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    default_args=default_args(),
+    dagrun_timeout=timedelta(hours=12),
+    tags=["peerspot", "salesforce"],
+    params={
+        "start_date": Param(None, type=["null", "string"], format="date", title="Start Date", description="First day to extract. Empty: the day before yesterday, or the run's own day."),
+        "end_date": Param(None, type=["null", "string"], format="date", title="End Date", description="Last day to extract, inclusive."),
+        "steps": Param(STEPS, type="array", items={"type": "string", "enum": STEPS}, examples=STEPS, title="Steps", description="What to run: the Extractor, the Processor, the Cleaner."),
+        "resend": Param(False, type="boolean", title="Send unchanged records again", description="For records that were changed or deleted in Salesforce by hand."),
+    },
+) as dag:  # fmt: skip
+    check = PreflightOperator(
+        task_id="check",
+        system="peerspot",
+        mappings=[ACTIVITIES, "peerspot/vendor_products", "peerspot/activity_products"],
+        settings=["peerspot_account_choice"],
+    )
+    extract = ExtractOperator(
+        task_id="extract", task_display_name="PeerSpot Activity Extractor", step="extract", system="peerspot", mapping=ACTIVITIES
+    )
+    load = LoadOperator(task_id="load", step="extract", mapping=ACTIVITIES, batches=extract.output)
+    process = ProcessActivitiesOperator(
+        task_id="process",
+        task_display_name="PeerSpot Activity Processor",
+        step="process",
+        trigger_rule="none_failed",  # runs alone when the run was triggered with this step only
+        max_active_tis_per_dag=1,  # it takes all unprocessed activities: two at once would do the same work twice
+    )
+    clean = PurgeOperator(
+        task_id="clean",
+        task_display_name="PeerSpot Activity Cleaner",
+        step="clean",
+        name="peerspot/clean",
+        object="PeerSpot_Activity__c",
+        date_field="Date_Visited__c",
+        record_id_field="PeerSpot_External_Id__c",
+        mapping=ACTIVITIES,
+        retention="peerspot_retention_days",
+        max_active_tis_per_dag=1,
+    )
+    check >> extract >> load >> process
+    # A teardown: retention holds whatever became of the steps before, and their failure still fails the run.
+    process >> clean.as_teardown(on_failure_fail_dagrun=True)

@@ -1,0 +1,1 @@
+"""`make demo` and `make stop`: the package on real Airflow against the emulators, on this machine, in the folder .demo."""

@@ -1,0 +1,113 @@
+"""python -m demo up | down."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from demo import processes, services
+from demo.airflow_api import AirflowApi
+from demo.report import RunReport, report_run, table
+
+DAG = "peerspot_intent"
+DAYS = 30
+SCHEDULED_SECONDS = 30
+
+
+def up(root: Path) -> None:
+    started = time.monotonic()
+    root.mkdir(parents=True, exist_ok=True)
+    _say("Starting the emulators of Salesforce and PeerSpot")
+    emulators = services.start_emulators(root)
+    _say("Starting Airflow (about half a minute the first time)")
+    url = services.start_airflow(root)
+    api = AirflowApi(url)
+    _say(f"Airflow runs at {url}")
+    _set_variables(api, emulators)
+    reports = [report_run(root / "airflow" / "salesforce_sync.db", run) for run in _run_peerspot(api)]
+    summary = {
+        "airflow": {"url": url, "login": services.LOGIN, "password": services.PASSWORD},
+        "salesforce": emulators.salesforce,
+        "seconds": round(time.monotonic() - started, 1),
+        "runs": [report.as_dict() for report in reports],
+    }
+    (root / "summary.json").write_text(json.dumps(summary, indent=2))
+    print(f"\n{table(reports)}\n")
+    print(f"Airflow: {url}   login: {services.LOGIN}   password: {services.PASSWORD}")
+    print(f"Took {summary['seconds']:.0f} s. The same figures are in {root.name}/summary.json. `make stop` ends everything.")
+    _exit_unless_all_succeeded(reports)
+
+
+def _set_variables(api: AirflowApi, emulators: services.Emulators) -> None:
+    known = emulators.credentials
+    salesforce = {"login_url": emulators.salesforce, "consumer_key": known["consumer_key"], "consumer_secret": known["consumer_secret"]}
+    peerspot = {"base_url": f"{emulators.vendors}/peerspot", **emulators.vendor_credentials["peerspot"]}
+    api.set_variable("salesforce_credentials", json.dumps(salesforce), "How to sign in to Salesforce")
+    api.set_variable("peerspot_credentials", json.dumps(peerspot), "E-mail and token for PeerSpot")
+    api.set_variable("peerspot_retention_days", "180", "Older PeerSpot activities are deleted from Salesforce")
+
+
+def _run_peerspot(api: AirflowApi) -> list[dict[str, object]]:
+    """The scheduler's own daily run, when it is due, and then a run over a month, as a user would trigger it."""
+    api.wait_for_dag(DAG)
+    finished = []
+    if api.is_paused(DAG):
+        api.unpause(DAG)
+        _say(f"{DAG}: the scheduler starts the daily run that is due")
+        run_id = _wait_for_scheduled(api)
+        if run_id:
+            finished.append(api.watch(DAG, run_id))
+    last = datetime.now(UTC).date() - timedelta(days=2)
+    first = last - timedelta(days=DAYS - 1)
+    _say(f"{DAG}: triggered for {first} to {last}")
+    finished.append(api.watch(DAG, api.trigger(DAG, first=first, last=last)))
+    return finished
+
+
+def _wait_for_scheduled(api: AirflowApi) -> str | None:
+    deadline = time.monotonic() + SCHEDULED_SECONDS
+    while time.monotonic() < deadline:
+        for run in api.runs(DAG):
+            if run["run_type"] == "scheduled":
+                return str(run["dag_run_id"])
+        time.sleep(0.5)
+    return None
+
+
+def _exit_unless_all_succeeded(reports: list[RunReport]) -> None:
+    failed = [f"{report.dag} {report.run}" for report in reports if report.state != "success"]
+    if failed:
+        sys.exit(f"Not every run succeeded: {', '.join(failed)}. The UI shows the log of the failed task.")
+
+
+def down(root: Path) -> None:
+    count = processes.stop_all(root)
+    left = processes.ours(root)
+    for name in ("airflow.json", "emulators.json"):
+        (root / name).unlink(missing_ok=True)
+    if left:
+        sys.exit(f"{len(left)} processes did not end: {', '.join(str(process.pid) for process in left)}")
+    print(f"{count} processes ended." if count else "Nothing was running.")
+
+
+def _say(text: str) -> None:
+    print(f"==> {text}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m demo")
+    parser.add_argument("command", choices=["up", "down"])
+    parser.add_argument("--root", type=Path, default=services.REPOSITORY / ".demo", help="folder for everything that the demo keeps")
+    options = parser.parse_args()
+    try:
+        (up if options.command == "up" else down)(options.root.resolve())
+    except services.DemoFailed as error:
+        sys.exit(f"The demo failed: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The few calls of Airflow's REST API that the demo makes."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+from datetime import UTC, date, datetime
+from typing import Any
+from urllib.parse import quote
+
+from demo.services import LOGIN, PASSWORD, DemoFailed, get_json
+
+PARSE_SECONDS, RUN_SECONDS = 90, 600
+FINISHED = ("success", "failed")
+
+
+class AirflowApi:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._token = get_json(f"{url}/auth/token", body={"username": LOGIN, "password": PASSWORD})["access_token"]
+
+    def call(self, path: str, *, body: Any = None, method: str | None = None) -> Any:
+        return get_json(f"{self.url}/api/v2/{path}", token=self._token, body=body, method=method, timeout=30)
+
+    def set_variable(self, name: str, value: str, description: str) -> None:
+        body = {"key": name, "value": value, "description": description}
+        try:
+            self.call(f"variables/{name}", body=body, method="PATCH")
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            self.call("variables", body=body)
+
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Until the DAG file has been parsed."""
+        deadline = time.monotonic() + PARSE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                self.call(f"dags/{dag_id}")
+                return
+            except urllib.error.HTTPError as error:
+                if error.code != 404:
+                    raise
+            time.sleep(0.5)
+        errors = self.call("importErrors")["import_errors"]
+        raise DemoFailed(f"the DAG {dag_id} did not appear in {PARSE_SECONDS} s; import errors: {errors}")
+
+    def unpause(self, dag_id: str) -> None:
+        self.call(f"dags/{dag_id}", body={"is_paused": False}, method="PATCH")
+
+    def is_paused(self, dag_id: str) -> bool:
+        return bool(self.call(f"dags/{dag_id}")["is_paused"])
+
+    def trigger(self, dag_id: str, *, first: date, last: date) -> str:
+        """A run over these days; gives its id."""
+        run_id = f"demo__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+        conf = {"start_date": first.isoformat(), "end_date": last.isoformat()}
+        self.call(f"dags/{dag_id}/dagRuns", body={"dag_run_id": run_id, "logical_date": None, "conf": conf})
+        return run_id
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        return list(self.call(f"dags/{dag_id}/dagRuns?order_by=-run_after&limit=20")["dag_runs"])
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        return dict(self.call(f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"))
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
+        found = self.call(f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances")["task_instances"]
+        return {task["task_id"]: task["state"] or "waiting" for task in found}
+
+    def watch(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Waits for the end of the run and prints every change of a task's state; gives the finished run."""
+        seen: dict[str, str] = {}
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            run = self.run(dag_id, run_id)
+            for task, state in self.task_states(dag_id, run_id).items():
+                if state not in ("waiting", "scheduled") and seen.get(task) != state:
+                    seen[task] = state
+                    print(f"    {task:<10} {state}", flush=True)
+            if run["state"] in FINISHED:
+                return run
+            time.sleep(0.5)
+        raise DemoFailed(f"the run {run_id} of {dag_id} did not end in {RUN_SECONDS} s: look at it in the UI")

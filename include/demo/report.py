@@ -1,0 +1,64 @@
+"""The table of the demo: what each DAG run did, by the package's own sync runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+COLUMNS = ("read", "created", "updated", "unchanged", "skipped", "rejected", "api_calls")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One DAG run. The record counts are those of its `load` tasks, the API calls and seconds those of everything it did."""
+
+    dag: str
+    run: str
+    state: str
+    read: int
+    created: int
+    updated: int
+    unchanged: int
+    skipped: int
+    rejected: int
+    api_calls: int
+    seconds: float
+    steps: list[dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def report_run(state_file: Path, run: dict[str, Any]) -> RunReport:
+    """The report of a finished run, given as Airflow's REST API shows it."""
+    from salesforce_sync.state import runs
+    from salesforce_sync.state.engine import open_state, reading
+
+    with reading(open_state(f"sqlite:///{state_file}")) as connection:
+        steps = runs.of_dag_run(connection, run["dag_id"], run["dag_run_id"])
+    counted = {name: sum(step[name] for step in steps if step["task_id"].rpartition(".")[2] == "load") for name in COLUMNS}
+    counted["api_calls"] = sum(step["api_calls"] for step in steps)
+    took = datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])
+    shown = [
+        {"step": step["step"], "status": step["status"], "message": step["message"]} | {name: step[name] for name in (*COLUMNS, "deleted")}
+        for step in steps
+    ]
+    return RunReport(run["dag_id"], run["dag_run_id"], run["state"], **counted, seconds=round(took.total_seconds(), 1), steps=shown)
+
+
+def table(reports: list[RunReport]) -> str:
+    """The reports as text, one line a run and below it one per step."""
+    header = ("DAG / step", "run", "state", "read", "created", "updated", "unchanged", "skipped", "rejected", "API calls", "seconds")
+    lines: list[tuple[str, ...]] = [header]
+    for report in reports:
+        counts = tuple(f"{getattr(report, name):,}" for name in COLUMNS)
+        lines.append((report.dag, report.run.partition("+")[0], report.state, *counts, f"{report.seconds:.1f}"))
+        for step in report.steps:
+            lines.append((f"  {step['step']}", "", step["status"], *(f"{step[name]:,}" for name in COLUMNS), ""))
+    widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
+    text_columns = 3
+    shown = ["  ".join(cell.ljust(width) if index < text_columns else cell.rjust(width) for index, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+             for line in lines]  # fmt: skip
+    return "\n".join([shown[0], "-" * max(map(len, shown)), *shown[1:]])

@@ -1,0 +1,118 @@
+"""Every error that the package raises on purpose, by what the caller should do.
+
+    SyncError
+    + ConfigurationError   fail now, no retry        InvalidMapping, InvalidCredentials, InvalidSetting, InvalidParameter, MissingMetadata
+    + TransientError       retry                     RateLimited(retry_after), ServiceUnavailable, RowLocked, StagingFailed
+    + PermanentError       fail now, alert           AuthenticationFailed, RequestRejected, TooManyRejects, StagedDataMissing
+    + RecordError          dead-letter, carry on     UnmappableRecord, WriteRejected(code)
+
+Each carries `fix`: one sentence that tells a person what to do, shown in the log and in the alert.
+"""
+
+from __future__ import annotations
+
+
+class SyncError(Exception):
+    """What went wrong, in one sentence that names the thing; `fix` says what to do about it."""
+
+    fix: str = ""
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.fix = fix or self.fix
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} Fix: {self.fix}" if self.fix else message
+
+
+class ConfigurationError(SyncError):
+    """Somebody has to change a setting; trying again cannot help."""
+
+
+class InvalidMapping(ConfigurationError):
+    """A mapping file is wrong, or does not fit the org."""
+
+
+class InvalidCredentials(ConfigurationError):
+    """A credentials Variable is missing or not of the shape that its system needs."""
+
+
+class InvalidSetting(ConfigurationError):
+    """A Variable holds a value that its setting does not allow."""
+
+
+class InvalidParameter(ConfigurationError):
+    """A run was triggered with parameters that contradict each other."""
+
+
+class MissingMetadata(ConfigurationError):
+    """The org lacks an object or field that the sync writes."""
+
+    fix = "Deploy include/salesforce to the org (docs/operations.md, 'Preparing a Salesforce org') and give the integration user the permission set."
+
+
+class TransientError(SyncError):
+    """Likely to pass by itself: the task is retried."""
+
+
+class RateLimited(TransientError):
+    """The other side asks to wait; `retry_after` is in seconds, None when it did not say."""
+
+    def __init__(self, system: str, *, retry_after: float | None = None) -> None:
+        super().__init__(f"{system} limits the rate of requests.", fix="Nothing: the task waits and tries again.")
+        self.retry_after = retry_after
+
+
+class ServiceUnavailable(TransientError):
+    """The other side does not answer, or answers with a fault of its own."""
+
+
+class RowLocked(TransientError):
+    """Salesforce could not lock a record in time."""
+
+
+class StagingFailed(TransientError):
+    """A batch could not be written to or read from the staging folder."""
+
+
+class PermanentError(SyncError):
+    """Trying again gives the same answer; a person has to look."""
+
+
+class AuthenticationFailed(PermanentError):
+    """The other side refused the credentials."""
+
+
+class RequestRejected(PermanentError):
+    """The other side refused a request as a whole; `code` is its error code."""
+
+    def __init__(self, message: str, *, code: str = "", fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.code = code
+
+
+class TooManyRejects(PermanentError):
+    """More records were refused than the run's threshold allows; everything else is committed."""
+
+
+class StagedDataMissing(PermanentError):
+    """A staged batch that this task should read is gone."""
+
+    fix = "Clear the task before this one as well, so that it stages the records again."
+
+
+class RecordError(SyncError):
+    """One record cannot be delivered; it is dead-lettered and the others go on."""
+
+
+class UnmappableRecord(RecordError):
+    """A record does not have what its mapping needs."""
+
+
+class WriteRejected(RecordError):
+    """Salesforce refused one record; `code` is its status code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code

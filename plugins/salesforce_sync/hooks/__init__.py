@@ -1,0 +1,1 @@
+"""The wire: credentials, the Salesforce hook, and one hook per vendor."""

@@ -1,0 +1,176 @@
+"""Credentials from a JSON Variable, or from a Connection named after the system where the Variable is absent.
+
+Every secret is masked before anything else happens, and no message here shows a value.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from salesforce_sync.errors import InvalidCredentials
+from salesforce_sync.salesforce.session import API_VERSION
+from salesforce_sync.salesforce.signin import ClientCredentials, JwtBearer, SignIn, UsernamePassword, is_loopback
+from salesforce_sync.settings import CREDENTIALS
+
+PRODUCTION_LOGIN, SANDBOX_LOGIN = "https://login.salesforce.com", "https://test.salesforce.com"
+Model = TypeVar("Model", bound="SystemCredentials")
+
+
+def require_https(url: str) -> str:
+    """The URL, if it is https, or http to this machine; ValueError otherwise."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
+        raise ValueError("must begin with https:// (http:// only for this machine)")
+    return url.rstrip("/")
+
+
+class SystemCredentials(BaseModel):
+    """What all systems have in common. A field marked `secret` is masked in logs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def secrets(self) -> list[str]:
+        """Every value that must not be seen."""
+        return [value for name in type(self).model_fields if _is_secret(type(self), name) and isinstance(value := getattr(self, name), str) and value]
+
+
+def _is_secret(model: type[BaseModel], name: str) -> bool:
+    extra = model.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("secret"))
+
+
+def _secret(default: Any, description: str) -> Any:
+    return Field(default, description=description, repr=False, json_schema_extra={"secret": True})
+
+
+class SalesforceCredentials(SystemCredentials):
+    """One of three ways to sign in, told apart by what is there: consumer key with secret, consumer key with private key, or password."""
+
+    login_url: str = Field("", description="The org's My Domain URL; needed for client credentials.")
+    sandbox: bool = Field(False, description="Sign in at test.salesforce.com when login_url is not given.")
+    consumer_key: str = _secret("", "Consumer key of the External Client App.")
+    consumer_secret: str = _secret("", "Its consumer secret: client credentials.")
+    private_key: str = _secret("", "PEM private key of its certificate: JWT bearer, with username.")
+    username: str = Field("", description="The integration user.")
+    password: str = _secret("", "Its password, for the SOAP login that Salesforce retires in Summer '27.")
+    security_token: str = _secret("", "Its security token; a new password voids it.")
+    api_version: str = Field(API_VERSION, pattern=r"^\d\d\.0$", description="REST API version.")
+
+    _https = field_validator("login_url")(lambda value: require_https(value) if value else value)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SalesforceCredentials:
+        if self.consumer_key and self.private_key and not self.username:
+            raise ValueError("JWT bearer (consumer_key and private_key) also needs username")
+        if self.consumer_key and self.consumer_secret and not self.private_key and not self.login_url:
+            raise ValueError("client credentials (consumer_key and consumer_secret) also need login_url, the org's My Domain")
+        if not (self.consumer_key and (self.private_key or self.consumer_secret)) and not (self.username and self.password):
+            raise ValueError(
+                "needs consumer_key and consumer_secret, or consumer_key, private_key and username, or username, password and security_token"
+            )
+        return self
+
+    def sign_in(self) -> SignIn:
+        """The way to sign in."""
+        login_url = self.login_url or (SANDBOX_LOGIN if self.sandbox else PRODUCTION_LOGIN)
+        if self.consumer_key and self.private_key:
+            return JwtBearer(login_url, self.consumer_key, self.username, self.private_key)
+        if self.consumer_key and self.consumer_secret:
+            return ClientCredentials(login_url, self.consumer_key, self.consumer_secret)
+        return UsernamePassword(login_url, self.username, self.password, self.security_token)
+
+    @property
+    def is_retiring(self) -> bool:
+        """Whether the way to sign in is the one that Salesforce retires."""
+        return isinstance(self.sign_in(), UsernamePassword)
+
+
+class PeerSpotCredentials(SystemCredentials):
+    """E-mail and token that PeerSpot's customer success manager gives out. The other keys fit the hook to an account that differs."""
+
+    email: str = Field(min_length=3, description="The e-mail address that the token was given out for.")
+    token: str = Field(min_length=1, description="The token.", repr=False, json_schema_extra={"secret": True})
+    base_url: str = Field("https://www.peerspot.com", description="Where the API is.")
+    path: str = Field("/api/v1/intent/activities", description="Path of the activities.")
+    auth: Literal["header_pair", "bearer", "basic", "query"] = Field("header_pair", description="How e-mail and token are sent.")
+    items_path: str = Field("activities", description="Dotted path of the list in the answer; empty when the answer is the list.")
+    next_page_path: str = Field("next_page", description="Dotted path of the next page's number in the answer.")
+    per_page: int = Field(500, ge=1, le=1000, description="Records per page.")
+    fields: dict[str, str] = Field(default_factory=dict, description="Our name of a field -> the vendor's, where they differ.")
+
+    _https = field_validator("base_url")(require_https)
+
+
+def read_credentials(system: str, model: type[Model]) -> Model:
+    """The system's credentials, masked. InvalidCredentials names the Variable and what is wrong, without showing any value."""
+    variable = CREDENTIALS[system]
+    raw = _from_variable(variable)
+    source = f"The Variable {variable}"
+    if raw is None:
+        raw, source = _from_connection(system, model), f"The Connection {system}"
+    if raw is None:
+        raise InvalidCredentials(
+            f"There are no credentials for {system}: neither the Variable {variable} nor a Connection {system} exists.",
+            fix=f"Create the Variable {variable} under Admin > Variables; docs/operations.md shows its JSON.",
+        )
+    _mask(value for key, value in raw.items() if key in model.model_fields and _is_secret(model, key))
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        problems = "; ".join(_problem(item) for item in error.errors(include_input=False, include_context=False, include_url=False))
+        raise InvalidCredentials(f"{source} is not complete: {problems}.", fix="docs/operations.md shows the JSON of every credentials Variable.") from None
+
+
+def _problem(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    message = {"extra_forbidden": "unknown key", "missing": "missing"}.get(item["type"], item["msg"].removeprefix("Value error, "))
+    return f"{place}: {message}" if place else message
+
+
+def _from_variable(name: str) -> dict[str, Any] | None:
+    from airflow.sdk import Variable
+
+    text = Variable.get(name, default=None)
+    if text is None:
+        return None
+    try:
+        value = json.loads(text) if isinstance(text, str) else text
+    except ValueError as error:
+        position = f"line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}"
+        raise InvalidCredentials(f"The Variable {name} is not JSON: {position}.", fix="Write it as a JSON object: quotes around keys and values.") from None
+    if not isinstance(value, dict):
+        raise InvalidCredentials(f"The Variable {name} must be a JSON object.", fix="Write it as {\"key\": \"value\", ...}.")
+    return value
+
+
+def _from_connection(system: str, model: type[BaseModel]) -> dict[str, Any] | None:
+    """Login is the username or e-mail, password the password or token, host the URL; everything else is in extra."""
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.exceptions import AirflowNotFoundException
+
+    try:
+        connection = BaseHook.get_connection(system)
+    except (AirflowNotFoundException, AirflowRuntimeError):
+        return None
+    known = model.model_fields
+    values: dict[str, Any] = {}
+    for name, value in (("username", connection.login), ("email", connection.login), ("login_url", connection.host), ("base_url", connection.host)):
+        if name in known and value:
+            values[name] = value
+    secret = "token" if "token" in known else "password"
+    if connection.password and secret in known:
+        values[secret] = connection.password
+    return values | connection.extra_dejson
+
+
+def _mask(values: Any) -> None:
+    from airflow.sdk.log import mask_secret
+
+    for value in values:
+        if isinstance(value, str) and value:
+            mask_secret(value)

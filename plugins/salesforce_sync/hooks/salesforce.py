@@ -1,0 +1,46 @@
+"""The Salesforce hook: Airflow's own, signed in by our session, with our client beside it."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import Any
+
+from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
+
+from salesforce_sync.hooks.credentials import SalesforceCredentials, read_credentials
+from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.salesforce.session import Session
+
+log = logging.getLogger(__name__)
+
+
+class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
+    """`client` is what the package uses; everything of Airflow's SalesforceHook works on the same session."""
+
+    def __init__(self) -> None:
+        super().__init__(salesforce_conn_id="salesforce")
+
+    @cached_property
+    def credentials(self) -> SalesforceCredentials:
+        found = read_credentials("salesforce", SalesforceCredentials)
+        if found.is_retiring:
+            log.warning("Salesforce retires sign-in with username and password in Summer '27: move to client credentials or JWT bearer.")
+        return found
+
+    @cached_property
+    def client(self) -> SalesforceClient:
+        """The client; it signs in at its first request."""
+        credentials = self.credentials
+        return SalesforceClient(Session(credentials.sign_in(), api_version=credentials.api_version))
+
+    @cached_property
+    def conn(self) -> Any:
+        """simple-salesforce on the client's session."""
+        from simple_salesforce import Salesforce
+
+        opened = self.client.session.opened
+        return Salesforce(session_id=opened.token, instance_url=opened.instance_url, version=self.credentials.api_version)
+
+    def get_conn(self) -> Any:
+        return self.conn

@@ -1,0 +1,113 @@
+"""What every vendor's hook has in common: Airflow's HttpHook with time-outs, bounded retries, pacing, and errors translated once."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import requests
+from airflow.providers.http.hooks.http import HttpHook
+from airflow.sdk import Connection
+
+from salesforce_sync.errors import AuthenticationFailed, RateLimited, RequestRejected, ServiceUnavailable, SyncError, TransientError
+from salesforce_sync.privacy import mask_text
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = (10, 60)  # to connect, to read
+TRIES = 4
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
+SHOWN_CHARACTERS = 120
+
+
+class VendorHook(HttpHook):  # type: ignore[misc]
+    """A subclass names its `system` and speaks the vendor's language; `get_json` is all that it needs of HTTP so far."""
+
+    system: ClassVar[str]
+    requests_per_second: ClassVar[float] = 10.0
+
+    def __init__(self) -> None:
+        super().__init__(method="GET", http_conn_id=self.system)
+        self._last_request = 0.0
+
+    @property
+    def root_url(self) -> str:
+        """The vendor's address, without a slash at its end."""
+        raise NotImplementedError
+
+    def get_connection(self, conn_id: str) -> Connection:
+        """What HttpHook builds its session from: our credentials, not a Connection of Airflow's."""
+        return Connection(conn_id=conn_id, conn_type="http", host=self.root_url)
+
+    @cached_property
+    def session(self) -> requests.Session:
+        session = self.get_conn()
+        session.auth = None
+        return session
+
+    def get_json(self, path: str, *, params: Mapping[str, Any], headers: Mapping[str, str], auth: Any = None) -> Any:
+        """The parsed answer. Transient failures are tried again, TRIES times in all; then they are raised, as is any other error."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self._get_once(path, params, headers, auth)
+            except TransientError as error:
+                if attempt == TRIES:
+                    raise
+                self._wait(attempt, error)
+        raise AssertionError("unreachable: the last try raises")
+
+    def _get_once(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str], auth: Any) -> Any:
+        self._pace()
+        try:
+            reply = self.session.get(self.root_url + path, params=dict(params), headers=dict(headers), auth=auth, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+        except requests.RequestException as error:
+            raise ServiceUnavailable(f"{self.system} gave no answer ({type(error).__name__}).") from None
+        if reply.status_code != 200:
+            raise self._error(reply)
+        try:
+            return reply.json()
+        except ValueError:
+            kind = reply.headers.get("content-type", "no content type")
+            said = "HTML" if "html" in kind else "text that is not complete JSON"
+            raise ServiceUnavailable(
+                f"{self.system} answered with {said} ({kind}) where JSON belongs.",
+                fix=f"If it stays so: check base_url and path in the Variable {self.system}_credentials, and whether a proxy or a maintenance page answers.",
+            ) from None
+
+    def _error(self, reply: requests.Response) -> SyncError:
+        status = reply.status_code
+        if status in (401, 403):
+            return AuthenticationFailed(
+                f"{self.system} refused the credentials ({status}).", fix=f"Check the Variable {self.system}_credentials; the vendor gives out a new token."
+            )
+        if status == 429:
+            return RateLimited(self.system, retry_after=_seconds(reply.headers.get("retry-after")))
+        if status >= 500:
+            return ServiceUnavailable(f"{self.system} answered {status}.")
+        shown = mask_text(" ".join(reply.text.split())[:SHOWN_CHARACTERS])
+        return RequestRejected(f"{self.system} refused the request ({status}): {shown}", code=str(status))
+
+    def _pace(self) -> None:
+        due = self._last_request + 1 / self.requests_per_second
+        pause = due - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)
+        self._last_request = time.monotonic()
+
+    def _wait(self, attempt: int, error: TransientError) -> None:
+        asked = error.retry_after if isinstance(error, RateLimited) else None
+        longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+        seconds = min(LONGEST_WAIT_SECONDS, asked) if asked is not None else random.uniform(longest / 2, longest)
+        log.warning("%s Try %d of %d in %.1f s.", error, attempt + 1, TRIES, seconds)
+        time.sleep(seconds)
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return float(header) if header else None
+    except ValueError:
+        return None

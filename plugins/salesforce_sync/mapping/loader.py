@@ -1,0 +1,73 @@
+"""Mapping files from disk; every problem of a file at once, each as `path:line: where: what`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from salesforce_sync.errors import InvalidMapping
+from salesforce_sync.mapping.model import MappingFile
+
+OVERRIDE_VARIABLE = "SALESFORCE_SYNC_MAPPINGS"  # environment variable: a folder whose files win over the shipped ones
+SHIPPED = Path(__file__).resolve().parents[3] / "include" / "mappings"
+
+
+def load_mapping(name: str) -> MappingFile:
+    """The mapping of this name (`peerspot/activities`), from the override folder or the shipped one. InvalidMapping says what is wrong."""
+    folders = [Path(folder) for folder in (os.environ.get(OVERRIDE_VARIABLE),) if folder] + [SHIPPED]
+    for folder in folders:
+        path = folder / f"{name}.yaml"
+        if path.is_file():
+            return read_mapping(path)
+    searched = " or ".join(str(folder) for folder in folders)
+    raise InvalidMapping(f"There is no mapping {name!r} in {searched}.", fix=f"Create {name}.yaml there, or correct the DAG's mapping name.")
+
+
+def read_mapping(path: Path) -> MappingFile:
+    """The mapping in this file."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidMapping(f"{path}:{line}: not YAML: {error.problem}.") from error
+    if not isinstance(raw, dict) or tree is None:
+        raise InvalidMapping(f"{path}:1: a mapping file holds keys and values.")
+    try:
+        return MappingFile.model_validate(raw)
+    except ValidationError as error:
+        problems = [_problem(path, tree, item) for item in error.errors()]
+        raise InvalidMapping("\n".join(problems), fix="docs/mapping-reference.md lists every key.") from error
+
+
+def _problem(path: Path, tree: yaml.Node, item: Any) -> str:
+    place = [part for part in item["loc"] if not str(part).startswith("function-")]
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif item["type"] == "missing":
+        message = "missing"
+    return f"{path}:{_line(tree, place)}: {'.'.join(str(part) for part in place)}: {message}"
+
+
+def _line(tree: yaml.Node, place: list[Any]) -> int:
+    """The line of the deepest part of `place` that is in the file, from 1."""
+    node, line = tree, tree.start_mark.line
+    for part in place:
+        following = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, following = key.start_mark.line, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            following = node.value[part]
+            line = following.start_mark.line
+        if following is None:
+            break
+        node = following
+    return line + 1

@@ -1,0 +1,112 @@
+"""The mapping file as pydantic models. include/mappings/mapping.schema.json is generated from here; docs/mapping-reference.md explains it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from salesforce_sync.mapping.transforms import TRANSFORMS, TransformCall, parse_call
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VendorSide(_Strict):
+    """Where records come from: the hook's stream, and the dotted path of each record's id there."""
+
+    stream: str = Field(description="A stream that the system's hook offers.")
+    id: str = Field(description="Dotted path of the record's id at the vendor.")
+
+
+class SalesforceSide(_Strict):
+    """Where records go to."""
+
+    object: str = Field(description="API name of the object.")
+    external_id: str = Field(description="API name of its unique external id field, which holds the vendor's id: the upsert key.")
+
+
+class FieldMapping(_Strict):
+    """How one Salesforce field gets its value."""
+
+    vendor: str | None = Field(None, description="Dotted path of the value in the vendor's record.")
+    value: str | int | float | bool | None = Field(None, description="A constant, instead of a vendor path.")
+    required: bool = Field(False, description="A record without this value is refused, with the reason, and dead-lettered.")
+    transforms: tuple[TransformCall, ...] = Field((), description="Named transforms, in order: `trim`, or `{truncate: 80}`.")
+    values: dict[str, str | bool] | None = Field(None, description="Vendor value -> Salesforce value; a value that is not listed is refused.")
+    when_empty: Literal["clear", "keep"] = Field(
+        "clear", description="What a missing value does to the field in Salesforce: empty it, or leave it alone."
+    )
+
+    @field_validator("transforms", mode="before")
+    @classmethod
+    def _parse_transforms(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError("must be a list")
+        return tuple(parse_call(item) for item in value)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> FieldMapping:
+        has_value = "value" in self.model_fields_set
+        if (self.vendor is None) == (not has_value):
+            raise ValueError("needs either `vendor` (a path) or `value` (a constant)")
+        if has_value and (self.transforms or self.values or self.required):
+            raise ValueError("a constant takes no transforms, values or required")
+        return self
+
+
+def _from_shorthand(value: Any) -> Any:
+    """A bare string is the vendor path."""
+    return {"vendor": value} if isinstance(value, str) else value
+
+
+class MappingFile(_Strict):
+    """One mapping file."""
+
+    version: Literal[1] = Field(description="The version of this file format.")
+    summary: str = Field(description="One sentence: what is kept equal to what.")
+    vendor: VendorSide
+    salesforce: SalesforceSide
+    direction: Literal["to_salesforce"] = Field("to_salesforce", description="Which side is written.")
+    fields: dict[str, Annotated[FieldMapping, BeforeValidator(_from_shorthand)]] = Field(
+        description="Salesforce field -> vendor path, or a field mapping.", min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _external_id_is_implied(self) -> MappingFile:
+        if self.salesforce.external_id in self.fields:
+            raise ValueError(f"fields.{self.salesforce.external_id}: the external id is filled from vendor.id; do not list it")
+        return self
+
+    @property
+    def vendor_paths(self) -> tuple[str, ...]:
+        """Every vendor path that the mapping reads, the id first: all of a record that is staged."""
+        paths = [self.vendor.id, *(item.vendor for item in self.fields.values() if item.vendor)]
+        return tuple(dict.fromkeys(paths))
+
+    @property
+    def clears(self) -> frozenset[str]:
+        """The Salesforce fields that a missing value empties."""
+        return frozenset(name for name, item in self.fields.items() if item.vendor and item.when_empty == "clear")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema that editors check mapping files with."""
+    schema = MappingFile.model_json_schema()
+    call = {
+        "anyOf": [
+            {"enum": sorted(name for name, item in TRANSFORMS.items() if item.argument is None)},
+            {
+                "type": "object",
+                "properties": {name: {"type": "integer"} for name, item in sorted(TRANSFORMS.items()) if item.argument},
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
+        ]
+    }
+    schema["$defs"]["FieldMapping"]["properties"]["transforms"]["items"] = call
+    schema["$defs"].pop("TransformCall", None)
+    schema["properties"]["fields"]["additionalProperties"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/FieldMapping"}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "salesforce_sync mapping file"} | schema

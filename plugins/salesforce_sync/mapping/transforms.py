@@ -1,0 +1,110 @@
+"""Named transforms: a column of vendor values in, a column out, and a mask of the values that could not be transformed.
+
+To add one: a function and a line in TRANSFORMS, and a test. Nulls never reach a transform's function.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from salesforce_sync.matching.domains import registrable_domain
+
+Values = pd.Series
+BAD = object()  # what a function gives for a value that it cannot transform
+
+
+@dataclass(frozen=True)
+class Transform:
+    """`problem` completes "<value> ..." in the message of a refused record."""
+
+    function: Callable[[Any, Any], Any]
+    problem: str = "cannot be transformed"
+    argument: type | None = None
+
+
+@dataclass(frozen=True)
+class TransformCall:
+    """A transform as used in a mapping file, with its argument."""
+
+    name: str
+    argument: Any = None
+
+
+def _truncate(value: Any, length: int) -> Any:
+    return str(value)[:length]
+
+
+def _product_lines(value: Any, _: None) -> Any:
+    """A list of products {id, name} as lines `id | name`, sorted, so that the same products are always the same text."""
+    if not isinstance(value, list):
+        return BAD
+    lines = []
+    for item in value:
+        if not isinstance(item, dict) or not str(item.get("name") or "").strip():
+            return BAD
+        name = _one_line(item["name"])
+        identity = _one_line(item["id"]) if item.get("id") not in (None, "") else f"name:{name.lower()}"
+        if PRODUCT_SEPARATOR in identity:
+            return BAD
+        lines.append(f"{identity}{PRODUCT_SEPARATOR}{name}")
+    return "\n".join(sorted(set(lines))) or None
+
+
+PRODUCT_SEPARATOR = " | "
+
+
+def _one_line(value: Any) -> str:
+    return re.sub(r"\s+", " ", str(value)).strip()
+
+
+def products_of(lines: str | None) -> list[tuple[str, str]]:
+    """(product id, name) of every line that `product_lines` wrote."""
+    pairs = (line.split(PRODUCT_SEPARATOR, 1) for line in (lines or "").split("\n") if PRODUCT_SEPARATOR in line)
+    return [(identity.strip(), name.strip()) for identity, name in pairs]
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "trim": Transform(lambda value, _: value.strip() if isinstance(value, str) else value),
+    "lower": Transform(lambda value, _: value.lower() if isinstance(value, str) else value),
+    "upper": Transform(lambda value, _: value.upper() if isinstance(value, str) else value),
+    "truncate": Transform(_truncate, argument=int),
+    "registrable_domain": Transform(lambda value, _: registrable_domain(str(value))),
+    "product_lines": Transform(_product_lines, "is not a list of products with a name each"),
+}
+
+
+def parse_call(raw: Any) -> TransformCall:
+    """`trim`, or a one-key mapping `{truncate: 80}`; ValueError names what is wrong."""
+    if isinstance(raw, TransformCall):
+        return raw
+    name, argument = (raw, None) if isinstance(raw, str) else next(iter(raw.items())) if isinstance(raw, dict) and len(raw) == 1 else ("", None)
+    if name not in TRANSFORMS:
+        raise ValueError(f"unknown transform {raw!r}: there are {', '.join(sorted(TRANSFORMS))}")
+    wanted = TRANSFORMS[name].argument
+    if wanted is None and argument is not None:
+        raise ValueError(f"transform {name} takes no argument")
+    if wanted is not None and (not isinstance(argument, wanted) or isinstance(argument, bool)):
+        raise ValueError(f"transform {name} needs an argument of type {wanted.__name__}: {{{name}: ...}}")
+    return TransformCall(name, argument)
+
+
+def run_call(call: TransformCall, values: Values) -> tuple[Values, pd.Series]:
+    """The transformed column, and a mask of its bad values (which are null in it). Each distinct text is transformed once."""
+    function = TRANSFORMS[call.name].function
+    known: dict[Any, Any] = {}
+
+    def one(value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in known:
+                known[value] = function(value, call.argument)
+            return known[value]
+        return function(value, call.argument)
+
+    result = pd.Series([None if value is None else one(value) for value in values], index=values.index, dtype=object)
+    bad = pd.Series([value is BAD for value in result], index=values.index, dtype=bool)
+    return result.mask(bad, None) if bad.any() else result, bad

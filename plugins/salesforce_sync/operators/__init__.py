@@ -1,0 +1,1 @@
+"""Operators: thin. Each resolves what Airflow knows (run, params, Variables) and calls one step."""

@@ -1,0 +1,77 @@
+"""SyncOperator: what all operators share. Heavy imports wait for `execute`, so that DAG files parse fast."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from salesforce_sync.records import RunIdentity
+
+if TYPE_CHECKING:
+    from salesforce_sync.staging import Staging
+    from salesforce_sync.steps.context import StepContext
+    from salesforce_sync.windows import DateWindow
+
+log = logging.getLogger(__name__)
+
+
+class SyncOperator(BaseOperator):
+    """`step` names the operator in the run parameter `steps`: a run that lists steps skips the others."""
+
+    def __init__(self, *, step: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step = step
+
+    def execute(self, context: Any) -> Any:
+        steps = context["params"].get("steps")
+        if self.step is not None and steps is not None and self.step not in steps:
+            raise AirflowSkipException(f"This run was triggered without the step {self.step}.")
+        return self.run_step(context)
+
+    def run_step(self, context: Any) -> Any:
+        raise NotImplementedError
+
+
+def run_identity(context: Any) -> RunIdentity:
+    """Which task instance this is."""
+    ti = context["ti"]
+    return RunIdentity(ti.dag_id, ti.run_id, ti.task_id, ti.try_number)
+
+
+def step_context(context: Any) -> StepContext:
+    """The org and the state database, for a step."""
+    from salesforce_sync.hooks.salesforce import SalesforceSyncHook
+    from salesforce_sync.state.engine import open_state
+    from salesforce_sync.steps.context import StepContext
+
+    return StepContext(SalesforceSyncHook().client, open_state(), run_identity(context))
+
+
+def staging() -> Staging:
+    """Where batches wait between tasks."""
+    import os
+    from pathlib import Path
+
+    from salesforce_sync.settings import read_setting
+    from salesforce_sync.staging import Staging
+
+    where = read_setting("staging_path")
+    if "://" in where:
+        from airflow.sdk import ObjectStoragePath
+
+        return Staging(ObjectStoragePath(where))
+    return Staging(Path(where) if where else Path(os.environ["AIRFLOW_HOME"]) / "staging")
+
+
+def window(context: Any) -> DateWindow:
+    """The days that the run is about: see windows.resolve_window."""
+    from salesforce_sync.windows import resolve_window
+
+    params, run = context["params"], context["dag_run"]
+    return resolve_window(
+        start_date=params.get("start_date"), end_date=params.get("end_date"), interval_start=run.data_interval_start,
+        interval_end=run.data_interval_end, run_after=run.run_after,
+    )  # fmt: skip

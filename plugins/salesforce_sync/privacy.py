@@ -1,0 +1,79 @@
+"""Keeps personal data out: what a vendor's record may hold, and what is taken out of it before anything else sees it.
+
+PeerSpot says that it sends no personal data. This is what makes sure that none is kept if it does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+# Keys that name a person, in any spelling: compared without case, `_`, `-` and blanks.
+PERSONAL_KEYS = frozenset({
+    "email", "emailaddress", "mail", "firstname", "givenname", "lastname", "surname", "familyname", "fullname", "username", "user", "userid",
+    "person", "visitor", "visitorname", "contact", "contactname", "phone", "phonenumber", "mobile", "mobilephone", "telephone", "linkedin",
+    "linkedinurl", "ip", "ipaddress", "fullip", "clientip", "remoteip", "useragent", "cookie", "deviceid", "birthdate", "dateofbirth", "gender",
+})  # fmt: skip
+_EMAIL = re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)+")
+_IPV4 = re.compile(r"(?<![\d.])(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}(?![\d.]*\d)")
+_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f]*:)[0-9A-Fa-f:]{3,39}(?:%\w+)?(?![\w:])")
+_PHONE = re.compile(r"(?<!\w)\+\d[\d ()/.-]{6,18}\d(?!\w)")
+_SUSPECT = re.compile(r"@|\d\.\d|:[0-9A-Fa-f:]|\+\d")  # nothing below can match a text without one of these
+REMOVED_EMAIL, REMOVED_PHONE = "[e-mail removed]", "[phone removed]"
+
+
+@dataclass
+class Scrubber:
+    """Takes personal data out of records and counts, by key, what it took: the counts may be logged, the data may not."""
+
+    removed: Counter[str] = field(default_factory=Counter)
+
+    def scrub(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The record without personal keys, with e-mail addresses, phone numbers and full IP addresses masked in every text."""
+        result = {}
+        for key, value in record.items():
+            if _is_personal(str(key)):
+                self.removed[str(key)] += 1
+            else:
+                result[str(key)] = self._value(str(key), value)
+        return result
+
+    def _value(self, key: str, value: Any) -> Any:
+        if isinstance(value, str):
+            masked = mask_text(value)
+            if masked != value:
+                self.removed[f"{key} (masked)"] += 1
+            return masked
+        if isinstance(value, Mapping):
+            return self.scrub(value)
+        if isinstance(value, list):
+            return [self._value(key, item) for item in value]
+        return value
+
+
+@lru_cache(maxsize=10_000)
+def _is_personal(key: str) -> bool:
+    return re.sub(r"[_\-\s]", "", key).lower() in PERSONAL_KEYS
+
+
+def mask_text(text: str) -> str:
+    """The text with every e-mail address and international phone number removed and every full IP address made partial."""
+    if not _SUSPECT.search(text):
+        return text
+    text = _EMAIL.sub(REMOVED_EMAIL, text)
+    text = _IPV4.sub(r"\1.x", text)
+    text = _IPV6.sub(_mask_ipv6, text)
+    return _PHONE.sub(REMOVED_PHONE, text)
+
+
+def _mask_ipv6(match: re.Match[str]) -> str:
+    try:
+        address = ipaddress.IPv6Address(match[0].partition("%")[0])
+    except ValueError:
+        return match[0]  # a time of day, say
+    return ":".join(address.exploded.split(":")[:3]) + ":x"

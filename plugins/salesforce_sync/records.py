@@ -1,0 +1,101 @@
+"""The values that cross module borders: what is staged, what was written, what a run did. Frozen, standard library only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """What became of one record."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What Salesforce said of one record that was sent; `code` and `message` are set when it refused."""
+
+    outcome: Outcome
+    salesforce_id: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordResult:
+    """What became of one record of a run; a row of the sync log is made of it.
+
+    `fingerprint` is what the record link remembers of the values sent; `payload` (JSON) goes to the dead letter of a refused record.
+    """
+
+    record_id: str
+    outcome: Outcome
+    salesforce_id: str | None = None
+    code: str | None = None
+    message: str | None = None
+    fingerprint: str | None = None
+    payload: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchRef:
+    """One staged Parquet file; this is all of it that XCom sees. `high_cursor` is ISO text, None for an empty batch."""
+
+    path: str
+    count: int
+    high_cursor: str | None = None
+
+    def as_xcom(self) -> dict[str, Any]:
+        return {"path": self.path, "count": self.count, "high_cursor": self.high_cursor}
+
+    @classmethod
+    def from_xcom(cls, value: dict[str, Any]) -> BatchRef:
+        return cls(**value)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many records a run saw, by outcome. `read` is what came in; the outcomes add up to it unless the run ended early."""
+
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    rejected: int = 0
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome], *, read: int | None = None) -> Counts:
+        tally = Counter(outcomes)
+        return cls(read=sum(tally.values()) if read is None else read, **{str(outcome): count for outcome, count in tally.items()})
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)})
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which Airflow task instance a sync run belongs to."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    try_number: int = 1
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step tells the operator that ran it: counts, and sentences worth a line in the log."""
+
+    counts: Counts = field(default_factory=Counts)
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,57 @@
+"""SalesforceClient: everything the sync asks of one org, over one session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from salesforce_sync.records import WriteResult
+from salesforce_sync.salesforce.metadata import Describer, ObjectInfo
+from salesforce_sync.salesforce.query import Reader
+from salesforce_sync.salesforce.session import Session
+from salesforce_sync.salesforce.write import Operation, Writer, WriteRequest
+
+
+class SalesforceClient:
+    """Reads and writes one org. `calls` counts API calls since the client was made, as the org counts them."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._describer = Describer(session)
+        self._reader = Reader(session, self._describer)
+        self._writer = Writer(session)
+
+    @property
+    def calls(self) -> int:
+        return self.session.calls
+
+    @property
+    def org_id(self) -> str:
+        """The org's 18-character id: what state is kept apart by."""
+        return self.session.org_id
+
+    def describe(self, names: Iterable[str]) -> dict[str, ObjectInfo | None]:
+        """Descriptions by object name, None for an object the org does not have; all that are new in one call."""
+        return self._describer.objects(names)
+
+    def read(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Iterator[pa.Table]:
+        """See Reader.read."""
+        return self._reader.read(soql, expected_rows=expected_rows, include_deleted=include_deleted)
+
+    def count(self, object_name: str, where: str = "") -> int:
+        return self._reader.count(object_name, where)
+
+    def write(self, request: WriteRequest, tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
+        """See Writer.write."""
+        return self._writer.write(request, tables)
+
+    def delete(self, object_name: str, ids: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
+        """Deletes by Id: tables with the one column `Id`. They go to the org's recycle bin."""
+        return self._writer.write(WriteRequest(object_name, Operation.DELETE), ids)
+
+
+def soql_text(value: str) -> str:
+    """A text as a SOQL literal, quoted and escaped."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return f"'{escaped}'"

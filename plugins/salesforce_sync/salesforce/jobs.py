@@ -1,0 +1,42 @@
+"""Waiting for a Bulk API 2.0 job: adaptive polling with a deadline, after which the job is aborted and reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.salesforce.session import Session
+
+FIRST_POLL_SECONDS, POLL_GROWTH, LONGEST_POLL_SECONDS = 0.2, 1.5, 10.0
+DEADLINE_SECONDS = 3_600.0
+UNFINISHED = frozenset({"Open", "UploadComplete", "InProgress"})
+
+
+def poll_waits() -> Iterator[float]:
+    """Seconds to wait before each poll: short at first, since most jobs are, then longer."""
+    seconds = FIRST_POLL_SECONDS
+    while True:
+        yield seconds
+        seconds = min(LONGEST_POLL_SECONDS, seconds * POLL_GROWTH)
+
+
+def wait_for_job(
+    session: Session, path: str, *, what: str, deadline_seconds: float = DEADLINE_SECONDS, sleep: Callable[[float], None] = time.sleep
+) -> dict[str, Any]:
+    """The finished job's own description. A job that failed or was aborted raises RequestRejected, one past its deadline ServiceUnavailable."""
+    waited = 0.0
+    for seconds in poll_waits():
+        sleep(seconds)
+        waited += seconds
+        job: dict[str, Any] = session.request("GET", path, what=f"{what}: polling").json()
+        if job["state"] == "JobComplete":
+            return job
+        if job["state"] not in UNFINISHED:
+            message = job.get("errorMessage") or "without saying why"
+            raise RequestRejected(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.", code=job["state"])
+        if waited >= deadline_seconds:
+            session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
+            raise ServiceUnavailable(f"{what}: job {job['id']} was still {job['state']} after {waited:.0f} s and has been aborted.")
+    raise AssertionError("unreachable: poll_waits never ends")

@@ -1,0 +1,126 @@
+"""What the org says of its objects: describe, as far as the sync needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from salesforce_sync.errors import RequestRejected
+from salesforce_sync.salesforce.session import Session
+from salesforce_sync.salesforce.wire_errors import as_exception, read_error
+
+COMPOSITE_REQUESTS = 25  # at most this many in one composite call, which counts as one
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """One field of an object, by describe."""
+
+    name: str
+    type: str
+    label: str
+    length: int
+    createable: bool
+    updateable: bool
+    nillable: bool
+    defaulted: bool
+    external_id: bool
+    unique: bool
+    restricted_values: frozenset[str] | None
+    reference_to: tuple[str, ...]
+    relationship: str | None
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One object, by describe; `fields` by their API name, in the org's spelling."""
+
+    name: str
+    label: str
+    createable: bool
+    updateable: bool
+    deletable: bool
+    fields: dict[str, FieldInfo]
+
+    def find(self, name: str) -> FieldInfo | None:
+        """The field of this name, in any case."""
+        exact = self.fields.get(name)
+        return exact or next((item for item in self.fields.values() if item.name.lower() == name.lower()), None)
+
+    def find_relationship(self, name: str) -> FieldInfo | None:
+        return next((item for item in self.fields.values() if (item.relationship or "").lower() == name.lower()), None)
+
+
+class Describer:
+    """Describes objects, each at most once; several together cost one API call."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: dict[str, ObjectInfo | None] = {}
+
+    def objects(self, names: Iterable[str]) -> dict[str, ObjectInfo | None]:
+        """Each object's description by the name asked for; None where the org has no such object (or hides it from the user)."""
+        wanted = list(dict.fromkeys(names))
+        missing = [name for name in wanted if name not in self._known]
+        for start in range(0, len(missing), COMPOSITE_REQUESTS):
+            self._describe(missing[start : start + COMPOSITE_REQUESTS])
+        return {name: self._known[name] for name in wanted}
+
+    def object(self, name: str) -> ObjectInfo:
+        """One object's description; RequestRejected when the org has none of that name."""
+        found = self.objects([name])[name]
+        if found is None:
+            raise RequestRejected(f"The org has no object {name}, or hides it from the integration user.", code="NOT_FOUND")
+        return found
+
+    def _describe(self, names: list[str]) -> None:
+        requests = [
+            {"method": "GET", "url": self._session.path(f"sobjects/{name}/describe"), "referenceId": f"r{index}"}
+            for index, name in enumerate(names)
+        ]
+        what = f"describing {', '.join(names)}"
+        body = {"allOrNone": False, "compositeRequest": requests}
+        reply = self._session.request("POST", self._session.path("composite"), what=what, json_body=body).json()
+        for name, part in zip(names, reply["compositeResponse"], strict=True):
+            if part["httpStatusCode"] == 404:
+                self._known[name] = None
+            elif part["httpStatusCode"] >= 400:
+                raise as_exception(read_error(part["httpStatusCode"], _as_bytes(part["body"])), what)
+            else:
+                self._known[name] = _object(part["body"])
+
+
+def _as_bytes(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+def _object(raw: dict[str, Any]) -> ObjectInfo:
+    return ObjectInfo(
+        name=raw["name"],
+        label=raw["label"],
+        createable=raw["createable"],
+        updateable=raw["updateable"],
+        deletable=raw["deletable"],
+        fields={item["name"]: _field(item) for item in raw["fields"]},
+    )
+
+
+def _field(raw: dict[str, Any]) -> FieldInfo:
+    values = frozenset(item["value"] for item in raw["picklistValues"] if item["active"]) if raw["restrictedPicklist"] else None
+    return FieldInfo(
+        name=raw["name"],
+        type=raw["type"],
+        label=raw["label"],
+        length=raw["length"],
+        createable=raw["createable"],
+        updateable=raw["updateable"],
+        nillable=raw["nillable"],
+        defaulted=raw["defaultedOnCreate"],
+        external_id=raw["externalId"],
+        unique=raw["unique"],
+        restricted_values=values,
+        reference_to=tuple(raw["referenceTo"]),
+        relationship=raw["relationshipName"],
+    )

@@ -1,0 +1,180 @@
+"""Reading: a SOQL statement in, typed Arrow batches out, by REST pages or a Bulk 2.0 query job, in constant memory.
+
+Text, ids and picklists come as strings, checkboxes as booleans, dates as date32, date-times as UTC timestamps in milliseconds, numbers as
+float64, whole numbers as int64. A null stays null; an empty text is null, as in Salesforce.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.csv
+import urllib3
+
+from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.salesforce.jobs import wait_for_job
+from salesforce_sync.salesforce.metadata import Describer
+from salesforce_sync.salesforce.session import Session
+
+BULK_FROM_ROWS = 10_000  # below, REST pages of 2,000 need fewer calls and no job
+RESULT_ROWS = 100_000  # rows asked for per page of a Bulk result: what is held in memory at once
+PAGE_TRIES = 3
+_SELECT = re.compile(r"\s*SELECT\s+(?P<fields>.+?)\s+FROM\s+(?P<object>\w+)", re.IGNORECASE | re.DOTALL)
+
+ARROW_TYPES = {
+    "boolean": pa.bool_(), "int": pa.int64(), "double": pa.float64(), "currency": pa.float64(), "percent": pa.float64(), "date": pa.date32(),
+    "datetime": pa.timestamp("ms", tz="UTC"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Statement:
+    soql: str
+    object: str
+    paths: tuple[str, ...]
+
+
+class Reader:
+    def __init__(self, session: Session, describer: Describer) -> None:
+        self._session, self._describer = session, describer
+
+    def read(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Iterator[pa.Table]:
+        """Yields the rows of a plain SELECT (fields, also of parents; no aggregates, no child queries) as Arrow tables.
+
+        `expected_rows` saves a call where the caller knows about how many rows will come; else the first REST page says. Raises
+        RequestRejected when the statement is refused; never yields a result that is shorter than Salesforce said.
+        """
+        statement = _parse(soql)
+        schema = self._schema(statement)
+        if expected_rows is not None and expected_rows > BULK_FROM_ROWS:
+            yield from self._bulk(statement, schema, include_deleted)
+            return
+        first = self._page(self._session.path("queryAll" if include_deleted else "query") + f"?q={quote(soql)}", statement)
+        if first["totalSize"] > BULK_FROM_ROWS:
+            yield from self._bulk(statement, schema, include_deleted)
+        else:
+            yield from self._rest(statement, schema, first)
+
+    def count(self, object_name: str, where: str = "") -> int:
+        """How many live records fit the condition; one API call."""
+        soql = f"SELECT COUNT() FROM {object_name}" + (f" WHERE {where}" if where else "")
+        reply = self._session.request("GET", self._session.path("query") + f"?q={quote(soql)}", what=f"counting {object_name}")
+        return int(reply.json()["totalSize"])
+
+    # -- types --------------------------------------------------------------------------------------------------------------------
+
+    def _schema(self, statement: _Statement) -> pa.Schema:
+        return pa.schema([(path, self._type(statement.object, path)) for path in statement.paths])
+
+    def _type(self, object_name: str, path: str) -> pa.DataType:
+        *parents, name = path.split(".")
+        info = self._describer.object(object_name)
+        for parent in parents:
+            reference = info.find_relationship(parent)
+            if reference is None or not reference.reference_to:
+                raise RequestRejected(f"{info.name} has no relationship {parent!r} (in {path}).", code="INVALID_FIELD")
+            info = self._describer.object(reference.reference_to[0])
+        field = info.find(name)
+        if field is None:
+            raise RequestRejected(f"{info.name} has no field {name!r}, or hides it from the integration user.", code="INVALID_FIELD")
+        return ARROW_TYPES.get(field.type, pa.string())
+
+    # -- REST ---------------------------------------------------------------------------------------------------------------------
+
+    def _page(self, path: str, statement: _Statement) -> dict[str, Any]:
+        page: dict[str, Any] = self._session.request("GET", path, what=f"querying {statement.object}").json()
+        return page
+
+    def _rest(self, statement: _Statement, schema: pa.Schema, page: dict[str, Any]) -> Iterator[pa.Table]:
+        seen, total = 0, page["totalSize"]
+        while True:
+            seen += len(page["records"])
+            if page["records"]:
+                yield _table_of(page["records"], schema)
+            if page["done"]:
+                break
+            page = self._page(page["nextRecordsUrl"], statement)
+        if seen < total:
+            raise ServiceUnavailable(f"querying {statement.object}: {total} rows were announced, {seen} came.")
+
+    # -- Bulk 2.0 -----------------------------------------------------------------------------------------------------------------
+
+    def _bulk(self, statement: _Statement, schema: pa.Schema, include_deleted: bool) -> Iterator[pa.Table]:
+        what = f"bulk query of {statement.object}"
+        body = {"operation": "queryAll" if include_deleted else "query", "query": statement.soql}
+        job = self._session.request("POST", self._session.path("jobs/query"), what=what, json_body=body, repeatable=False).json()
+        path = self._session.path(f"jobs/query/{job['id']}")
+        finished = wait_for_job(self._session, path, what=what)
+        seen, locator = 0, ""
+        while locator != "null":
+            table, locator = self._result_page(path, locator, schema, what)
+            seen += table.num_rows
+            if table.num_rows:
+                yield table
+        if seen != finished["numberRecordsProcessed"]:
+            raise ServiceUnavailable(f"{what}: the job read {finished['numberRecordsProcessed']} rows, {seen} came.")
+        self._session.request("DELETE", path, what=what)
+
+    def _result_page(self, path: str, locator: str, schema: pa.Schema, what: str) -> tuple[pa.Table, str]:
+        """One page, whole or not at all: a page that breaks off, or has fewer rows than it says, is read again."""
+        url = f"{path}/results?maxRecords={RESULT_ROWS}" + (f"&locator={locator}" if locator else "")
+        for attempt in range(1, PAGE_TRIES + 1):
+            reply = self._session.stream(url, what=what)
+            try:
+                announced = int(reply.headers["sforce-numberofrecords"])
+                table = _read_csv(reply, schema)
+                if table.num_rows == announced:
+                    return table, reply.headers["sforce-locator"]
+                problem = f"{announced} rows were announced, {table.num_rows} came"
+            except (urllib3.exceptions.HTTPError, pa.ArrowInvalid, OSError) as error:
+                problem = f"the page broke off ({type(error).__name__})"
+            finally:
+                reply.close()
+        raise ServiceUnavailable(f"{what}: a page of results could not be read in {attempt} tries: {problem}.")
+
+
+def _parse(soql: str) -> _Statement:
+    match = _SELECT.match(soql)
+    if match is None or "(" in match["fields"]:
+        raise RequestRejected(f"Not a plain SELECT of fields: {soql[:100]}", code="MALFORMED_QUERY")
+    return _Statement(soql, match["object"], tuple(path.strip() for path in match["fields"].split(",")))
+
+
+def _table_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    columns = []
+    for field in schema:
+        names = field.name.split(".")
+        values = [_value(record, names) for record in records]
+        if pa.types.is_timestamp(field.type):  # 2026-01-12T10:50:00.000+0000
+            array = pa.array([value and value[:23] for value in values], pa.string()).cast(pa.timestamp("ms")).cast(field.type)
+        elif pa.types.is_date(field.type):
+            array = pa.array(values, pa.string()).cast(field.type)
+        else:
+            array = pa.array(values, field.type)
+        columns.append(array)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _value(record: dict[str, Any], names: list[str]) -> Any:
+    node: Any = record
+    for name in names:
+        node = None if node is None else node.get(name)
+    return node
+
+
+def _read_csv(stream: Any, schema: pa.Schema) -> pa.Table:
+    """The CSV of a result page as a table; columns keep the spelling that was asked for."""
+    options = pa.csv.ConvertOptions(column_types=schema, strings_can_be_null=True, null_values=[""])
+    read = pa.csv.ReadOptions(column_names=schema.names, skip_rows=1)
+    parse = pa.csv.ParseOptions(newlines_in_values=True)
+    try:
+        return pa.csv.read_csv(pa.PythonFile(stream, mode="r"), read_options=read, parse_options=parse, convert_options=options)
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" in str(error):
+            return schema.empty_table()
+        raise

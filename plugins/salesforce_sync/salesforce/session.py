@@ -1,0 +1,171 @@
+"""One signed-in session: requests with time-outs, retries, one refresh when it has expired, and the API usage that the org reports.
+
+Safe to share between threads. Calls are counted as the org counts them: every request, also one that is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+
+from salesforce_sync.errors import ServiceUnavailable, SyncError
+from salesforce_sync.salesforce.signin import OpenSession, SignIn
+from salesforce_sync.salesforce.wire_errors import as_exception, read_error
+
+log = logging.getLogger(__name__)
+
+API_VERSION = "66.0"  # Spring '26
+CONNECT_SECONDS = 10
+READ_SECONDS = 120
+TRIES = 5
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 20.0
+CONNECTIONS = 8
+
+
+@dataclass(frozen=True)
+class ApiUsage:
+    """Calls used and allowed in 24 hours, as the last answer's Sforce-Limit-Info reported them."""
+
+    used: int
+    allowed: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A successful answer, read in full."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body) if self.body else None
+
+
+class Session:
+    """Requests to one org. Nothing is sent before the first request, which signs in."""
+
+    def __init__(self, sign_in: SignIn, *, api_version: str = API_VERSION, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._sign_in = sign_in
+        self.api_version = api_version
+        self._sleep = sleep
+        self._http = urllib3.PoolManager(num_pools=4, maxsize=CONNECTIONS, block=False)
+        self._lock = threading.Lock()
+        self._open: OpenSession | None = None
+        self.calls = 0
+        self.usage: ApiUsage | None = None
+
+    @property
+    def opened(self) -> OpenSession:
+        """The session's token and address; signs in when there is none yet."""
+        with self._lock:
+            if self._open is None:
+                self._open = self._sign_in.open_session(self._http)
+            return self._open
+
+    @property
+    def org_id(self) -> str:
+        return self.opened.org_id
+
+    def _renew(self, stale: OpenSession) -> None:
+        with self._lock:
+            if self._open is stale:
+                self._open = None
+
+    def path(self, resource: str) -> str:
+        """The path of a resource below this session's API version: `sobjects/Account/describe`."""
+        return f"/services/data/v{self.api_version}/{resource.lstrip('/')}"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        json_body: Any = None,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        fields: dict[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> Reply:
+        """Sends one request and gives its successful answer, read in full.
+
+        `what` says what is being done, for errors. A request that is not `repeatable` is not sent again after an answer got lost, since
+        nobody knows then whether it was done; the caller finds out. Raises a TransientError when the tries are used up, a PermanentError
+        when Salesforce refuses.
+        """
+        return self._try(method, path, what, json_body, body, headers, fields, repeatable, read=True)
+
+    def stream(self, path: str, *, what: str) -> urllib3.BaseHTTPResponse:
+        """GETs a body to be read piece by piece, decompressed; the caller closes it."""
+        reply: urllib3.BaseHTTPResponse = self._try("GET", path, what, None, None, None, None, repeatable=True, read=False)
+        return reply
+
+    def _try(
+        self, method: str, path: str, what: str, json_body: Any, body: Any, headers: dict[str, str] | None, fields: dict[str, str] | None,
+        repeatable: bool, *, read: bool,
+    ) -> Any:  # fmt: skip
+        refreshed = False
+        for attempt in range(1, TRIES + 1):
+            opened = self.opened
+            try:
+                raw = self._send(opened, method, path, json_body, body, headers, fields, read)
+            except urllib3.exceptions.HTTPError as error:
+                failure: SyncError = ServiceUnavailable(f"{what}: no answer from Salesforce ({type(error).__name__}).")
+                if not repeatable or attempt == TRIES:
+                    raise failure from error
+                self._wait(attempt, failure)
+                continue
+            if raw.status < 400:
+                return Reply(raw.status, raw.headers, raw.data) if read else raw
+            said = read_error(raw.status, raw.data)
+            if said.is_session and not refreshed:
+                refreshed = True
+                self._renew(opened)
+                continue
+            failure = as_exception(said, what)
+            if not said.is_transient or attempt == TRIES:
+                raise failure
+            self._wait(attempt, failure)
+        raise AssertionError("unreachable: the last try raises")
+
+    def _send(
+        self, opened: OpenSession, method: str, path: str, json_body: Any, body: Any, headers: dict[str, str] | None,
+        fields: dict[str, str] | None, read: bool,
+    ) -> urllib3.BaseHTTPResponse:  # fmt: skip
+        all_headers = {"authorization": f"Bearer {opened.token}", "accept-encoding": "gzip", "accept": "application/json", **(headers or {})}
+        if json_body is not None:
+            body = json.dumps(json_body, separators=(",", ":")).encode()
+            all_headers["content-type"] = "application/json"
+        with self._lock:
+            self.calls += 1
+        if hasattr(body, "seek"):
+            body.seek(0)
+        url = opened.instance_url + path
+        options: dict[str, Any] = {"fields": fields} if fields else {"body": body}
+        reply = self._http.request(
+            method, url, headers=all_headers, retries=False, redirect=False, preload_content=read,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), **options,
+        )  # fmt: skip
+        self._note_usage(reply.headers.get("sforce-limit-info", ""))
+        return reply
+
+    def _note_usage(self, header: str) -> None:
+        name, _, numbers = header.partition("=")
+        used, _, allowed = numbers.partition("/")
+        if name.strip() == "api-usage" and used.isdigit() and allowed.isdigit():
+            self.usage = ApiUsage(int(used), int(allowed))
+
+    def _wait(self, attempt: int, failure: SyncError) -> None:
+        longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+        seconds = random.uniform(longest / 2, longest)
+        log.warning("%s Try %d of %d in %.1f s.", failure, attempt + 1, TRIES, seconds)
+        self._sleep(seconds)

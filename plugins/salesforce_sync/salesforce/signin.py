@@ -1,0 +1,152 @@
+"""The ways to sign in to Salesforce. Each is a value; `open_session` turns it into an access token and the org's address."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, ServiceUnavailable
+from salesforce_sync.salesforce.ids import to_18
+from salesforce_sync.salesforce.wire_errors import read_error
+
+LOGIN_SECONDS = 30
+JWT_LIFETIME_SECONDS = 120  # Salesforce takes at most three minutes
+SOAP_VERSION = "59.0"  # login() is gone from 65.0 on
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """An access token and the address that it is valid at; `org_id` has 18 characters."""
+
+    token: str = field(repr=False)
+    instance_url: str
+    org_id: str
+
+
+class SignIn(Protocol):
+    """One way to sign in."""
+
+    def open_session(self, http: urllib3.PoolManager) -> OpenSession: ...
+
+
+@dataclass(frozen=True)
+class ClientCredentials:
+    """OAuth 2.0 client credentials of an External Client App; `login_url` must be the org's My Domain."""
+
+    login_url: str
+    consumer_key: str
+    consumer_secret: str = field(repr=False)
+
+    def open_session(self, http: urllib3.PoolManager) -> OpenSession:
+        form = {"grant_type": "client_credentials", "client_id": self.consumer_key, "client_secret": self.consumer_secret}
+        return _oauth(http, self.login_url, form)
+
+
+@dataclass(frozen=True)
+class JwtBearer:
+    """OAuth 2.0 JWT bearer: no secret travels, the app's certificate signs. `private_key` is PEM."""
+
+    login_url: str
+    consumer_key: str
+    username: str
+    private_key: str = field(repr=False)
+    audience: str = ""
+
+    def open_session(self, http: urllib3.PoolManager) -> OpenSession:
+        import jwt
+
+        claims = {
+            "iss": self.consumer_key,
+            "sub": self.username,
+            "aud": self.audience or self.login_url,
+            "exp": int(time.time()) + JWT_LIFETIME_SECONDS,
+        }
+        try:
+            assertion = jwt.encode(claims, self.private_key, algorithm="RS256")
+        except (ValueError, TypeError, jwt.PyJWTError) as error:
+            raise InvalidCredentials(
+                "salesforce_credentials: private_key is not a PEM private key.", fix="Paste the whole key file, with its BEGIN and END lines."
+            ) from error
+        return _oauth(http, self.login_url, {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion})
+
+
+@dataclass(frozen=True)
+class UsernamePassword:
+    """SOAP login with username, password and security token: supported until Salesforce retires it in Summer '27."""
+
+    login_url: str
+    username: str
+    password: str = field(repr=False)
+    security_token: str = field(repr=False)
+
+    def open_session(self, http: urllib3.PoolManager) -> OpenSession:
+        import requests
+        from simple_salesforce.exceptions import SalesforceAuthenticationFailed
+        from simple_salesforce.login import SalesforceLogin
+
+        session = requests.Session()
+        session.mount("https://", _fixed_target(self.login_url))
+        try:
+            token, instance = SalesforceLogin(
+                username=self.username, password=self.password, security_token=self.security_token, sf_version=SOAP_VERSION, session=session,
+                domain="login",
+            )  # fmt: skip
+        except SalesforceAuthenticationFailed as error:
+            raise AuthenticationFailed(
+                f"Salesforce refused the sign-in of {self.username}: {error.message}",
+                fix="Check username, password and security token (a new password voids the token), or move to client credentials or JWT.",
+            ) from error
+        except requests.RequestException as error:
+            raise ServiceUnavailable(f"Salesforce sign-in at {self.login_url} gave no answer: {type(error).__name__}.") from error
+        local = is_loopback(self.login_url)
+        return OpenSession(token, self.login_url.rstrip("/") if local else f"https://{instance}", _org_id(token))
+
+
+def _fixed_target(login_url: str) -> Any:
+    """A requests adapter that sends every request to `login_url`, with a time-out: simple-salesforce knows neither."""
+    from requests import PreparedRequest, Response
+    from requests.adapters import HTTPAdapter
+
+    target = urlsplit(login_url)
+
+    class FixedTarget(HTTPAdapter):
+        def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
+            request.url = urlsplit(str(request.url))._replace(scheme=target.scheme, netloc=target.netloc).geturl()
+            return super().send(request, *args, **(kwargs | {"timeout": LOGIN_SECONDS}))
+
+    return FixedTarget()
+
+
+def is_loopback(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in LOOPBACK
+
+
+def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> OpenSession:
+    url = f"{login_url.rstrip('/')}/services/oauth2/token"
+    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+    try:
+        reply = http.request("POST", url, body=urlencode(form), headers=headers, timeout=LOGIN_SECONDS, retries=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise ServiceUnavailable(f"Salesforce sign-in at {login_url} gave no answer: {type(error).__name__}.") from error
+    if reply.status >= 500:
+        raise ServiceUnavailable(f"Salesforce sign-in at {login_url} answered {reply.status}.")
+    if reply.status != 200:
+        said = read_error(reply.status, reply.data)
+        raise AuthenticationFailed(
+            f"Salesforce refused the sign-in at {login_url}: {said.code}: {said.message}.",
+            fix="Check the Variable salesforce_credentials: login_url (My Domain, not login.salesforce.com, for client credentials), consumer key "
+            "and secret or private key, and that the integration user is allowed to use the app.",
+        )
+    answer = json.loads(reply.data)
+    return OpenSession(answer["access_token"], answer["instance_url"].rstrip("/"), _org_id(answer["access_token"]))
+
+
+def _org_id(token: str) -> str:
+    """The org's 18-character id: the part of an access token before '!' is its 15-character form."""
+    return to_18(token.partition("!")[0])

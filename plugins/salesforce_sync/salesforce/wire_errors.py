@@ -1,0 +1,69 @@
+"""Salesforce's error answers, translated once into the package's errors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from salesforce_sync.errors import AuthenticationFailed, RequestRejected, RowLocked, ServiceUnavailable, SyncError
+
+RETRYABLE_CODES = frozenset({
+    "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "API_TEMPORARILY_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT",
+    "UNKNOWN_EXCEPTION", "INTERNAL_SERVER_ERROR",
+})  # fmt: skip
+SESSION_CODES = frozenset({"INVALID_SESSION_ID", "InvalidSessionId"})
+_PERMISSION_CODES = frozenset({"API_DISABLED_FOR_ORG", "INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "FUNCTIONALITY_NOT_ENABLED"})
+_SHOWN_BODY_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class WireError:
+    """The first error of an answer; `code` is empty when the body was not Salesforce's JSON (a proxy's HTML, say)."""
+
+    status: int
+    code: str
+    message: str
+
+    @property
+    def is_session(self) -> bool:
+        return self.code in SESSION_CODES or (self.status == 401 and not self.code)
+
+    @property
+    def is_transient(self) -> bool:
+        if self.code == "REQUEST_LIMIT_EXCEEDED":
+            return "concurrent" in self.message.lower()
+        return self.code in RETRYABLE_CODES or (self.status >= 500 and self.status != 501)
+
+
+def read_error(status: int, body: bytes) -> WireError:
+    """The error in a body: REST's array, a composite's, or OAuth's object; other text is quoted, shortened."""
+    try:
+        value: Any = json.loads(body)
+    except ValueError:
+        text = " ".join(body.decode("utf-8", errors="replace").split())
+        return WireError(status, "", text[:_SHOWN_BODY_CHARACTERS] or "an empty answer")
+    first = value[0] if isinstance(value, list) and value else value
+    if not isinstance(first, dict):
+        return WireError(status, "", str(first)[:_SHOWN_BODY_CHARACTERS])
+    code = first.get("errorCode") or first.get("exceptionCode") or first.get("error") or ""
+    message = first.get("message") or first.get("exceptionMessage") or first.get("error_description") or ""
+    return WireError(status, str(code), str(message))
+
+
+def as_exception(error: WireError, what: str) -> SyncError:
+    """The exception for an error that was not, or no longer, to be retried. `what` says what was being done."""
+    said = f"{what}: Salesforce answered {error.status} {error.code}: {error.message}".strip()
+    if error.is_session:
+        return AuthenticationFailed(f"{said}.", fix="The session was refused even after a new sign-in: check the integration user.")
+    if error.code == "UNABLE_TO_LOCK_ROW":
+        return RowLocked(said)
+    if error.code == "REQUEST_LIMIT_EXCEEDED" and not error.is_transient:
+        return RequestRejected(
+            said, code=error.code, fix="The org's API calls for 24 hours are used up: wait, or buy more (Setup > Company Information)."
+        )
+    if error.is_transient:
+        return ServiceUnavailable(said)
+    if error.code in _PERMISSION_CODES:
+        return RequestRejected(said, code=error.code, fix="Give the integration user API access and the permission set of include/salesforce.")
+    return RequestRejected(said, code=error.code)

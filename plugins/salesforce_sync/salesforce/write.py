@@ -1,0 +1,249 @@
+"""Writing: rows in, one result for each row out, in input order; by collections of 200 or a Bulk 2.0 job, whichever needs fewer calls.
+
+A null in a column clears the field when the column is in `clears`, and leaves the field alone when it is not.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import IO, Any
+from urllib.parse import urlencode
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from salesforce_sync.errors import ServiceUnavailable
+from salesforce_sync.records import Outcome, WriteResult
+from salesforce_sync.salesforce.jobs import wait_for_job
+from salesforce_sync.salesforce.session import Session
+from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
+
+COLLECTION_ROWS = 200  # Salesforce's limit for one collections call
+BULK_FROM_ROWS = 2_000  # above, a Bulk job needs fewer calls, and Salesforce advises it
+JOB_ROWS = 100_000  # rows per Bulk job: their results are held in memory to be put in order
+JOB_BYTES = 100 * 1024 * 1024  # Salesforce takes 150 MB counted as base64, which is a third longer
+PARALLEL_CALLS = 4
+ROW_TRIES = 3
+BULK_NULL = "#N/A"
+
+
+class Operation(StrEnum):
+    UPSERT = "upsert"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class WriteRequest:
+    """What to do with the rows. `key` is the external id field of an upsert, `Id` otherwise; every row has it, no two rows share it.
+
+    A column named `Parent__r.Key__c` refers to a parent by the parent's external id.
+    """
+
+    object: str
+    operation: Operation
+    key: str = "Id"
+    clears: frozenset[str] = field(default_factory=frozenset)
+
+
+class Writer:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def write(self, request: WriteRequest, tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
+        """Writes the rows and yields them back with their results, in order, in chunks of at most JOB_ROWS.
+
+        A refused row is a result, not an exception; an exception means that the outcome of its chunk is unknown, and since all three
+        operations may be repeated without harm, the caller simply runs again.
+        """
+        for chunk in _chunks(tables):
+            yield chunk, self._write_chunk(request, chunk)
+
+    def _write_chunk(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
+        if chunk.num_rows <= BULK_FROM_ROWS:
+            return self._by_collections(request, chunk)
+        literal = _has_literal_null(chunk)
+        if not any(literal):
+            return self._by_job(request, chunk)
+        # Bulk would read the text "#N/A" as null: those rows go the other way.
+        mask = pa.array(literal)
+        bulk = iter(self._by_job(request, chunk.filter(pc.invert(mask))))
+        rest = iter(self._by_collections(request, chunk.filter(mask)))
+        return [next(rest) if is_literal else next(bulk) for is_literal in literal]
+
+    # -- collections --------------------------------------------------------------------------------------------------------------
+
+    def _by_collections(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
+        records = _json_records(request, chunk)
+        groups = [records[start : start + COLLECTION_ROWS] for start in range(0, len(records), COLLECTION_ROWS)]
+        if len(groups) == 1:
+            return self._collection(request, groups[0])
+        with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
+            return [result for results in pool.map(lambda group: self._collection(request, group), groups) for result in results]
+
+    def _collection(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
+        results: list[WriteResult | None] = [None] * len(records)
+        open_rows = list(range(len(records)))
+        for attempt in range(1, ROW_TRIES + 1):
+            answers = self._send_collection(request, [records[index] for index in open_rows])
+            again = []
+            for index, answer in zip(open_rows, answers, strict=True):
+                results[index] = _from_collection(request, answer)
+                if results[index].code in RETRYABLE_CODES and attempt < ROW_TRIES:  # type: ignore[union-attr]
+                    again.append(index)
+            open_rows = again
+            if not open_rows:
+                break
+        return [result for result in results if result is not None]
+
+    def _send_collection(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        what = f"{request.operation} of {len(records)} {request.object}"
+        path = self._session.path("composite/sobjects")
+        if request.operation is Operation.DELETE:
+            ids = ",".join(record["Id"] for record in records)
+            reply = self._session.request("DELETE", f"{path}?{urlencode({'ids': ids, 'allOrNone': 'false'}, safe=',')}", what=what)
+        else:
+            if request.operation is Operation.UPSERT:
+                path += f"/{request.object}/{request.key}"
+            reply = self._session.request("PATCH", path, what=what, json_body={"allOrNone": False, "records": records})
+        answers: list[dict[str, Any]] = reply.json()
+        if len(answers) != len(records):
+            raise ServiceUnavailable(f"{what}: {len(answers)} results came.")
+        return answers
+
+    # -- Bulk 2.0 -----------------------------------------------------------------------------------------------------------------
+
+    def _by_job(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
+        what = f"bulk {request.operation} of {chunk.num_rows} {request.object}"
+        with tempfile.TemporaryFile(prefix="salesforce-sync-") as upload:
+            _write_csv(request, chunk, upload)
+            job_path = self._submit(request, upload, what)
+        job = wait_for_job(self._session, job_path, what=what)
+        keys = chunk.column(request.key).to_pylist()
+        results = self._results(request, job_path, job, what)
+        missing = [key for key in keys if key not in results]
+        if missing:
+            raise ServiceUnavailable(f"{what}: job {job['id']} gave no result for {len(missing)} rows, {missing[0]!r} among them.")
+        return [results[key] for key in keys]
+
+    def _submit(self, request: WriteRequest, upload: IO[bytes], what: str) -> str:
+        description = {"object": request.object, "operation": str(request.operation), "contentType": "CSV", "lineEnding": "LF"}
+        if request.operation is Operation.UPSERT:
+            description["externalIdFieldName"] = request.key
+        created = self._session.request("POST", self._session.path("jobs/ingest"), what=what, json_body=description).json()
+        path = self._session.path(f"jobs/ingest/{created['id']}")
+        self._session.request("PUT", f"{path}/batches", what=what, body=upload, headers={"content-type": "text/csv"})
+        self._session.request("PATCH", path, what=what, json_body={"state": "UploadComplete"})
+        return path
+
+    def _results(self, request: WriteRequest, path: str, job: dict[str, Any], what: str) -> dict[str, WriteResult]:
+        """Results by key. A result file that nothing can be in is not fetched."""
+        results: dict[str, WriteResult] = {}
+        failed = job["numberRecordsFailed"]
+        if job["numberRecordsProcessed"] > failed:
+            for key, record_id, created in self._result_rows(f"{path}/successfulResults", [request.key, "sf__Id", "sf__Created"], what):
+                results[key] = WriteResult(_outcome(request, created == "true"), record_id)
+        if failed:
+            for key, record_id, error in self._result_rows(f"{path}/failedResults", [request.key, "sf__Id", "sf__Error"], what):
+                code, _, message = (error or "").partition(":")
+                results[key] = WriteResult(Outcome.REJECTED, record_id or None, code, message.removesuffix(" --").rstrip(":"))
+        return results
+
+    def _result_rows(self, path: str, columns: list[str], what: str) -> Iterator[tuple[Any, ...]]:
+        reply = self._session.stream(path, what=f"{what}: results")
+        try:
+            table = pa.csv.read_csv(
+                pa.PythonFile(reply, mode="r"),
+                parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+                convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types={name: pa.string() for name in columns}),
+            )
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ServiceUnavailable(f"{what}: the results could not be read ({type(error).__name__}: {error}).") from error
+        finally:
+            reply.close()
+        for batch in table.to_batches():
+            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+
+
+def _outcome(request: WriteRequest, created: bool) -> Outcome:
+    if request.operation is Operation.DELETE:
+        return Outcome.DELETED
+    return Outcome.CREATED if created else Outcome.UPDATED
+
+
+def _from_collection(request: WriteRequest, answer: dict[str, Any]) -> WriteResult:
+    if answer["success"]:
+        return WriteResult(_outcome(request, bool(answer.get("created"))), answer["id"])
+    error = answer["errors"][0]
+    return WriteResult(Outcome.REJECTED, answer.get("id"), error["statusCode"], error["message"])
+
+
+def _chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows again, in tables of JOB_ROWS (or as many as fit JOB_BYTES): every job should be as full as it may be."""
+    pending: list[pa.Table] = []
+    rows = size = 0
+    for table in tables:
+        for start in range(0, table.num_rows, JOB_ROWS):
+            part = table.slice(start, JOB_ROWS)
+            if rows + part.num_rows > JOB_ROWS or size + part.nbytes > JOB_BYTES:
+                if pending:
+                    yield pa.concat_tables(pending)
+                pending, rows, size = [], 0, 0
+            pending.append(part)
+            rows, size = rows + part.num_rows, size + part.nbytes
+    if rows:
+        yield pa.concat_tables(pending)
+
+
+def _has_literal_null(chunk: pa.Table) -> list[bool]:
+    mask = pa.array([False] * chunk.num_rows)
+    for column in chunk.columns:
+        if pa.types.is_string(column.type):
+            mask = pc.or_(mask, pc.fill_null(pc.equal(column, BULK_NULL), False))
+    return list(mask.to_pylist())
+
+
+def _json_records(request: WriteRequest, chunk: pa.Table) -> list[dict[str, Any]]:
+    texts = pa.table({name: _json_column(chunk.column(name)) for name in chunk.column_names})
+    return [_json_record(request, row) for row in texts.to_pylist()]
+
+
+def _json_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return _text_column(column) if pa.types.is_temporal(column.type) else column
+
+
+def _json_record(request: WriteRequest, row: dict[str, Any]) -> dict[str, Any]:
+    record: dict[str, Any] = {"attributes": {"type": request.object}}
+    for name, value in row.items():
+        parent, _, key = name.partition(".")
+        if value is None and name not in request.clears:
+            continue
+        if not key:
+            record[name] = value
+        elif value is None:
+            record[parent] = None
+        else:
+            record[parent] = {key: value}
+    return record
+
+
+def _text_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_timestamp(column.type):
+        return pc.strftime(column.cast(pa.timestamp("ms", tz="UTC")), format="%Y-%m-%dT%H:%M:%SZ")
+    return column.cast(pa.string())
+
+
+def _write_csv(request: WriteRequest, chunk: pa.Table, target: IO[bytes]) -> None:
+    columns = {
+        name: pc.fill_null(_text_column(chunk.column(name)), BULK_NULL if name in request.clears else "") for name in chunk.column_names
+    }
+    options = pa.csv.WriteOptions(include_header=True, quoting_style="all_valid", batch_size=10_000)
+    pa.csv.write_csv(pa.table(columns), pa.PythonFile(target, mode="w"), options)
+    target.flush()
+
+

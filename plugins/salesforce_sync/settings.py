@@ -1,0 +1,115 @@
+"""THE list of Airflow Variables: name, kind, default, range and meaning. docs/operations.md and the checks are made from it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from salesforce_sync.errors import InvalidSetting
+
+_EMAIL = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One Variable. `parse` gives the value or raises ValueError with the rule that the text breaks."""
+
+    name: str
+    default: str
+    rule: str
+    meaning: str
+    parse: Callable[[str], Any]
+
+
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d+", text.strip()) or not low <= int(text) <= high:
+            raise ValueError
+        return int(text)
+
+    return parse
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.strip() not in allowed:
+            raise ValueError
+        return text.strip()
+
+    return parse
+
+
+def _addresses(text: str) -> list[str]:
+    parts = [part.strip() for part in re.split(r"[,;\s]+", text) if part.strip()]
+    if not all(_EMAIL.fullmatch(part) for part in parts):
+        raise ValueError
+    return parts
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            "peerspot_retention_days", "180", "a whole number from 1 to 999",
+            "PeerSpot activities whose Date Visited is more than this many days ago are deleted from Salesforce by the task `clean`.",
+            _whole_number(1, 999),
+        ),
+        Setting(
+            "peerspot_account_choice", "parentless_oldest", "parentless_oldest or oldest",
+            "Which Account gets an activity when several have its domain: the oldest, or the oldest of those without a parent Account.",
+            _one_of("parentless_oldest", "oldest"),
+        ),
+        Setting(
+            "sync_log_retention_days", "90", "a whole number from 1 to 3650",
+            "How long the sync log keeps what became of each record. The counts of every run stay.",
+            _whole_number(1, 3650),
+        ),
+        Setting(
+            "alert_emails", "", "e-mail addresses separated by commas, or empty",
+            "Who is told when a task has failed for good. Empty: nobody. Mail goes through the Connection `smtp_default`.",
+            _addresses,
+        ),
+        Setting(
+            "staging_path", "", "a folder or an object-storage URL that every worker reaches, or empty",
+            "Where batches wait between tasks. Empty: the folder `staging` in AIRFLOW_HOME, right when all workers share one machine.",
+            str.strip,
+        ),
+    )
+}  # fmt: skip
+
+# Credentials: one JSON Variable per system; docs/operations.md shows what each holds.
+CREDENTIALS = {
+    "salesforce": "salesforce_credentials",
+    "peerspot": "peerspot_credentials",
+}
+
+
+def read_setting(name: str) -> Any:
+    """The value of a setting; InvalidSetting names the Variable and its rule when the text breaks it."""
+    from airflow.sdk import Variable
+
+    setting = SETTINGS[name]
+    text = str(Variable.get(name, default=setting.default))
+    return parse_setting(setting, text)
+
+
+def parse_setting(setting: Setting, text: str) -> Any:
+    """The value of this text under the setting's rule."""
+    try:
+        return setting.parse(text)
+    except ValueError:
+        raise InvalidSetting(
+            f"The Variable {setting.name} is {text!r}; it must be {setting.rule}.", fix=f"Set {setting.name} under Admin > Variables, or delete it for {setting.default!r}."
+        ) from None
+
+
+# Environment variables, for what has to be known when a DAG file is parsed: reading a Variable there would cost a query every 30 seconds.
+PEERSPOT_SLOT = "SALESFORCE_SYNC_PEERSPOT_SLOT"
+
+
+def peerspot_slot() -> str:
+    """When the daily PeerSpot run starts, HH:MM in UTC: the environment's choice, or 03:30."""
+    return os.environ.get(PEERSPOT_SLOT, "03:30")

@@ -1,0 +1,146 @@
+"""Batches between tasks: one Parquet file each, below a root that every worker can reach.
+
+A vendor's record is staged as JSON text beside its id, and only as far as its mapping reads it: what is not mapped is never written down.
+A frame of Salesforce rows is staged with its own columns. Files are replaced whole, never appended to, so a task that dies leaves
+nothing half-written that a reader could take for a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from salesforce_sync.errors import StagedDataMissing, StagingFailed
+from salesforce_sync.mapping.apply import value_at
+from salesforce_sync.records import BatchRef, RunIdentity
+
+BATCH_ROWS = 25_000
+RECORD_SCHEMA = pa.schema([("id", pa.string()), ("record", pa.string())])
+RETENTION = timedelta(days=7)  # long enough to clear and run a task again after a week-end
+
+
+@dataclass(frozen=True)
+class Staging:
+    """`root` is a pathlib.Path or Airflow's ObjectStoragePath: anything with `/`, `open`, `mkdir`, `iterdir` and `unlink`."""
+
+    root: Any
+
+    def folder(self, run: RunIdentity) -> Any:
+        return self.root / _safe(run.dag_id) / _safe(run.run_id) / _safe(run.task_id)
+
+    def write_records(
+        self, run: RunIdentity, records: Iterable[Mapping[str, Any]], *, id_path: str, paths: Sequence[str], high_cursor: str | None
+    ) -> list[BatchRef]:
+        """Stages the records in batches of BATCH_ROWS; at least one batch, which may be empty, so that the cursor is always told."""
+        refs: list[BatchRef] = []
+        ids: list[str | None] = []
+        texts: list[str] = []
+
+        def flush() -> None:
+            table = pa.table({"id": ids, "record": texts}, schema=RECORD_SCHEMA)
+            refs.append(self._write(run, len(refs), table, high_cursor))
+            ids.clear()
+            texts.clear()
+
+        for record in records:
+            identity = value_at(record, id_path)
+            ids.append(None if identity is None else str(identity))
+            texts.append(json.dumps(_project(record, paths), separators=(",", ":"), ensure_ascii=False, default=str))
+            if len(ids) >= BATCH_ROWS:
+                flush()
+        if ids or not refs:
+            flush()
+        return refs
+
+    def _write(self, run: RunIdentity, number: int, table: pa.Table, high_cursor: str | None) -> BatchRef:
+        folder = self.folder(run)
+        path = folder / f"{number:05d}.parquet"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                pq.write_table(table, file, compression="zstd")
+        except OSError as error:
+            _remove(path)
+            raise StagingFailed(
+                f"The batch {path} could not be written: {error.strerror or error}.",
+                fix="Free space there, or point the Variable staging_path at another folder; the task tries again by itself.",
+            ) from error
+        return BatchRef(str(path), table.num_rows, high_cursor)
+
+    def read_records(self, ref: BatchRef) -> list[dict[str, Any]]:
+        """The batch's records, in order. StagedDataMissing when the file is gone."""
+        return [json.loads(text) for text in self._read(ref, ["record"]).column("record").to_pylist()]
+
+    def payloads(self, ref: BatchRef, places: Sequence[int]) -> list[str]:
+        """The JSON texts of the records at these places of the batch."""
+        return list(self._read(ref, ["record"]).column("record").take(pa.array(places, pa.int64())).to_pylist()) if places else []
+
+    def _read(self, ref: BatchRef, columns: list[str]) -> pa.Table:
+        path = type(self.root)(ref.path)
+        try:
+            with path.open("rb") as file:
+                return pq.read_table(file, columns=columns)
+        except FileNotFoundError as error:
+            raise StagedDataMissing(f"The staged batch {ref.path} is gone: batches are kept for {RETENTION.days} days.") from error
+        except (OSError, pa.ArrowException) as error:
+            raise StagingFailed(f"The staged batch {ref.path} could not be read: {error}.") from error
+
+    def sweep(self, dag_id: str, *, now: datetime | None = None) -> int:
+        """Removes the batches of this DAG's runs that are older than RETENTION, and says how many."""
+        limit = (now or datetime.now(UTC)) - RETENTION
+        removed = 0
+        folder = self.root / _safe(dag_id)
+        if not folder.exists():
+            return 0
+        for run in list(folder.iterdir()):
+            for task in list(run.iterdir()):
+                for path in list(task.iterdir()):
+                    if datetime.fromtimestamp(path.stat().st_mtime, UTC) < limit:
+                        path.unlink()
+                        removed += 1
+                if not any(task.iterdir()):
+                    task.rmdir()
+            if not any(run.iterdir()):
+                run.rmdir()
+        return removed
+
+
+def batches_of(value: Sequence[Mapping[str, Any]]) -> list[BatchRef]:
+    """The batches that a task before this one pushed to XCom."""
+    return [BatchRef.from_xcom(dict(item)) for item in value]
+
+
+def _project(record: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """The part of the record that the paths lead to, in the record's own shape."""
+    result: dict[str, Any] = {}
+    for path in paths:
+        value = value_at(record, path)
+        if value is None:
+            continue
+        *parents, name = path.split(".")
+        node = result
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return result
+
+
+def _safe(name: str) -> str:
+    """A name as a folder: run ids hold colons and plus signs."""
+    return re.sub(r"[^A-Za-z0-9_.=-]", "_", name)
+
+
+def _remove(path: Any) -> None:
+    try:
+        path.unlink()
+    except OSError:
+        pass  # it was never made, or the disk is worse off than full; the error that led here is the one to show
+
+

@@ -1,0 +1,79 @@
+"""A local index of the org's Accounts by domain, and the domains that still look for an Account.
+
+The index is refreshed with the Accounts that changed, so that matching costs one API call a run however many Accounts there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, exists, select
+
+from salesforce_sync.matching.accounts import AccountCandidate
+from salesforce_sync.state.engine import chunks, upsert
+from salesforce_sync.state.schema import account_domains, open_domains
+
+
+@dataclass(frozen=True)
+class AccountChange:
+    """An Account as it is now; `domain` is None when it has none to match by, or when it was deleted."""
+
+    account_id: str
+    domain: str | None
+    parent_id: str | None
+    created_at: str
+
+
+def refresh(connection: Connection, org: str, changes: Sequence[AccountChange]) -> None:
+    """Brings the index up to these Accounts. A domain that lost an Account is to be looked at again."""
+    columns = account_domains.c
+    for part in chunks(changes):
+        now = {change.account_id: change.domain for change in part}
+        before = connection.execute(
+            select(columns.account_id, columns.domain).where(columns.org == org, columns.account_id.in_(list(now)))
+        ).all()
+        lost = [(account_id, domain) for account_id, domain in before if now[account_id] != domain]
+        look_again(connection, org, [domain for _, domain in lost])
+        gone = [account_id for account_id, _ in lost if now[account_id] is None]
+        connection.execute(delete(account_domains).where(columns.org == org, columns.account_id.in_(gone)))
+        rows = [
+            {"org": org, "account_id": item.account_id, "domain": item.domain, "parent_id": item.parent_id, "created_at": item.created_at}
+            for item in part
+            if item.domain is not None
+        ]
+        upsert(connection, account_domains, rows)
+
+
+def candidates(connection: Connection, org: str, domains: Iterable[str]) -> dict[str, list[AccountCandidate]]:
+    """The Accounts on each of these domains; domains without one are left out."""
+    found: dict[str, list[AccountCandidate]] = {}
+    columns = account_domains.c
+    for part in chunks(sorted(set(domains))):
+        query = select(columns.domain, columns.account_id, columns.parent_id, columns.created_at).where(
+            columns.org == org, columns.domain.in_(part)
+        )
+        for domain, account_id, parent_id, created_at in connection.execute(query):
+            found.setdefault(domain, []).append(AccountCandidate(account_id, parent_id, created_at))
+    return found
+
+
+def look_again(connection: Connection, org: str, domains: Iterable[str]) -> None:
+    """Marks domains whose activities must be matched again."""
+    upsert(connection, open_domains, [{"org": org, "domain": domain, "recheck": True} for domain in sorted(set(domains))])
+
+
+def to_recheck(connection: Connection, org: str) -> list[str]:
+    """Open domains that an Account has appeared on, or that have lost theirs."""
+    columns = open_domains.c
+    has_account = exists().where(account_domains.c.org == org, account_domains.c.domain == columns.domain)
+    return list(connection.execute(select(columns.domain).where(columns.org == org, columns.recheck | has_account)).scalars())
+
+
+def settle(connection: Connection, org: str, *, checked: Sequence[str], unmatched: Iterable[str]) -> None:
+    """The domains that were looked at: those without an Account stay open, the others are done with."""
+    columns = open_domains.c
+    still_open = sorted(set(unmatched))
+    for part in chunks(list(checked)):
+        connection.execute(delete(open_domains).where(columns.org == org, columns.domain.in_(part)))
+    upsert(connection, open_domains, [{"org": org, "domain": domain, "recheck": False} for domain in still_open])

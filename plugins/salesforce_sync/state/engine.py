@@ -1,0 +1,115 @@
+"""The state database: opened by URL, brought to the current schema when it is not, and one way to write a transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from salesforce_sync.errors import InvalidSetting, ServiceUnavailable
+
+URL_VARIABLE = "SALESFORCE_SYNC_STATE_URL"  # environment variable: an SQLAlchemy URL
+HEAD = "0001"  # the newest migration; a test keeps it in step with migrations/versions
+BUSY_SECONDS = 60
+ROWS_PER_STATEMENT = 1_000
+_MIGRATION_LOCK = 7_220_031  # any number: PostgreSQL's advisory lock that keeps two workers from migrating at once
+
+
+def state_url() -> str:
+    """The URL from the environment, or an SQLite file in AIRFLOW_HOME."""
+    home = Path(os.environ.get("AIRFLOW_HOME", Path.home() / "airflow"))
+    return os.environ.get(URL_VARIABLE) or f"sqlite:///{home / 'salesforce_sync.db'}"
+
+
+@cache
+def open_state(url: str | None = None) -> Engine:
+    """The engine of the state database, its schema current. InvalidSetting for a URL that cannot be right."""
+    try:
+        parsed = make_url(url or state_url())
+        engine = create_engine(parsed, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise InvalidSetting(
+            f"{URL_VARIABLE} is not a database URL that this installation can open: {error}.",
+            fix="Use sqlite:////absolute/path.db or postgresql+psycopg://user:password@host/database.",
+        ) from error
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    _migrate_if_behind(engine)
+    return engine
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, so that a writer takes the lock at once
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def reading(engine: Engine) -> Connection:
+    """A connection for looking only, which no writer holds up: `with reading(engine) as connection`."""
+    return engine.execution_options(read_only=True).connect()
+
+
+def _migrate_if_behind(engine: Engine) -> None:
+    try:
+        if _version(engine) == HEAD:
+            return
+        migrate(engine)
+    except DBAPIError as error:
+        shown = engine.url.render_as_string(hide_password=True)
+        raise ServiceUnavailable(
+            f"The state database {shown} cannot be opened: {error.orig}.", fix=f"Check {URL_VARIABLE}, that the server runs, and the folder's permissions."
+        ) from error
+
+
+def _version(engine: Engine) -> str | None:
+    with reading(engine) as connection:
+        if not engine.dialect.has_table(connection, "alembic_version"):
+            return None
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return None if found is None else str(found)
+
+
+def migrate(engine: Engine) -> None:
+    """Runs the migrations that the database has not seen; safe when several workers start at once."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keep: Iterable[str] = ()) -> None:
+    """Inserts the rows, or updates those whose primary (or only unique) key exists; columns in `keep` are not updated."""
+    if not rows:
+        return
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    key = [column.name for column in table.primary_key]
+    kept = {*key, *keep}
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in kept}
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), list(rows))
+
+
+def chunks(items: Sequence[Any], size: int = ROWS_PER_STATEMENT) -> Iterator[Sequence[Any]]:
+    """The items in parts small enough for one statement."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,55 @@
+"""Record links: vendor id <-> Salesforce id, with the fingerprint of the values that were last sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, delete, select
+
+from salesforce_sync.records import RecordResult
+from salesforce_sync.state.engine import chunks, upsert
+from salesforce_sync.state.schema import record_links
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    salesforce_id: str
+    fingerprint: str
+
+
+def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, Link]:
+    """The links of these records, by vendor id; records without one are left out."""
+    found: dict[str, Link] = {}
+    columns = record_links.c
+    for part in chunks(record_ids):
+        query = select(columns.record_id, columns.salesforce_id, columns.fingerprint).where(
+            columns.org == org, columns.mapping == mapping, columns.record_id.in_(part)
+        )
+        found |= {row[0]: Link(row[1], row[2]) for row in connection.execute(query)}
+    return found
+
+
+def save(connection: Connection, org: str, mapping: str, results: Sequence[RecordResult]) -> None:
+    """Links every result that has a Salesforce id and a fingerprint."""
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "org": org, "mapping": mapping, "record_id": result.record_id, "salesforce_id": result.salesforce_id,
+            "fingerprint": result.fingerprint, "linked_at": now, "updated_at": now,
+        }
+        for result in results
+        if result.salesforce_id and result.fingerprint
+    ]  # fmt: skip
+    upsert(connection, record_links, rows, keep=["linked_at"])
+
+
+def forget(connection: Connection, org: str, mapping: str, salesforce_ids: Sequence[str]) -> None:
+    """Removes the links of records that are gone from Salesforce, so that they would be created again."""
+    for part in chunks(salesforce_ids):
+        connection.execute(
+            delete(record_links).where(
+                record_links.c.org == org, record_links.c.mapping == mapping, record_links.c.salesforce_id.in_(part)
+            )
+        )

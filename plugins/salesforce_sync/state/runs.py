@@ -1,0 +1,50 @@
+"""Sync runs: one row per step of a task instance, begun before it works and ended with what it did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from salesforce_sync.records import Counts, RunIdentity
+from salesforce_sync.state.schema import sync_runs
+
+RUNNING, SUCCESS, FAILED, INTERRUPTED = "running", "success", "failed", "interrupted"
+MESSAGE_CHARACTERS = 2_000
+
+
+def begin(connection: Connection, run: RunIdentity, step: str, *, org: str | None = None) -> int:
+    """The id of a new run in state `running`. An earlier try of the same task and step that never ended is marked `interrupted`."""
+    same = (sync_runs.c.dag_id == run.dag_id) & (sync_runs.c.run_id == run.run_id) & (sync_runs.c.task_id == run.task_id)
+    connection.execute(
+        update(sync_runs).where(same, sync_runs.c.step == step, sync_runs.c.status == RUNNING).values(status=INTERRUPTED, ended_at=datetime.now(UTC))
+    )
+    values = asdict(run) | {"step": step, "org": org, "status": RUNNING, "started_at": datetime.now(UTC)}
+    return int(connection.execute(insert(sync_runs).values(**values).returning(sync_runs.c.id)).scalar_one())
+
+
+def end(
+    connection: Connection,
+    sync_run_id: int,
+    *,
+    status: str,
+    counts: Counts,
+    api_calls: int,
+    message: str = "",
+    watermark_from: str | None = None,
+    watermark_to: str | None = None,
+) -> None:
+    """Writes what the run did; a caller that commits records does it in the same transaction."""
+    values = asdict(counts) | {
+        "status": status, "api_calls": api_calls, "message": message[:MESSAGE_CHARACTERS] or None, "ended_at": datetime.now(UTC),
+        "watermark_from": watermark_from, "watermark_to": watermark_to,
+    }  # fmt: skip
+    connection.execute(update(sync_runs).where(sync_runs.c.id == sync_run_id).values(**values))
+
+
+def of_dag_run(connection: Connection, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    """Every sync run of a DAG run, oldest first, as plain dicts."""
+    query = select(sync_runs).where(sync_runs.c.dag_id == dag_id, sync_runs.c.run_id == run_id).order_by(sync_runs.c.id)
+    return [dict(row) for row in connection.execute(query).mappings()]

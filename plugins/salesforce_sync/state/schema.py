@@ -1,0 +1,105 @@
+"""The tables. State is kept apart by `org` (the org's 18-character id), so that a sandbox and the production org never mix."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
+_Moment = DateTime(timezone=True)
+
+sync_runs = Table(
+    "sync_runs", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("step", String(200), nullable=False),  # a mapping's name, or a step's: peerspot/activities, peerspot/process
+    Column("org", String(18)),
+    Column("dag_id", String(250), nullable=False),
+    Column("run_id", String(250), nullable=False),
+    Column("task_id", String(250), nullable=False),
+    Column("try_number", Integer, nullable=False),
+    Column("status", String(20), nullable=False),  # running, success, failed, interrupted
+    Column("message", Text),
+    Column("started_at", _Moment, nullable=False),
+    Column("ended_at", _Moment),
+    *(Column(name, Integer, nullable=False, server_default="0")
+      for name in ("read", "created", "updated", "deleted", "unchanged", "skipped", "rejected", "api_calls")),
+    Column("watermark_from", String(40)),
+    Column("watermark_to", String(40)),
+    Index(None, "dag_id", "run_id"),
+    Index(None, "started_at"),
+)  # fmt: skip
+
+sync_log = Table(
+    "sync_log", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("sync_run_id", _Id, ForeignKey("sync_runs.id", ondelete="CASCADE"), nullable=False),
+    Column("record_id", String(255), nullable=False),
+    Column("salesforce_id", String(18)),
+    Column("outcome", String(20), nullable=False),
+    Column("code", String(80)),
+    Column("message", Text),
+    Index(None, "record_id"),
+    Index(None, "salesforce_id"),
+    Index(None, "sync_run_id", "outcome"),
+)  # fmt: skip
+
+record_links = Table(
+    "record_links", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("mapping", String(200), primary_key=True),
+    Column("record_id", String(255), primary_key=True),
+    Column("salesforce_id", String(18), nullable=False),
+    Column("fingerprint", String(16), nullable=False),
+    Column("linked_at", _Moment, nullable=False),
+    Column("updated_at", _Moment, nullable=False),
+    Index(None, "org", "mapping", "salesforce_id"),
+)  # fmt: skip
+
+watermarks = Table(
+    "watermarks", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("stream", String(200), primary_key=True),
+    Column("value", String(40), nullable=False),  # ISO text in UTC: text order is time order
+    Column("updated_at", _Moment, nullable=False),
+)  # fmt: skip
+
+dead_letters = Table(
+    "dead_letters", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("org", String(18), nullable=False),
+    Column("mapping", String(200), nullable=False),
+    Column("record_id", String(255), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("code", String(80), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("sync_run_id", _Id),
+    Column("first_failed_at", _Moment, nullable=False),
+    Column("last_failed_at", _Moment, nullable=False),
+    Column("resolved_at", _Moment),
+    UniqueConstraint("org", "mapping", "record_id"),
+)  # fmt: skip
+
+account_domains = Table(
+    "account_domains", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("account_id", String(18), primary_key=True),
+    Column("domain", String(255), nullable=False),
+    Column("parent_id", String(18)),
+    Column("created_at", String(40), nullable=False),
+    Index(None, "org", "domain"),
+)  # fmt: skip
+
+open_domains = Table(
+    "open_domains", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("domain", String(255), primary_key=True),
+    Column("recheck", Boolean, nullable=False),
+)  # fmt: skip

@@ -1,0 +1,87 @@
+"""What every step is given, and the frame around its work: a sync run that begins before it and ends with it, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine
+
+from salesforce_sync.errors import SyncError, TooManyRejects
+from salesforce_sync.records import Counts, RunIdentity
+from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.state import runs
+
+SMALLEST_LIMIT, LIMIT_SHARE = 20, 0.10  # a run may refuse 20 records, or a tenth of what it read, whichever is more
+
+
+@dataclass
+class StepContext:
+    """One task instance at work: the org, the state database, and which run it is."""
+
+    client: SalesforceClient
+    state: Engine
+    run: RunIdentity
+    active: list[SyncRun] = field(default_factory=list)  # the sync runs that are under way, the innermost last
+
+    @property
+    def org(self) -> str:
+        return self.client.org_id
+
+
+@dataclass
+class SyncRun:
+    """A begun sync run. `finish` writes its end on the connection that commits the step's records."""
+
+    id: int
+    step: str
+    context: StepContext
+    calls_before: int
+    nested_calls: int = 0
+    notes: list[str] = field(default_factory=list)
+    finished: Counts | None = None
+
+    @property
+    def api_calls(self) -> int:
+        """The calls of this run alone: those of a run inside it are counted there."""
+        return self.context.client.calls - self.calls_before - self.nested_calls
+
+    def finish(self, connection: Connection, counts: Counts, *, watermark_from: str | None = None, watermark_to: str | None = None) -> None:
+        runs.end(
+            connection, self.id, status=runs.SUCCESS, counts=counts, api_calls=self.api_calls, message=" ".join(self.notes),
+            watermark_from=watermark_from, watermark_to=watermark_to,
+        )  # fmt: skip
+        self.finished = counts
+
+
+@contextmanager
+def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
+    """Begins the run of a step; when the block raises before `finish`, the run ends as failed with the error's text."""
+    before = context.client.calls
+    with context.state.begin() as connection:
+        run_id = runs.begin(connection, context.run, step, org=context.org)
+    run = SyncRun(run_id, step, context, before)
+    context.active.append(run)
+    try:
+        yield run
+    except SyncError as error:
+        if run.finished is None:
+            with context.state.begin() as connection:
+                runs.end(connection, run_id, status=runs.FAILED, counts=Counts(), api_calls=run.api_calls, message=str(error))
+        raise
+    finally:
+        context.active.pop()
+        if context.active:
+            context.active[-1].nested_calls += context.client.calls - before
+
+
+def refuse_too_many(counts: Counts, step: str, examples: list[str]) -> None:
+    """Raises TooManyRejects when the run refused more than its limit. Call it after everything is committed."""
+    limit = max(SMALLEST_LIMIT, int(counts.read * LIMIT_SHARE))
+    if counts.rejected > limit:
+        shown = "; ".join(examples)
+        raise TooManyRejects(
+            f"{step}: {counts.rejected} of {counts.read} records were refused (the limit is {limit}), the others are saved. First: {shown}",
+            fix="Look the records up in the sync log and the dead letters, correct the data or the mapping, and run the task again.",
+        )

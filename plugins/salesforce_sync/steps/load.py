@@ -1,0 +1,279 @@
+"""Load: staged records mapped, compared with what was last sent, written to Salesforce, and committed in one transaction.
+
+The order is what makes a kill harmless: everything is sent first (an upsert by external id may be repeated), then counts, log, links,
+dead letters and watermark are committed together. Results wait for that commit in a file, so that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from salesforce_sync.errors import InvalidMapping, MissingMetadata
+from salesforce_sync.mapping import describe
+from salesforce_sync.mapping.apply import Target, apply, fingerprints, record_ids
+from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.records import BatchRef, Counts, Outcome, RecordResult
+from salesforce_sync.salesforce.query import ARROW_TYPES
+from salesforce_sync.salesforce.write import Operation, WriteRequest
+from salesforce_sync.staging import Staging
+from salesforce_sync.state import dead_letters, links, sync_log, watermarks
+from salesforce_sync.state.engine import reading
+from salesforce_sync.steps.context import StepContext, SyncRun, refuse_too_many, sync_run
+
+log = logging.getLogger(__name__)
+
+UNMAPPABLE, SUPERSEDED = "UNMAPPABLE", "SUPERSEDED"
+LONGEST_ID = 255
+SHOWN_EXAMPLES = 3
+_RESULT_SCHEMA = pa.schema([(name, pa.string()) for name in RecordResult.__dataclass_fields__])
+
+Records = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a load's records come from: batches that can be read again, since a refused record's content is looked up at the end."""
+
+    batches: Sequence[BatchRef]
+    read: Callable[[BatchRef], Records]
+    payloads: Callable[[BatchRef, Sequence[int]], list[str]]
+
+    @classmethod
+    def staged(cls, batches: Sequence[BatchRef], staging: Staging) -> Source:
+        return cls(batches, staging.read_records, staging.payloads)
+
+
+@dataclass
+class Loaded:
+    """What a load did; `refused` holds the vendor ids of the refused records, `examples` says why for the first of them."""
+
+    counts: Counts
+    refused: frozenset[str] = frozenset()
+    examples: list[str] = field(default_factory=list)
+
+
+def load(
+    context: StepContext, name: str, mapping: MappingFile, source: Source, *, resend: bool = False, remember: bool = True,
+) -> Loaded:  # fmt: skip
+    """Loads the batches by the mapping called `name`.
+
+    Rows equal to what was last sent are not sent, unless `resend`. With `remember` False nothing is remembered of what was sent, so all
+    rows are. Raises InvalidMapping or MissingMetadata before anything moves, TooManyRejects after everything is committed.
+    """
+    with sync_run(context, name) as run:
+        targets = check_mapping(context, name, mapping)
+        with tempfile.TemporaryDirectory(prefix="salesforce-sync-") as folder:
+            work = _Load(context, run, name, mapping, targets, source, resend, remember, ResultFile(Path(folder) / "results.parquet"))
+            loaded = work.run_all()
+    refuse_too_many(loaded.counts, name, loaded.examples)
+    return loaded
+
+
+def check_mapping(context: StepContext, name: str, mapping: MappingFile) -> dict[str, Target]:
+    """What each mapped field takes in this org; raises when the mapping does not fit the org."""
+    described = context.client.describe([mapping.salesforce.object])[mapping.salesforce.object]
+    found = describe.problems(mapping, described)
+    if described is None:
+        raise MissingMetadata(f"Mapping {name}: {found[0]}.")
+    if found:
+        raise InvalidMapping(f"Mapping {name} does not fit the org: {'; '.join(found)}.", fix=MissingMetadata.fix)
+    return describe.targets(mapping, described)
+
+
+class ResultFile:
+    """RecordResults on disk, in the order in which they became known."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = pq.ParquetWriter(path, _RESULT_SCHEMA, compression="zstd")
+        self.counts: Counter[Outcome] = Counter()
+
+    def add(self, results: Sequence[RecordResult]) -> None:
+        if not results:
+            return
+        self.counts.update(result.outcome for result in results)
+        columns = {name: [getattr(result, name) for result in results] for name in _RESULT_SCHEMA.names}
+        self._writer.write_table(pa.table(columns, schema=_RESULT_SCHEMA))
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def read(self) -> Iterator[list[RecordResult]]:
+        file = pq.ParquetFile(self._path)
+        for batch in file.iter_batches(batch_size=10_000):
+            yield [RecordResult(**row | {"outcome": Outcome(row["outcome"])}) for row in batch.to_pylist()]
+
+
+@dataclass
+class _Load:
+    context: StepContext
+    run: SyncRun
+    name: str
+    mapping: MappingFile
+    targets: dict[str, Target]
+    source: Source
+    resend: bool
+    remember: bool
+    results: ResultFile
+    pending: dict[str, str] = field(default_factory=dict)  # vendor id -> fingerprint of a row that is on its way
+    seen: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    late: list[pd.DataFrame] = field(default_factory=list)
+    refused: dict[str, tuple[str, str]] = field(default_factory=dict)  # vendor id -> (code, message), payload still to be found
+    superseded: int = 0
+
+    def run_all(self) -> Loaded:
+        self._send(self._outgoing())
+        for frame in self.late:  # records that came more than once: the later ones go after the earlier ones are through
+            self._send(iter([self._table(frame)]))
+        self._find_payloads()
+        self.results.close()
+        return self._commit()
+
+    # -- from batches to tables ---------------------------------------------------------------------------------------------------
+
+    def _outgoing(self) -> Iterator[pa.Table]:
+        for batch in self.source.batches:
+            frame = self._changed(self._mapped(batch))
+            if len(frame):
+                yield self._table(frame)
+
+    def _mapped(self, batch: BatchRef) -> pd.DataFrame:
+        """The batch's rows to look at: mapped, each vendor id once."""
+        records = self.source.read(batch)
+        mapped = apply(self.mapping, records, self.targets)
+        if mapped.problems:
+            places = list(mapped.problems)
+            texts = self.source.payloads(batch, places)
+            self.results.add([
+                RecordResult(loggable_id(mapped.ids[place], text), Outcome.REJECTED, code=UNMAPPABLE, message=mapped.problems[place], payload=text)
+                for place, text in zip(places, texts, strict=True)
+            ])  # fmt: skip
+        frame = mapped.frame
+        repeated = frame[self._key].duplicated(keep="last")
+        self.superseded += int(repeated.sum())
+        return self._set_late_apart(frame[~repeated])
+
+    def _set_late_apart(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Rows whose id was in an earlier batch wait until the others are written. Ids are remembered as 8 bytes each."""
+        hashed = pd.util.hash_array(frame[self._key].to_numpy(dtype=object))
+        again = np.isin(hashed, self.seen)
+        self.seen = np.concatenate([self.seen, hashed[~again]])
+        if again.any():
+            self.late.append(frame[again])
+        return frame[~again]
+
+    def _changed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows that differ from what was last sent, with their fingerprint; the others are results already."""
+        frame = frame.assign(_fingerprint=fingerprints(frame))
+        if not self.remember or not len(frame):
+            return frame
+        with reading(self.context.state) as connection:
+            known = links.find(connection, self.context.org, self.name, frame[self._key].tolist())
+        same = pd.Series(
+            [not self.resend and key in known and known[key].fingerprint == print_ for key, print_ in zip(frame[self._key], frame["_fingerprint"], strict=True)],
+            index=frame.index, dtype=bool,
+        )  # fmt: skip
+        self.results.add([RecordResult(key, Outcome.UNCHANGED, known[key].salesforce_id) for key in frame.loc[same, self._key]])
+        return frame[~same]
+
+    @property
+    def _key(self) -> str:
+        return self.mapping.salesforce.external_id
+
+    def _table(self, frame: pd.DataFrame) -> pa.Table:
+        if "_fingerprint" not in frame:
+            frame = frame.assign(_fingerprint=fingerprints(frame))
+        self.pending.update(zip(frame[self._key], frame["_fingerprint"], strict=True))
+        columns = {
+            name: pa.array(frame[name].tolist(), ARROW_TYPES.get(self.targets[name].type, pa.string())) for name in (self._key, *self.mapping.fields)
+        }
+        return pa.table(columns)
+
+    # -- writing ------------------------------------------------------------------------------------------------------------------
+
+    def _send(self, tables: Iterator[pa.Table]) -> None:
+        request = WriteRequest(self.mapping.salesforce.object, Operation.UPSERT, self._key, self.mapping.clears)
+        for table, results in self.context.client.write(request, tables):
+            delivered = []
+            for key, result in zip(table.column(self._key).to_pylist(), results, strict=True):
+                fingerprint = self.pending.pop(key)
+                if result.outcome is Outcome.REJECTED:
+                    self.refused[key] = (result.code or "", result.message or "")
+                else:
+                    delivered.append(RecordResult(key, result.outcome, result.salesforce_id, fingerprint=fingerprint))
+                    self.refused.pop(key, None)
+            self.results.add(delivered)
+            log.info("%s: %d rows written", self.name, len(results))
+
+    def _find_payloads(self) -> None:
+        """The content of the records that Salesforce refused, for their dead letters; read again only when there are any."""
+        wanted = dict(self.refused)
+        for batch in self.source.batches if wanted else ():
+            records = self.source.read(batch)
+            ids = record_ids(self.mapping, records)
+            places = [place for place, key in enumerate(ids) if key in wanted]
+            found = [
+                RecordResult(ids[place], Outcome.REJECTED, code=wanted[ids[place]][0], message=wanted[ids[place]][1], payload=text)
+                for place, text in zip(places, self.source.payloads(batch, places), strict=True)
+            ]
+            self.results.add(list({result.record_id: result for result in found}.values()))
+            for result in found:
+                wanted.pop(result.record_id, None)
+
+    # -- committing ---------------------------------------------------------------------------------------------------------------
+
+    def _commit(self) -> Loaded:
+        context = self.context
+        late = sum(len(frame) for frame in self.late)
+        skipped = self.superseded
+        outcomes = {str(outcome): count for outcome, count in self.results.counts.items()}
+        read = sum(batch.count for batch in self.source.batches)
+        counts = Counts(**{"read": read, "skipped": skipped, **outcomes})
+        if skipped:
+            self.run.notes.append(f"{skipped} records came again in the same batch and were superseded by their last version.")
+        if late:
+            self.run.notes.append(f"{late} records came again in a later batch and were written twice, the last version last.")
+        cursor = max((batch.high_cursor for batch in self.source.batches if batch.high_cursor), default=None)
+        refused: list[str] = []
+        examples: list[str] = []
+        with context.state.begin() as connection:
+            for results in self.results.read():
+                sync_log.write(connection, self.run.id, results)
+                if self.remember:
+                    links.save(connection, context.org, self.name, results)
+                dead_letters.record(connection, context.org, self.name, self.run.id, results)
+                for result in results:
+                    if result.outcome is Outcome.REJECTED:
+                        refused.append(result.record_id)
+                        if len(examples) < SHOWN_EXAMPLES:
+                            examples.append(f"{result.record_id}: {result.message}")
+            before = watermarks.get(connection, context.org, self.name)
+            after = watermarks.advance(connection, context.org, self.name, cursor) if cursor else before
+            self.run.finish(connection, counts, watermark_from=before, watermark_to=after)
+        return Loaded(counts, frozenset(refused), examples)
+
+
+def loggable_id(record_id: str, payload: str) -> str:
+    """An id that the log can hold: a record without one, or with an endless one, is named by a hash of its content."""
+    if record_id and len(record_id) <= LONGEST_ID:
+        return record_id
+    return "no-id-" + hashlib.sha256(payload.encode()).hexdigest()[:24]
+
+
+def from_memory(records: Sequence[Mapping[str, Any]]) -> Source:
+    """A source of records that were made here and fit in memory."""
+    batch = BatchRef("memory", len(records))
+    return Source([batch], lambda _: records, lambda _, places: [json.dumps(records[place], default=str) for place in places])

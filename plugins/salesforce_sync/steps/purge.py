@@ -1,0 +1,66 @@
+"""Purge: records older than their retention leave Salesforce, and old sync log leaves the state database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import pyarrow as pa
+
+from salesforce_sync.errors import MissingMetadata
+from salesforce_sync.records import Counts, Outcome, RecordResult
+from salesforce_sync.state import links, sync_log
+from salesforce_sync.steps.context import StepContext, refuse_too_many, sync_run
+
+
+@dataclass(frozen=True)
+class PurgeRule:
+    """Which records go: those of `object` whose `date_field` lies more than `days` days before `today`. `mapping` names their links."""
+
+    name: str
+    object: str
+    date_field: str
+    record_id_field: str
+    mapping: str
+    days: int
+    today: date
+
+    @property
+    def cutoff(self) -> date:
+        """The oldest day that stays: a record exactly `days` days old is kept."""
+        return self.today - timedelta(days=self.days)
+
+
+def purge(context: StepContext, rule: PurgeRule, *, sync_log_days: int) -> Counts:
+    """Deletes by the rule, forgets the links of what is gone, and gives the counts. Records go to the org's recycle bin."""
+    with sync_run(context, rule.name) as run:
+        if context.client.describe([rule.object])[rule.object] is None:
+            raise MissingMetadata(f"The org has no object {rule.object}, or hides it from the integration user.")
+        soql = f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {rule.date_field} < {rule.cutoff.isoformat()}"
+        results: list[RecordResult] = []
+        for table in context.client.read(soql):
+            names = dict(zip(table.column("Id").to_pylist(), table.column(rule.record_id_field).to_pylist(), strict=True))
+            results += _delete(context, rule.object, table.select(["Id"]), names)
+        counts = Counts.of(result.outcome for result in results)
+        run.notes.append(f"Kept: {rule.date_field} from {rule.cutoff} on.")
+        with context.state.begin() as connection:
+            sync_log.write(connection, run.id, results)
+            gone = [result.salesforce_id for result in results if result.outcome is Outcome.DELETED and result.salesforce_id]
+            links.forget(connection, context.org, rule.mapping, gone)
+            before = datetime.combine(rule.today, time(), UTC) - timedelta(days=sync_log_days)
+            sync_log.purge(connection, before=before)
+            run.finish(connection, counts)
+    examples = [f"{result.record_id}: {result.message}" for result in results if result.outcome is Outcome.REJECTED]
+    refuse_too_many(counts, rule.name, examples[:3])
+    return counts
+
+
+def _delete(context: StepContext, object_name: str, ids: pa.Table, names: dict[str, str]) -> Iterable[RecordResult]:
+    for table, results in context.client.delete(object_name, [ids]):
+        for record_id, result in zip(table.column("Id").to_pylist(), results, strict=True):
+            name = names[record_id] or record_id
+            if result.code in ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"):  # somebody was faster: it is gone all the same
+                yield RecordResult(name, Outcome.DELETED, record_id, result.code, result.message)
+            else:
+                yield RecordResult(name, result.outcome, record_id, result.code, result.message)

@@ -1,0 +1,10 @@
+"""The one file that Airflow loads as a plugin: it makes the package's timetable known."""
+
+from airflow.plugins_manager import AirflowPlugin
+
+from salesforce_sync.timetables import IntentTimetable
+
+
+class SalesforceSyncPlugin(AirflowPlugin):
+    name = "salesforce_sync"
+    timetables = [IntentTimetable]
