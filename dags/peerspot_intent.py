@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
+
 from salesforce_sync.operators.extract import ExtractOperator
 from salesforce_sync.operators.load import LoadOperator
 from salesforce_sync.operators.preflight import PreflightOperator
@@ -26,10 +27,19 @@ with DAG(
     dagrun_timeout=timedelta(hours=12),
     tags=["peerspot", "salesforce"],
     params={
-        "start_date": Param(None, type=["null", "string"], format="date", title="Start Date", description="First day to extract. Empty: the day before yesterday, or the run's own day."),
+        "start_date": Param(
+            None, type=["null", "string"], format="date", title="Start Date",
+            description="First day to extract. Empty: the run's own day, or the day before yesterday.",
+        ),
         "end_date": Param(None, type=["null", "string"], format="date", title="End Date", description="Last day to extract, inclusive."),
-        "steps": Param(STEPS, type="array", items={"type": "string", "enum": STEPS}, examples=STEPS, title="Steps", description="What to run: the Extractor, the Processor, the Cleaner."),
-        "resend": Param(False, type="boolean", title="Send unchanged records again", description="For records that were changed or deleted in Salesforce by hand."),
+        "steps": Param(
+            STEPS, type="array", items={"type": "string", "enum": STEPS}, examples=STEPS, title="Steps",
+            description="What to run: the Extractor, the Processor, the Cleaner.",
+        ),
+        "resend": Param(
+            False, type="boolean", title="Send unchanged records again",
+            description="For records that were changed or deleted in Salesforce by hand.",
+        ),
     },
 ) as dag:  # fmt: skip
     check = PreflightOperator(

@@ -1,5 +1,7 @@
 """The one file that Airflow loads as a plugin: it makes the package's timetable known."""
 
+from typing import ClassVar
+
 from airflow.plugins_manager import AirflowPlugin
 
 from salesforce_sync.timetables import IntentTimetable
@@ -7,4 +9,4 @@ from salesforce_sync.timetables import IntentTimetable
 
 class SalesforceSyncPlugin(AirflowPlugin):
     name = "salesforce_sync"
-    timetables = [IntentTimetable]
+    timetables: ClassVar = [IntentTimetable]

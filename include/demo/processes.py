@@ -33,6 +33,14 @@ def start(command: list[str], *, environment: dict[str, str], log: Path, root: P
     return psutil.Process(process.pid)
 
 
+def run(command: list[str], *, environment: dict[str, str], log: Path, root: Path) -> int:
+    """Runs the command to its end, its output in `log`; gives its exit status."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        marked = environment | {MARK: str(root)}
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=marked, check=False).returncode
+
+
 def ours(root: Path) -> list[psutil.Process]:
     """Every process, of this user, that was started for the demo in this folder."""
     found = []
@@ -46,7 +54,7 @@ def ours(root: Path) -> list[psutil.Process]:
 
 
 def stop_all(root: Path) -> int:
-    """Ends them all: SIGINT first, which is what `airflow standalone` listens to, then harder. Gives how many there were."""
+    """Ends them all: SIGINT first, then harder. Gives how many there were."""
     first = ours(root)
     leaders = [process for process in first if _parent_pid(process) not in {other.pid for other in first}]
     for number, patience in PATIENCE_SECONDS.items():
@@ -66,6 +74,6 @@ def stop_all(root: Path) -> int:
 
 def _parent_pid(process: psutil.Process) -> int:
     try:
-        return process.ppid()
+        return int(process.ppid())
     except psutil.Error:
         return -1

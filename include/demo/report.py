@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+TEXT_COLUMNS = 3  # the first columns hold text, the others numbers
 COLUMNS = ("read", "created", "updated", "unchanged", "skipped", "rejected", "api_calls")
 
 
@@ -55,10 +56,12 @@ def table(reports: list[RunReport]) -> str:
     for report in reports:
         counts = tuple(f"{getattr(report, name):,}" for name in COLUMNS)
         lines.append((report.dag, report.run.partition("+")[0], report.state, *counts, f"{report.seconds:.1f}"))
-        for step in report.steps:
-            lines.append((f"  {step['step']}", "", step["status"], *(f"{step[name]:,}" for name in COLUMNS), ""))
+        lines += [(f"  {step['step']}", "", step["status"], *(f"{step[name]:,}" for name in COLUMNS), "") for step in report.steps]
     widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
-    text_columns = 3
-    shown = ["  ".join(cell.ljust(width) if index < text_columns else cell.rjust(width) for index, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
-             for line in lines]  # fmt: skip
+    shown = [_line(line, widths) for line in lines]
     return "\n".join([shown[0], "-" * max(map(len, shown)), *shown[1:]])
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    padded = [cell.ljust(width) if index < TEXT_COLUMNS else cell.rjust(width) for index, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+    return "  ".join(padded).rstrip()

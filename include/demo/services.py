@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 LOGIN, PASSWORD = "admin", "admin"
 AIRFLOW_PORT = 8080
+AIRFLOW_PARTS = (["api-server"], ["dag-processor"], ["scheduler", "--skip-serve-logs"], ["triggerer", "--skip-serve-logs"])
 EMULATOR_SECONDS, AIRFLOW_SECONDS = 30, 180
 
 
@@ -69,7 +70,8 @@ def start_emulators(root: Path) -> Emulators:
 
 
 def start_airflow(root: Path) -> str:
-    """Airflow standalone, healthy; gives its URL."""
+    """Airflow, healthy; gives its URL. Its parts are started one by one, as `airflow standalone` would, but for the log servers, which
+    would listen to every network that this machine is on."""
     ready = root / "airflow.json"
     if ready.exists():
         url = str(json.loads(ready.read_text())["url"])
@@ -77,17 +79,23 @@ def start_airflow(root: Path) -> str:
             return url
     port = _free_port(AIRFLOW_PORT)
     url = f"http://{HOST}:{port}"
-    log = root / "logs" / "airflow.log"
-    process = processes.start([sys.executable, "-m", "airflow", "standalone"], environment=airflow_environment(root, port), log=log, root=root)
+    environment, logs = airflow_environment(root, port), root / "logs"
+    migrated = processes.run([sys.executable, "-m", "airflow", "db", "migrate"], environment=environment, log=logs / "airflow-migrate.log", root=root)
+    if migrated != 0:
+        raise DemoFailed(f"Airflow's database could not be made: see {logs / 'airflow-migrate.log'}")
+    running = [
+        processes.start([sys.executable, "-m", "airflow", *command], environment=environment, log=logs / f"airflow-{command[0]}.log", root=root)
+        for command in AIRFLOW_PARTS
+    ]
     deadline = time.monotonic() + AIRFLOW_SECONDS
     while time.monotonic() < deadline:
         if _healthy(url):
             ready.write_text(json.dumps({"url": url, "login": LOGIN, "password": PASSWORD}))
             return url
-        if not process.is_running():
+        if not all(process.is_running() for process in running):
             break
         time.sleep(0.5)
-    raise DemoFailed(f"Airflow did not become healthy at {url}: see {log}")
+    raise DemoFailed(f"Airflow did not become healthy at {url}: see {logs}")
 
 
 def airflow_environment(root: Path, port: int) -> dict[str, str]:

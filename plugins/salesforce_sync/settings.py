@@ -102,7 +102,8 @@ def parse_setting(setting: Setting, text: str) -> Any:
         return setting.parse(text)
     except ValueError:
         raise InvalidSetting(
-            f"The Variable {setting.name} is {text!r}; it must be {setting.rule}.", fix=f"Set {setting.name} under Admin > Variables, or delete it for {setting.default!r}."
+            f"The Variable {setting.name} is {text!r}; it must be {setting.rule}.",
+            fix=f"Set {setting.name} under Admin > Variables, or delete it for {setting.default!r}.",
         ) from None
 
 

@@ -142,5 +142,3 @@ def _remove(path: Any) -> None:
         path.unlink()
     except OSError:
         pass  # it was never made, or the disk is worse off than full; the error that led here is the one to show
-
-

@@ -28,7 +28,8 @@ class IntentTimetable(Timetable):
     def __init__(self, at: str = "03:30") -> None:
         if at not in SLOTS:
             raise InvalidSetting(
-                f"The PeerSpot slot {at!r} is not one of {SLOTS[0]}, {SLOTS[1]}, ... {SLOTS[-1]}.", fix=f"Set the environment variable {PEERSPOT_SLOT} to one of them."
+                f"The PeerSpot slot {at!r} is not one of {SLOTS[0]}, {SLOTS[1]}, ... {SLOTS[-1]}.",
+                fix=f"Set the environment variable {PEERSPOT_SLOT} to one of them.",
             )
         self.at = at
         self.description = f"Daily at {at} UTC, for the day before yesterday"

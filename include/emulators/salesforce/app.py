@@ -118,7 +118,7 @@ def _control(router: Router, call: Call) -> Reply:
         return Reply({"error": f"no such order: {call.method} {call.path}"}, status=404)
     handler, parameters = found
     try:
-        return handler(call, **parameters)  # type: ignore[arg-type]
+        return handler(call, **parameters)
     except (ValueError, TypeError, KeyError) as error:
         return Reply({"error": str(error)}, status=400)
 

@@ -93,7 +93,12 @@ class QueryJob(Job):
     def info(self) -> dict[str, Any]:
         answer = super().info() | {"jobType": "V2Query"}
         if self.state == "JobComplete":
-            answer |= {"numberRecordsProcessed": self.processed, "retries": 0, "totalProcessingTime": self.milliseconds, "isPkChunkingSupported": True}
+            answer |= {
+                "numberRecordsProcessed": self.processed,
+                "retries": 0,
+                "totalProcessingTime": self.milliseconds,
+                "isPkChunkingSupported": True,
+            }
         return answer | ({"errorMessage": self.error} if self.error else {})
 
 
@@ -129,7 +134,7 @@ def _run(org: Org, job: Job) -> None:
         job.error, final = f"{error.code} : {error.message}", "Failed"
     except UnicodeDecodeError:
         job.error, final = "ClientInputError : The file is not valid UTF-8", "Failed"
-    except Exception as error:  # an emulator's own defect must show as a failed job, not as one that never ends
+    except Exception as error:  # noqa: BLE001 - an emulator's own defect must show as a failed job, not as one that never ends
         job.error, final = f"InternalServerError : {type(error).__name__}: {error}", "Failed"
     with job.lock:
         if job.state == "InProgress":
@@ -236,7 +241,7 @@ def _query(org: Org, job: QueryJob) -> None:
 
 def result_page(job: QueryJob, start: int, most: int) -> tuple[bytes, int]:
     """(CSV with header, number of rows) of the rows from `start` on."""
-    assert job.compiled is not None and job.file is not None
+    assert job.compiled is not None
     count = max(0, min(most, job.processed - start))
     header = csv_header(job.compiled).encode()
     if count == 0:

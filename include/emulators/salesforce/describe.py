@@ -19,7 +19,7 @@ def describe_global(schema: Schema, version: str) -> dict[str, Any]:
 
 def describe_object(schema: Schema, sobject: SObject, version: str) -> dict[str, Any]:
     """GET /sobjects/X/describe."""
-    children = [
+    children: list[dict[str, Any]] = [
         {
             "childSObject": child.name, "field": item.name, "relationshipName": item.child_relationship, "cascadeDelete": item.cascade_delete,
             "restrictedDelete": False, "deprecatedAndHidden": False, "junctionIdListNames": [], "junctionReferenceTo": [],
@@ -70,7 +70,8 @@ def _field(item: Field) -> dict[str, Any]:
         "aggregatable": item.type != "boolean", "permissionable": item.custom and not item.required,
         "restrictedPicklist": item.restricted, "picklistValues": [_picklist_value(value, item.default) for value in item.values],
         "referenceTo": list(item.reference_to), "relationshipName": item.relationship, "relationshipOrder": None,
-        "cascadeDelete": item.cascade_delete, "restrictedDelete": False, "writeRequiresMasterRead": False, "polymorphicForeignKey": len(item.reference_to) > 1,
+        "cascadeDelete": item.cascade_delete, "restrictedDelete": False, "writeRequiresMasterRead": False,
+        "polymorphicForeignKey": len(item.reference_to) > 1,
         "queryByDistance": False, "deprecatedAndHidden": False, "htmlFormatted": False, "dependentPicklist": False, "controllerName": None,
         "encrypted": False, "extraTypeInfo": "plaintextarea" if item.type == "textarea" else None, "inlineHelpText": None, "mask": None,
         "maskType": None, "highScaleNumber": False, "displayLocationInDecimal": False, "formulaTreatNullNumberAsZero": False,

@@ -168,9 +168,7 @@ class Dml:
         results[index].error = error
         del drafts[index]
 
-    def _resolve_keys(
-        self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], operation: str, external_id: Field | None
-    ) -> None:
+    def _resolve_keys(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], operation: str, external_id: Field | None) -> None:
         """Sets `draft.id` to the existing record's id, or to None where a new record is to be made."""
         if operation == "insert":
             for index in [index for index, draft in drafts.items() if draft.id]:
@@ -189,7 +187,9 @@ class Dml:
             if draft.key is None:
                 self._fail(drafts, results, index, ApiError("MISSING_ARGUMENT", f"{external_id.name} not specified", fields=[]))
             elif key in seen:
-                self._fail(drafts, results, index, ApiError("DUPLICATE_VALUE", f"Duplicate external id specified: {draft.key}", fields=[external_id.name]))
+                self._fail(
+                    drafts, results, index, ApiError("DUPLICATE_VALUE", f"Duplicate external id specified: {draft.key}", fields=[external_id.name])
+                )
             elif len(matches) > 1:
                 self._fail(drafts, results, index, ApiError(
                     "MULTIPLE_CHOICES", f"{external_id.name}: more than one record found for external id field: {matches}", status=300))  # fmt: skip
@@ -314,9 +314,7 @@ class Dml:
                 connection.executemany(f"INSERT INTO {quoted(sobject.name)} ({columns}) VALUES ({marks})", rows)
             self._store_changes(connection, sobject, {index: draft for index, draft in drafts.items() if index not in new}, results, now, user)
 
-    def _store_changes(
-        self, connection: Any, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], now: str, user: str
-    ) -> None:
+    def _store_changes(self, connection: Any, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], now: str, user: str) -> None:
         statements: dict[tuple[str, ...], list[list[Any]]] = {}
         for index, draft in drafts.items():
             values = draft.values | {"LastModifiedDate": now, "LastModifiedById": user, "SystemModstamp": now}

@@ -117,9 +117,7 @@ class Org:
     @property
     def private_key(self) -> str:
         """The key whose public half the connected app holds, as PEM: for signing JWT assertions. New at every start."""
-        return self._key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode()
+        return self._key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
     @property
     def public_key(self) -> rsa.RSAPublicKey:

@@ -57,9 +57,7 @@ def _text_checker(item: Field, from_csv: bool) -> Check:
         if not text:
             return None
         if item.length and len(text) > item.length:
-            raise ApiError(
-                "STRING_TOO_LONG", f"{item.label}: data value too large: {text} (max length={item.length})", fields=[item.name]
-            )
+            raise ApiError("STRING_TOO_LONG", f"{item.label}: data value too large: {text} (max length={item.length})", fields=[item.name])
         if item.type == "email" and not _EMAIL.fullmatch(text):
             raise ApiError("INVALID_EMAIL_ADDRESS", f"{item.label}: invalid email address: {text}", fields=[item.name])
         if allowed is not None:
@@ -100,9 +98,7 @@ def _number_checker(item: Field, from_csv: bool) -> Check:
         if whole and number != int(number):
             raise _wrong_type(item, value, from_csv)
         if not abs(number) < limit:
-            raise ApiError(
-                "NUMBER_OUTSIDE_VALID_RANGE", f"{item.label}: value outside of valid range on numeric field: {value}", fields=[item.name]
-            )
+            raise ApiError("NUMBER_OUTSIDE_VALID_RANGE", f"{item.label}: value outside of valid range on numeric field: {value}", fields=[item.name])
         return int(number) if whole else round(number, item.scale)
 
     return check

@@ -5,10 +5,10 @@ Both become the same dataclasses, which describe, SOQL and the rules of the org 
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import yaml
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import time
-import xml.etree.ElementTree as ElementTree
 from urllib.parse import unquote
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import jwt
@@ -90,9 +90,8 @@ def _refresh_token(org: Org, call: Call, form: dict[str, str], client_id: str, c
 
 
 def _jwt_bearer(org: Org, call: Call, form: dict[str, str], client_id: str, client_secret: str) -> Reply | None:
-    options = {"verify_aud": False, "verify_exp": False}
     try:
-        claims = jwt.decode(form.get("assertion", ""), org.public_key, algorithms=["RS256"], options=options)
+        claims = jwt.decode(form.get("assertion", ""), org.public_key, algorithms=["RS256"], options={"verify_aud": False, "verify_exp": False})
         expires = int(claims.get("exp", 0))
     except (jwt.InvalidTokenError, ValueError):
         return _refused("invalid_grant", "invalid assertion")
@@ -143,7 +142,7 @@ def _soap_fault(code: str, message: str, namespace: str) -> Reply:
     body = (
         '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
         f'xmlns:sf="{namespace}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body><soapenv:Fault>'
-        f"<faultcode>sf:{code}</faultcode><faultstring>{code}: {text}</faultstring><detail><sf:LoginFault xsi:type=\"sf:LoginFault\">"
+        f'<faultcode>sf:{code}</faultcode><faultstring>{code}: {text}</faultstring><detail><sf:LoginFault xsi:type="sf:LoginFault">'
         f"<sf:exceptionCode>{code}</sf:exceptionCode><sf:exceptionMessage>{text}</sf:exceptionMessage></sf:LoginFault></detail>"
         "</soapenv:Fault></soapenv:Body></soapenv:Envelope>"
     )

@@ -99,5 +99,5 @@ class PeerSpot:
 
         return (
             Route(("POST",), "/_emulator/peerspot", order),
-            Route(("GET",), "/_emulator/peerspot/calls", lambda call: Reply(dict(self.calls))),
+            Route(("GET",), "/_emulator/peerspot/calls", lambda _: Reply(dict(self.calls))),
         )

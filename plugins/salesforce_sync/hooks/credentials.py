@@ -122,7 +122,9 @@ def read_credentials(system: str, model: type[Model]) -> Model:
         return model.model_validate(raw)
     except ValidationError as error:
         problems = "; ".join(_problem(item) for item in error.errors(include_input=False, include_context=False, include_url=False))
-        raise InvalidCredentials(f"{source} is not complete: {problems}.", fix="docs/operations.md shows the JSON of every credentials Variable.") from None
+        raise InvalidCredentials(
+            f"{source} is not complete: {problems}.", fix="docs/operations.md shows the JSON of every credentials Variable."
+        ) from None
 
 
 def _problem(item: Any) -> str:
@@ -141,31 +143,32 @@ def _from_variable(name: str) -> dict[str, Any] | None:
         value = json.loads(text) if isinstance(text, str) else text
     except ValueError as error:
         position = f"line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}"
-        raise InvalidCredentials(f"The Variable {name} is not JSON: {position}.", fix="Write it as a JSON object: quotes around keys and values.") from None
+        raise InvalidCredentials(
+            f"The Variable {name} is not JSON: {position}.", fix="Write it as a JSON object: quotes around keys and values."
+        ) from None
     if not isinstance(value, dict):
-        raise InvalidCredentials(f"The Variable {name} must be a JSON object.", fix="Write it as {\"key\": \"value\", ...}.")
+        raise InvalidCredentials(f"The Variable {name} must be a JSON object.", fix='Write it as {"key": "value", ...}.')
     return value
 
 
 def _from_connection(system: str, model: type[BaseModel]) -> dict[str, Any] | None:
     """Login is the username or e-mail, password the password or token, host the URL; everything else is in extra."""
+    from airflow.exceptions import AirflowNotFoundException
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowRuntimeError
-    from airflow.exceptions import AirflowNotFoundException
 
     try:
         connection = BaseHook.get_connection(system)
     except (AirflowNotFoundException, AirflowRuntimeError):
         return None
     known = model.model_fields
-    values: dict[str, Any] = {}
-    for name, value in (("username", connection.login), ("email", connection.login), ("login_url", connection.host), ("base_url", connection.host)):
-        if name in known and value:
-            values[name] = value
     secret = "token" if "token" in known else "password"
-    if connection.password and secret in known:
-        values[secret] = connection.password
-    return values | connection.extra_dejson
+    found = {
+        "username": connection.login, "email": connection.login, "login_url": connection.host,
+        "base_url": connection.host, secret: connection.password,
+    }  # fmt: skip
+    values: dict[str, Any] = {name: value for name, value in found.items() if name in known and value}
+    return values | dict(connection.extra_dejson)
 
 
 def _mask(values: Any) -> None:

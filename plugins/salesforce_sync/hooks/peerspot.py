@@ -22,7 +22,20 @@ from salesforce_sync.privacy import Scrubber, mask_text
 from salesforce_sync.windows import DateWindow
 
 CONNECTED = "You are successfully connected to PeerSpot"
-FIELDS = ("id", "date_visited", "company_name", "domain", "country", "state", "city", "partial_ip", "activity", "pages_visited", "products", "category")
+FIELDS = (
+    "id",
+    "date_visited",
+    "company_name",
+    "domain",
+    "country",
+    "state",
+    "city",
+    "partial_ip",
+    "activity",
+    "pages_visited",
+    "products",
+    "category",
+)
 IDENTIFYING = ("date_visited", "domain", "products", "activity", "partial_ip")  # what tells activities apart that come without an id
 
 
@@ -64,7 +77,9 @@ class PeerSpotHook(VendorHook):
             items, following = self._page(window, page=page, per_page=self.credentials.per_page)
             yield [self._record(item) for item in items]
             if following is not None and following <= page:
-                raise RequestRejected(f"peerspot: page {page} names {following} as the next page.", fix="Check next_page_path in peerspot_credentials.")
+                raise RequestRejected(
+                    f"peerspot: page {page} names {following} as the next page.", fix="Check next_page_path in peerspot_credentials."
+                )
             page = following
 
     def _page(self, window: DateWindow, *, page: int, per_page: int) -> tuple[list[Any], int | None]:
@@ -75,7 +90,8 @@ class PeerSpotHook(VendorHook):
         items = answer if not known.items_path or isinstance(answer, list) else _at(answer, known.items_path)
         if not isinstance(items, list):
             raise RequestRejected(
-                f"peerspot: the answer has no list at {known.items_path!r}.", fix="Set items_path in the Variable peerspot_credentials to where the list is."
+                f"peerspot: the answer has no list at {known.items_path!r}.",
+                fix="Set items_path in the Variable peerspot_credentials to where the list is.",
             )
         following = _at(answer, known.next_page_path) if isinstance(answer, dict) else (page + 1 if len(items) == per_page else None)
         return items, int(following) if following else None

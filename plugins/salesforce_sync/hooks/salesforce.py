@@ -37,7 +37,7 @@ class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
     @cached_property
     def conn(self) -> Any:
         """simple-salesforce on the client's session."""
-        from simple_salesforce import Salesforce
+        from simple_salesforce.api import Salesforce
 
         opened = self.client.session.opened
         return Salesforce(session_id=opened.token, instance_url=opened.instance_url, version=self.credentials.api_version)

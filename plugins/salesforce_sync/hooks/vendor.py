@@ -45,7 +45,7 @@ class VendorHook(HttpHook):  # type: ignore[misc]
 
     @cached_property
     def session(self) -> requests.Session:
-        session = self.get_conn()
+        session: requests.Session = self.get_conn()
         session.auth = None
         return session
 
@@ -63,7 +63,9 @@ class VendorHook(HttpHook):  # type: ignore[misc]
     def _get_once(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str], auth: Any) -> Any:
         self._pace()
         try:
-            reply = self.session.get(self.root_url + path, params=dict(params), headers=dict(headers), auth=auth, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+            reply = self.session.get(
+                self.root_url + path, params=dict(params), headers=dict(headers), auth=auth, timeout=TIMEOUT_SECONDS, allow_redirects=False
+            )
         except requests.RequestException as error:
             raise ServiceUnavailable(f"{self.system} gave no answer ({type(error).__name__}).") from None
         if reply.status_code != 200:
@@ -75,14 +77,15 @@ class VendorHook(HttpHook):  # type: ignore[misc]
             said = "HTML" if "html" in kind else "text that is not complete JSON"
             raise ServiceUnavailable(
                 f"{self.system} answered with {said} ({kind}) where JSON belongs.",
-                fix=f"If it stays so: check base_url and path in the Variable {self.system}_credentials, and whether a proxy or a maintenance page answers.",
+                fix=f"If it stays so: check base_url and path in {self.system}_credentials, and whether a proxy or a maintenance page answers.",
             ) from None
 
     def _error(self, reply: requests.Response) -> SyncError:
         status = reply.status_code
         if status in (401, 403):
             return AuthenticationFailed(
-                f"{self.system} refused the credentials ({status}).", fix=f"Check the Variable {self.system}_credentials; the vendor gives out a new token."
+                f"{self.system} refused the credentials ({status}).",
+                fix=f"Check the Variable {self.system}_credentials; the vendor gives out a new token.",
             )
         if status == 429:
             return RateLimited(self.system, retry_after=_seconds(reply.headers.get("retry-after")))

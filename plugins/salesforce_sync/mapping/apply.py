@@ -74,7 +74,9 @@ def fingerprints(frame: pd.DataFrame) -> pd.Series:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
-    return pd.Series(["\0" if value is None or value is pd.NA or value != value else str(value) for value in column], index=column.index, dtype=object)
+    return pd.Series(
+        ["\0" if value is None or value is pd.NA or value != value else str(value) for value in column], index=column.index, dtype=object
+    )
 
 
 def _stable_hash(text: str) -> int:
@@ -85,9 +87,7 @@ def _column(records: Sequence[Mapping[str, Any]], path: str) -> pd.Series:
     return pd.Series([value_at(record, path) for record in records], dtype=object)
 
 
-def _mapped_column(
-    name: str, item: FieldMapping, records: Sequence[Mapping[str, Any]], target: Target, problems: dict[int, str]
-) -> pd.Series:
+def _mapped_column(name: str, item: FieldMapping, records: Sequence[Mapping[str, Any]], target: Target, problems: dict[int, str]) -> pd.Series:
     if item.vendor is None:
         return _coerce(pd.Series([item.value] * len(records), dtype=object), target)[0]
     original = values = _column(records, item.vendor)

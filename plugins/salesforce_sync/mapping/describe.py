@@ -60,9 +60,11 @@ def problems(mapping: MappingFile, described: ObjectLike | None) -> list[str]:
         elif item.vendor is None and info.restricted_values is not None and item.value is not None and item.value not in info.restricted_values:
             found.append(f"{name}.{field_name}: the constant {item.value!r} is not in its picklist")
     covered = {*mapping.fields, mapping.salesforce.external_id, *(field_name.split(".")[0].replace("__r", "__c") for field_name in mapping.fields)}
-    for info in described.fields.values():
-        if info.createable and not info.nillable and not info.defaulted and info.name not in covered:
-            found.append(f"{name}.{info.name} is required in the org, and the mapping does not fill it")
+    found += [
+        f"{name}.{info.name} is required in the org, and the mapping does not fill it"
+        for info in described.fields.values()
+        if info.createable and not info.nillable and not info.defaulted and info.name not in covered
+    ]
     return [problem for problem in found if problem]
 
 

@@ -25,8 +25,10 @@ def alert_on_failure(context: Any) -> None:
         addresses = read_setting("alert_emails")
         if addresses:
             _send(context, addresses)
-    except Exception as error:  # whatever stops the mail, the task's own failure is what counts
-        log.error("The alert could not be sent (%s: %s). Check the Variable alert_emails and the Connection smtp_default.", type(error).__name__, error)
+    except Exception as error:  # noqa: BLE001 - whatever stops the mail, the task's own failure is what counts
+        log.error(
+            "The alert could not be sent (%s: %s). Check the Variable alert_emails and the Connection smtp_default.", type(error).__name__, error
+        )
 
 
 def _send(context: Any, addresses: list[str]) -> None:

@@ -77,8 +77,7 @@ class Describer:
 
     def _describe(self, names: list[str]) -> None:
         requests = [
-            {"method": "GET", "url": self._session.path(f"sobjects/{name}/describe"), "referenceId": f"r{index}"}
-            for index, name in enumerate(names)
+            {"method": "GET", "url": self._session.path(f"sobjects/{name}/describe"), "referenceId": f"r{index}"} for index, name in enumerate(names)
         ]
         what = f"describing {', '.join(names)}"
         body = {"allOrNone": False, "compositeRequest": requests}

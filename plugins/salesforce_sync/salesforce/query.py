@@ -123,7 +123,7 @@ class Reader:
     def _result_page(self, path: str, locator: str, schema: pa.Schema, what: str) -> tuple[pa.Table, str]:
         """One page, whole or not at all: a page that breaks off, or has fewer rows than it says, is read again."""
         url = f"{path}/results?maxRecords={RESULT_ROWS}" + (f"&locator={locator}" if locator else "")
-        for attempt in range(1, PAGE_TRIES + 1):
+        for _ in range(PAGE_TRIES):
             reply = self._session.stream(url, what=what)
             try:
                 announced = int(reply.headers["sforce-numberofrecords"])
@@ -135,7 +135,7 @@ class Reader:
                 problem = f"the page broke off ({type(error).__name__})"
             finally:
                 reply.close()
-        raise ServiceUnavailable(f"{what}: a page of results could not be read in {attempt} tries: {problem}.")
+        raise ServiceUnavailable(f"{what}: a page of results could not be read in {PAGE_TRIES} tries: {problem}.")
 
 
 def _parse(soql: str) -> _Statement:

@@ -102,7 +102,8 @@ class Session:
         nobody knows then whether it was done; the caller finds out. Raises a TransientError when the tries are used up, a PermanentError
         when Salesforce refuses.
         """
-        return self._try(method, path, what, json_body, body, headers, fields, repeatable, read=True)
+        reply: Reply = self._try(method, path, what, json_body, body, headers, fields, repeatable, read=True)
+        return reply
 
     def stream(self, path: str, *, what: str) -> urllib3.BaseHTTPResponse:
         """GETs a body to be read piece by piece, decompressed; the caller closes it."""

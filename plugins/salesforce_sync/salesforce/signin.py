@@ -85,7 +85,7 @@ class UsernamePassword:
     password: str = field(repr=False)
     security_token: str = field(repr=False)
 
-    def open_session(self, http: urllib3.PoolManager) -> OpenSession:
+    def open_session(self, http: urllib3.PoolManager) -> OpenSession:  # noqa: ARG002 - simple-salesforce brings its own
         import requests
         from simple_salesforce.exceptions import SalesforceAuthenticationFailed
         from simple_salesforce.login import SalesforceLogin

@@ -93,8 +93,8 @@ class Writer:
             answers = self._send_collection(request, [records[index] for index in open_rows])
             again = []
             for index, answer in zip(open_rows, answers, strict=True):
-                results[index] = _from_collection(request, answer)
-                if results[index].code in RETRYABLE_CODES and attempt < ROW_TRIES:  # type: ignore[union-attr]
+                result = results[index] = _from_collection(request, answer)
+                if result.code in RETRYABLE_CODES and attempt < ROW_TRIES:
                     again.append(index)
             open_rows = again
             if not open_rows:
@@ -239,11 +239,7 @@ def _text_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _write_csv(request: WriteRequest, chunk: pa.Table, target: IO[bytes]) -> None:
-    columns = {
-        name: pc.fill_null(_text_column(chunk.column(name)), BULK_NULL if name in request.clears else "") for name in chunk.column_names
-    }
+    columns = {name: pc.fill_null(_text_column(chunk.column(name)), BULK_NULL if name in request.clears else "") for name in chunk.column_names}
     options = pa.csv.WriteOptions(include_header=True, quoting_style="all_valid", batch_size=10_000)
     pa.csv.write_csv(pa.table(columns), pa.PythonFile(target, mode="w"), options)
     target.flush()
-
-

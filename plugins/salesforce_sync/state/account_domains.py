@@ -30,9 +30,7 @@ def refresh(connection: Connection, org: str, changes: Sequence[AccountChange]) 
     columns = account_domains.c
     for part in chunks(changes):
         now = {change.account_id: change.domain for change in part}
-        before = connection.execute(
-            select(columns.account_id, columns.domain).where(columns.org == org, columns.account_id.in_(list(now)))
-        ).all()
+        before = connection.execute(select(columns.account_id, columns.domain).where(columns.org == org, columns.account_id.in_(list(now)))).all()
         lost = [(account_id, domain) for account_id, domain in before if now[account_id] != domain]
         look_again(connection, org, [domain for _, domain in lost])
         gone = [account_id for account_id, _ in lost if now[account_id] is None]
@@ -50,9 +48,7 @@ def candidates(connection: Connection, org: str, domains: Iterable[str]) -> dict
     found: dict[str, list[AccountCandidate]] = {}
     columns = account_domains.c
     for part in chunks(sorted(set(domains))):
-        query = select(columns.domain, columns.account_id, columns.parent_id, columns.created_at).where(
-            columns.org == org, columns.domain.in_(part)
-        )
+        query = select(columns.domain, columns.account_id, columns.parent_id, columns.created_at).where(columns.org == org, columns.domain.in_(part))
         for domain, account_id, parent_id, created_at in connection.execute(query):
             found.setdefault(domain, []).append(AccountCandidate(account_id, parent_id, created_at))
     return found

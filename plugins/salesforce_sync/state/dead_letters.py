@@ -22,9 +22,7 @@ def record(connection: Connection, org: str, mapping: str, sync_run_id: int, res
         known = {
             row.record_id: row.attempts if row.resolved_at is None else 0
             for row in connection.execute(
-                select(columns.record_id, columns.attempts, columns.resolved_at).where(
-                    mine, columns.record_id.in_([item.record_id for item in part])
-                )
+                select(columns.record_id, columns.attempts, columns.resolved_at).where(mine, columns.record_id.in_([item.record_id for item in part]))
             )
         }
         delivered = [item.record_id for item in part if item.outcome is not Outcome.REJECTED and known.get(item.record_id)]

@@ -71,7 +71,8 @@ def _migrate_if_behind(engine: Engine) -> None:
     except DBAPIError as error:
         shown = engine.url.render_as_string(hide_password=True)
         raise ServiceUnavailable(
-            f"The state database {shown} cannot be opened: {error.orig}.", fix=f"Check {URL_VARIABLE}, that the server runs, and the folder's permissions."
+            f"The state database {shown} cannot be opened: {error.orig}.",
+            fix=f"Check {URL_VARIABLE}, that the server runs, and the folder's permissions.",
         ) from error
 
 

@@ -49,7 +49,5 @@ def forget(connection: Connection, org: str, mapping: str, salesforce_ids: Seque
     """Removes the links of records that are gone from Salesforce, so that they would be created again."""
     for part in chunks(salesforce_ids):
         connection.execute(
-            delete(record_links).where(
-                record_links.c.org == org, record_links.c.mapping == mapping, record_links.c.salesforce_id.in_(part)
-            )
+            delete(record_links).where(record_links.c.org == org, record_links.c.mapping == mapping, record_links.c.salesforce_id.in_(part))
         )

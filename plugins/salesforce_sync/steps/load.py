@@ -182,10 +182,12 @@ class _Load:
             return frame
         with reading(self.context.state) as connection:
             known = links.find(connection, self.context.org, self.name, frame[self._key].tolist())
+        pairs = zip(frame[self._key], frame["_fingerprint"], strict=True)
         same = pd.Series(
-            [not self.resend and key in known and known[key].fingerprint == print_ for key, print_ in zip(frame[self._key], frame["_fingerprint"], strict=True)],
-            index=frame.index, dtype=bool,
-        )  # fmt: skip
+            [not self.resend and key in known and known[key].fingerprint == fingerprint for key, fingerprint in pairs],
+            index=frame.index,
+            dtype=bool,
+        )
         self.results.add([RecordResult(key, Outcome.UNCHANGED, known[key].salesforce_id) for key in frame.loc[same, self._key]])
         return frame[~same]
 

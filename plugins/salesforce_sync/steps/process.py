@@ -146,7 +146,9 @@ class _Process:
         held_back = self._load_products(frame) if products else frozenset()
         matched = self._match(frame, held_back)
         self.unmatched |= matched.unmatched_domains
-        self.results += [RecordResult(key, Outcome.SKIPPED, code=PRODUCTS_REFUSED, message="Its Vendor Products were refused.") for key in matched.held_back]
+        self.results += [
+            RecordResult(key, Outcome.SKIPPED, code=PRODUCTS_REFUSED, message="Its Vendor Products were refused.") for key in matched.held_back
+        ]
         self._write(matched)
         log.info("%s: %d activities looked at", STEP, frame.num_rows)
 

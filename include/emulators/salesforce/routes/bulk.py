@@ -42,9 +42,13 @@ def create_ingest(org: Org, call: Call, version: str) -> Reply:
     sobject = org.schema.find(str(body.get("object", "")))
     if sobject is None:
         raise ApiError("INVALIDENTITY", f"'{body.get('object')}' is not supported to use by Bulk API 2.0")
-    item = sobject.find(str(body.get("externalIdFieldName", ""))) if operation == "upsert" else None
+    key = str(body.get("externalIdFieldName", ""))
+    item = sobject.find(key) if operation == "upsert" else None
     if operation == "upsert" and (item is None or not (item.external_id or item.type == "id")):
-        raise ApiError("INVALIDJOB", f"InvalidJob : Field name provided, {body.get('externalIdFieldName')} does not match an External ID, Salesforce Id, or indexed field for {sobject.name}")
+        raise ApiError(
+            "INVALIDJOB",
+            f"InvalidJob : Field name provided, {key} does not match an External ID, Salesforce Id, or indexed field for {sobject.name}",
+        )
     job = IngestJob(
         new_id(org), sobject, operation, version, org.user_id, timestamp(org.clock.now()), "Open",
         line_ending=_choice(body, "lineEnding", "LF", LINE_ENDINGS), delimiter=_choice(body, "columnDelimiter", "COMMA", DELIMITERS),
@@ -80,7 +84,12 @@ def _choice(body: dict[str, Any], key: str, default: str, allowed: dict[str, str
 def upload(org: Org, call: Call, version: str, job_id: str) -> Reply:
     job = _job(org, job_id, IngestJob)
     if job.state != "Open" or job.upload is not None:
-        raise ApiError("INVALIDJOBSTATE", "Found multiple contents for job: <" + job.id + ">, please 'Close' / 'Abort' / 'Delete' the current Job then create a new Job and make sure you only do 'PUT' once on a given Job.")
+        raise ApiError(
+            "INVALIDJOBSTATE",
+            "Found multiple contents for job: <"
+            + job.id
+            + ">, please 'Close' / 'Abort' / 'Delete' the current Job then create a new Job and make sure you only do 'PUT' once on a given Job.",
+        )
     if len(call.body) > MAX_UPLOAD_BYTES:
         raise ApiError("FileTooLarge", "The upload is larger than 150 MB", status=413)
     job.upload = call.body
@@ -192,9 +201,7 @@ def result_pages(org: Org, call: Call, version: str, job_id: str) -> Reply:
     start = _locator(call.query.get("locator"))
     root = f"/services/data/v{version}/jobs/query/{job.id}"
     starts = list(range(start, max(job.processed, 1), DEFAULT_RESULT_ROWS))
-    pages = [
-        {"resultUrl": f"{root}/results" + (f"?locator={_locator_text(place)}" if place else "")} for place in starts[:MAX_RESULT_PAGES]
-    ]
+    pages = [{"resultUrl": f"{root}/results" + (f"?locator={_locator_text(place)}" if place else "")} for place in starts[:MAX_RESULT_PAGES]]
     answer: dict[str, Any] = {"resultPages": pages, "done": len(starts) <= MAX_RESULT_PAGES}
     if not answer["done"]:
         answer["nextRecordsUrl"] = f"{root}/resultPages?locator={_locator_text(starts[MAX_RESULT_PAGES])}"

@@ -130,7 +130,8 @@ def batch(org: Org, call: Call, version: str) -> Reply:
         raise ApiError("INVALID_INPUT", "batchRequests must be a list of requests")
     if len(requests) > MAX_BATCH_REQUESTS:
         raise ApiError("LIMIT_EXCEEDED", f"Limit of {MAX_BATCH_REQUESTS} reached for number of subrequests in batch request")
-    results, halted = [], False
+    results: list[dict[str, Any]] = []
+    halted = False
     for _ in requests[1:]:
         org.usage.count("POST /composite/batch subrequest")  # unlike composite, every part of a batch counts as a call
     for request in requests:

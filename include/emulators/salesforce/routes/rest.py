@@ -94,7 +94,11 @@ def update(org: Org, call: Call, version: str, name: str, record_id: str) -> Rep
         raise ApiError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
     result = org.dml.update(sobject, [{"Id": _existing(sobject, record_id)} | body])[0]
     if result.error:
-        raise not_found(_no_external_id(record_id)) if result.error.code == "INVALID_CROSS_REFERENCE_KEY" and result.error.status == 404 else result.error
+        raise (
+            not_found(_no_external_id(record_id))
+            if result.error.code == "INVALID_CROSS_REFERENCE_KEY" and result.error.status == 404
+            else result.error
+        )
     return Reply(status=204)
 
 
@@ -176,9 +180,7 @@ def _record(org: Org, call: Call, version: str, sobject: SObject, record_id: str
             raise ApiError("INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject.name}")
     known = [item for item in items if item]
     columns = ", ".join(quoted(item.name) for item in known)
-    row = org.store.reader.execute(
-        f"SELECT {columns} FROM {quoted(sobject.name)} WHERE Id = ? AND IsDeleted = 0", (record_id,)
-    ).fetchone()
+    row = org.store.reader.execute(f"SELECT {columns} FROM {quoted(sobject.name)} WHERE Id = ? AND IsDeleted = 0", (record_id,)).fetchone()
     if row is None:
         raise not_found()
     record: dict[str, Any] = {"attributes": {"type": sobject.name, "url": f"/services/data/v{version}/sobjects/{sobject.name}/{record_id}"}}

@@ -218,15 +218,15 @@ class _Statement:
         if isinstance(expression, Function):
             return self._function(expression)
         names = list(expression.names)
-        if len(names) > 1 and self.scope.alias and names[0].lower() == self.scope.alias.lower():
-            names = names[1:]
-        elif len(names) > 1 and names[0].lower() == self.sobject.name.lower() and not self.sobject.find_relationship(names[0]):
+        if (len(names) > 1 and self.scope.alias and names[0].lower() == self.scope.alias.lower()) or (
+            len(names) > 1 and names[0].lower() == self.sobject.name.lower() and not self.sobject.find_relationship(names[0])
+        ):
             names = names[1:]
         alias, sobject, path = "t0", self.sobject, []
         for name in names[:-1]:
             item = sobject.find_relationship(name)
             if item is None:
-                raise self._no_relationship(name, sobject, expression)
+                raise self._no_relationship(name, expression)
             path.append(item.relationship or name)
             alias, sobject = self._join(tuple(part.lower() for part in path), alias, item)
         item = sobject.find(names[-1])
@@ -266,7 +266,7 @@ class _Statement:
             "append the '__c' after the custom field name. Please reference your WSDL or the describe call for the appropriate names.",
         )
 
-    def _no_relationship(self, name: str, sobject: SObject, path: FieldPath) -> ApiError:
+    def _no_relationship(self, name: str, path: FieldPath) -> ApiError:
         return ApiError(
             "INVALID_FIELD",
             f"{self._pointer(path)}Didn't understand relationship '{name}' in field path. If you are attempting to use a custom relationship, be "
@@ -389,5 +389,3 @@ def _valid_date(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise ApiError("MALFORMED_QUERY", f"invalid date: {text}") from None
-
-

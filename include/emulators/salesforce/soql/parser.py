@@ -255,10 +255,7 @@ def _malformed(text: str, error: UnexpectedInput) -> ApiError:
     if isinstance(error, UnexpectedEOF) or (isinstance(error, UnexpectedToken) and error.token.type == "$END"):
         return ApiError("MALFORMED_QUERY", "unexpected token: '<EOF>'")
     column = getattr(error, "column", 1) or 1
-    if isinstance(error, UnexpectedCharacters):
-        near = text[error.pos_in_stream or 0 :][:1]
-    else:
-        near = str(getattr(error, "token", ""))
+    near = text[error.pos_in_stream or 0 :][:1] if isinstance(error, UnexpectedCharacters) else str(getattr(error, "token", ""))
     line = text.replace("\n", " ")
     pointer = " " * (column - 1) + "^"
     return ApiError("MALFORMED_QUERY", f"\n{line}\n{pointer}\nERROR at Row:1:Column:{column}\nunexpected token: '{near}'")
