@@ -1,0 +1,55 @@
+"""Shared fixtures. Nothing here imports Airflow; what does lives in tests/system and in integration tests marked `airflow`.
+
+Airflow reads its environment when it is first imported, so the environment is made clean here, before any test module is.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+for name in [name for name in os.environ if name.startswith(("AIRFLOW", "SALESFORCE_SYNC"))]:
+    del os.environ[name]
+AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="salesforce-sync-tests-"))
+os.environ["AIRFLOW_HOME"] = str(AIRFLOW_HOME)
+
+from support.world import World  # noqa: E402 - after the environment is clean
+from support.databases import postgres_server  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World.start(tmp_path_factory.mktemp("emulators")) as world:
+        yield world
+
+
+@pytest.fixture
+def world(_world: World) -> World:
+    """The emulators, empty: an org without records and a PeerSpot without activities."""
+    _world.reset()
+    return _world
+
+
+@pytest.fixture(scope="session")
+def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'state.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def state_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
+    """A new, empty state database on each of the two kinds of server."""
+    if request.param == "sqlite":
+        return sqlite_url
+    from support.databases import new_database
+
+    return new_database(request.getfixturevalue("_postgres"))
