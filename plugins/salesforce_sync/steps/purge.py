@@ -11,7 +11,10 @@ import pyarrow as pa
 from salesforce_sync.errors import MissingMetadata
 from salesforce_sync.records import Counts, Outcome, RecordResult
 from salesforce_sync.state import links, sync_log
-from salesforce_sync.steps.context import StepContext, refuse_too_many, sync_run
+from salesforce_sync.steps.context import StepContext, SyncRun, refuse_too_many, sync_run
+
+
+EXPIRING = "EXPIRING"
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,13 @@ def purge(context: StepContext, rule: PurgeRule, *, sync_log_days: int) -> Count
         soql = f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {rule.date_field} < {rule.cutoff.isoformat()}"
         results: list[RecordResult] = []
         for table in context.client.read(soql):
-            names = dict(zip(table.column("Id").to_pylist(), table.column(rule.record_id_field).to_pylist(), strict=True))
+            names = {row["Id"]: row[rule.record_id_field] or row["Id"] for row in table.to_pylist()}
+            _announce(context, run, rule, names)
             results += _delete(context, rule.object, table.select(["Id"]), names)
         counts = Counts.of(result.outcome for result in results)
         run.notes.append(f"Kept: {rule.date_field} from {rule.cutoff} on.")
         with context.state.begin() as connection:
             sync_log.write(connection, run.id, results)
-            gone = [result.salesforce_id for result in results if result.outcome is Outcome.DELETED and result.salesforce_id]
-            links.forget(connection, context.org, rule.mapping, gone)
             before = datetime.combine(rule.today, time(), UTC) - timedelta(days=sync_log_days)
             sync_log.purge(connection, before=before)
             run.finish(connection, counts)
@@ -56,10 +58,23 @@ def purge(context: StepContext, rule: PurgeRule, *, sync_log_days: int) -> Count
     return counts
 
 
+def _announce(context: StepContext, run: SyncRun, rule: PurgeRule, names: dict[str, str]) -> None:
+    """Forgets the links and logs the intention, before anything is deleted.
+
+    A task that dies between the deletion and its commit must leave no link behind, or the record would count as unchanged for ever, and
+    the log must still say why the record is gone.
+    """
+    message = f"{rule.date_field} is more than {rule.days} days ago"
+    expiring = [RecordResult(name, Outcome.SKIPPED, record_id, EXPIRING, message) for record_id, name in names.items()]
+    with context.state.begin() as connection:
+        links.forget(connection, context.org, rule.mapping, list(names))
+        sync_log.write(connection, run.id, expiring)
+
+
 def _delete(context: StepContext, object_name: str, ids: pa.Table, names: dict[str, str]) -> Iterable[RecordResult]:
     for table, results in context.client.delete(object_name, [ids]):
         for record_id, result in zip(table.column("Id").to_pylist(), results, strict=True):
-            name = names[record_id] or record_id
+            name = names[record_id]
             if result.code in ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"):  # somebody was faster: it is gone all the same
                 yield RecordResult(name, Outcome.DELETED, record_id, result.code, result.message)
             else:
