@@ -6,7 +6,7 @@ from airflow.sdk import DAG, Param
 
 from salesforce_sync.operators.extract import ExtractOperator
 from salesforce_sync.operators.load import LoadOperator
-from salesforce_sync.operators.preflight import PreflightOperator
+from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVendorOperator
 from salesforce_sync.operators.process import ProcessActivitiesOperator
 from salesforce_sync.operators.purge import PurgeOperator
 from salesforce_sync.operators.retry import default_args
@@ -42,14 +42,21 @@ with DAG(
         ),
     },
 ) as dag:  # fmt: skip
-    check = PreflightOperator(
-        task_id="check",
+    check_salesforce = CheckSalesforceOperator(
+        task_id="check_salesforce",
         system="peerspot",
         mappings=[ACTIVITIES, "peerspot/vendor_products", "peerspot/activity_products"],
+        reads={"Account": ["Website", "ParentId", "CreatedDate", "SystemModstamp"]},
         settings=["peerspot_account_choice"],
     )
+    check_peerspot = CheckVendorOperator(task_id="check_peerspot", step="extract", system="peerspot")
     extract = ExtractOperator(
-        task_id="extract", task_display_name="PeerSpot Activity Extractor", step="extract", system="peerspot", mapping=ACTIVITIES
+        task_id="extract",
+        task_display_name="PeerSpot Activity Extractor",
+        step="extract",
+        system="peerspot",
+        mapping=ACTIVITIES,
+        retention="peerspot_retention_days",
     )
     load = LoadOperator(task_id="load", step="extract", mapping=ACTIVITIES, batches=extract.output)
     process = ProcessActivitiesOperator(
@@ -71,6 +78,7 @@ with DAG(
         retention="peerspot_retention_days",
         max_active_tis_per_dag=1,
     )
-    check >> extract >> load >> process
+    [check_salesforce, check_peerspot] >> extract >> load >> process
+    check_salesforce >> process
     # A teardown: retention holds whatever became of the steps before, and their failure still fails the run.
     process >> clean.as_teardown(on_failure_fail_dagrun=True)

@@ -17,8 +17,8 @@ for name in [name for name in os.environ if name.startswith(("AIRFLOW", "SALESFO
 AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="salesforce-sync-tests-"))
 os.environ["AIRFLOW_HOME"] = str(AIRFLOW_HOME)
 
-from support.world import World  # noqa: E402 - after the environment is clean
 from support.databases import postgres_server  # noqa: E402
+from support.world import World  # noqa: E402 - after the environment is clean
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ class AirflowApi:
             for task, state in self.task_states(dag_id, run_id).items():
                 if state not in ("waiting", "scheduled") and seen.get(task) != state:
                     seen[task] = state
-                    print(f"    {task:<10} {state}", flush=True)
+                    print(f"    {task:<16} {state}", flush=True)
             if run["state"] in FINISHED:
                 return run
             time.sleep(0.5)

@@ -20,10 +20,12 @@ PERSONAL_KEYS = frozenset({
     "linkedinurl", "ip", "ipaddress", "fullip", "clientip", "remoteip", "useragent", "cookie", "deviceid", "birthdate", "dateofbirth", "gender",
 })  # fmt: skip
 _EMAIL = re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)+")
-_IPV4 = re.compile(r"(?<![\d.])(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}(?![\d.]*\d)")
-_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f]*:)[0-9A-Fa-f:]{3,39}(?:%\w+)?(?![\w:])")
-_PHONE = re.compile(r"(?<!\w)\+\d[\d ()/.-]{6,18}\d(?!\w)")
-_SUSPECT = re.compile(r"@|\d\.\d|:[0-9A-Fa-f:]|\+\d")  # nothing below can match a text without one of these
+# Candidates, taken widely: ipaddress decides. A name made of an address (c-73-158-12-34.isp.net) is as good as the address.
+_IPV4 = re.compile(r"(?<!\d)(\d{1,3})([.-])(\d{1,3})\2(\d{1,3})\2(\d{1,3})(?!\d)")
+_IPV6 = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{0,4}:){2,8}[0-9A-Fa-f]{0,4}(?![0-9A-Fa-f])")
+_PHONE = re.compile(r"(?<![\w.])(?:\+|00)\d[\d ()/.-]{6,18}\d(?!\w)|(?<![\w.-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])")
+_SUSPECT = re.compile(r"@|\d[.-]\d|:[0-9A-Fa-f:]|\+\d|00\d|\d\)? \d")  # nothing below can match a text without one of these
+LARGEST_OCTET = 255
 REMOVED_EMAIL, REMOVED_PHONE = "[e-mail removed]", "[phone removed]"
 
 
@@ -66,14 +68,23 @@ def mask_text(text: str) -> str:
     if not _SUSPECT.search(text):
         return text
     text = _EMAIL.sub(REMOVED_EMAIL, text)
-    text = _IPV4.sub(r"\1.x", text)
+    text = _IPV4.sub(_mask_ipv4, text)
     text = _IPV6.sub(_mask_ipv6, text)
     return _PHONE.sub(REMOVED_PHONE, text)
 
 
+def _mask_ipv4(match: re.Match[str]) -> str:
+    octets = (match[1], match[3], match[4], match[5])
+    if any(int(octet) > LARGEST_OCTET for octet in octets):
+        return match[0]
+    return match[2].join((*octets[:3], "x"))
+
+
 def _mask_ipv6(match: re.Match[str]) -> str:
+    text = match[0]
+    label = ":" if text.startswith(":") and not text.startswith("::") else ""  # `from:2001:db8::1`
     try:
-        address = ipaddress.IPv6Address(match[0].partition("%")[0])
+        address = ipaddress.IPv6Address(text.removeprefix(label))
     except ValueError:
-        return match[0]  # a time of day, say
-    return ":".join(address.exploded.split(":")[:3]) + ":x"
+        return text  # a time of day, say
+    return label + ":".join(address.exploded.split(":")[:3]) + ":x"

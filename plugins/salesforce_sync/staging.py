@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -52,7 +53,7 @@ class Staging:
         for record in records:
             identity = value_at(record, id_path)
             ids.append(None if identity is None else str(identity))
-            texts.append(json.dumps(_project(record, paths), separators=(",", ":"), ensure_ascii=False, default=str))
+            texts.append(json.dumps(_project(record, paths), separators=(",", ":"), default=str))
             if len(ids) >= BATCH_ROWS:
                 flush()
         if ids or not refs:
@@ -62,12 +63,15 @@ class Staging:
     def _write(self, run: RunIdentity, number: int, table: pa.Table, high_cursor: str | None) -> BatchRef:
         folder = self.folder(run)
         path = folder / f"{number:05d}.parquet"
+        unfinished = folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path  # object storage shows only whole files
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
+            with unfinished.open("wb") as file:
                 pq.write_table(table, file, compression="zstd")
+            if unfinished is not path:
+                unfinished.replace(path)
         except OSError as error:
-            _remove(path)
+            _remove(unfinished)
             raise StagingFailed(
                 f"The batch {path} could not be written: {error.strerror or error}.",
                 fix="Free space there, or point the Variable staging_path at another folder; the task tries again by itself.",
@@ -93,22 +97,16 @@ class Staging:
             raise StagingFailed(f"The staged batch {ref.path} could not be read: {error}.") from error
 
     def sweep(self, dag_id: str, *, now: datetime | None = None) -> int:
-        """Removes the batches of this DAG's runs that are older than RETENTION, and says how many."""
+        """Removes the batches of this DAG's runs that are older than RETENTION, and says how many. Two runs may sweep at once."""
         limit = (now or datetime.now(UTC)) - RETENTION
         removed = 0
-        folder = self.root / _safe(dag_id)
-        if not folder.exists():
-            return 0
-        for run in list(folder.iterdir()):
-            for task in list(run.iterdir()):
-                for path in list(task.iterdir()):
-                    if datetime.fromtimestamp(path.stat().st_mtime, UTC) < limit:
-                        path.unlink()
-                        removed += 1
-                if not any(task.iterdir()):
-                    task.rmdir()
-            if not any(run.iterdir()):
-                run.rmdir()
+        for path in _files_below(self.root / _safe(dag_id), depth=2):
+            try:
+                if datetime.fromtimestamp(path.stat().st_mtime, UTC) < limit:
+                    path.unlink()
+                    removed += 1
+            except OSError:
+                continue  # another run was faster
         return removed
 
 
@@ -130,6 +128,15 @@ def _project(record: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[name] = value
     return result
+
+
+def _files_below(folder: Any, *, depth: int) -> list[Any]:
+    """The entries that lie `depth` folders below; a folder that is not there, or vanishes meanwhile, has none."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        return []
+    return entries if depth == 0 else [path for entry in entries for path in _files_below(entry, depth=depth - 1)]
 
 
 def _safe(name: str) -> str:

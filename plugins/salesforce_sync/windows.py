@@ -40,8 +40,8 @@ def resolve_window(
 ) -> DateWindow:
     """The run's days: its Start and End Date if it was given both, else its data interval, else the day before yesterday.
 
-    A manual run has no data interval unless it was triggered with a logical date. InvalidParameter for one date alone, dates in the
-    wrong order, or text that is no date.
+    A manual run has no data interval unless it was triggered with a logical date, and an interval that is not over yet does not count.
+    InvalidParameter for one date alone, dates in the wrong order, or text that is no date.
     """
     if start_date or end_date:
         if not (start_date and end_date):
@@ -50,7 +50,8 @@ def resolve_window(
         if window.first > window.last:
             raise InvalidParameter(f"Start Date {window.first} is after End Date {window.last}.", fix="Trigger the run again with the dates swapped.")
         return window
-    if interval_start is not None and interval_end is not None and interval_start < interval_end:
+    # The UI's trigger form fills in the present moment as logical date, which makes today the interval: a day that is not over is not meant.
+    if interval_start is not None and interval_end is not None and interval_start < interval_end <= run_after:
         last = interval_end.astimezone(UTC) - timedelta(microseconds=1)
         return DateWindow(interval_start.astimezone(UTC).date(), last.date())
     day = run_after.astimezone(UTC).date() - timedelta(days=DAYS_BEHIND)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from salesforce_sync.errors import TooManyRejects
+
+from salesforce_sync.errors import RowLocked, TooManyRejects
 from salesforce_sync.records import Counts
 from salesforce_sync.state import account_domains, dead_letters, links, runs, sync_log, watermarks
 from salesforce_sync.state.engine import open_state
+from salesforce_sync.steps.process import in_lists
 from support.pipeline import ACTIVITIES, Pipeline
 from support.world import World, activity
 
@@ -39,7 +43,7 @@ def test_a_second_run_of_the_same_day_changes_nothing(world: World, pipeline_on_
     loaded = pipeline_on_both.run(activity(1), activity(2))
     assert loaded.counts == Counts(read=2, unchanged=2)
     assert world.query("SELECT Id, SystemModstamp FROM PeerSpot_Activity__c") == stamps
-    assert world.org.usage.used - calls == 5  # describe, then describe and Accounts, then describe and unprocessed activities
+    assert world.org.usage.used - calls == 4  # load: describe; process: describe, Accounts, unprocessed activities
 
 
 def test_a_changed_activity_is_updated_and_processed_again(world: World, pipeline: Pipeline) -> None:
@@ -188,12 +192,86 @@ def test_domains_match_by_what_a_company_registers(world: World, pipeline: Pipel
 
 def test_an_activity_whose_products_are_refused_is_not_marked_processed_and_is_tried_again(world: World, pipeline: Pipeline) -> None:
     pipeline.load(pipeline.extract([activity()]))
-    world.salesforce_fault(kind="row", path="PeerSpot_Activity_Product__c", code="FIELD_CUSTOM_VALIDATION_EXCEPTION", message="no ties today")
-    assert pipeline.process() == Counts(read=1, skipped=1)
+    world.salesforce_fault(kind="row", path="PeerSpot_Activity_Product__c", code="FIELD_CUSTOM_VALIDATION_EXCEPTION", message="no ties", times=2)
+    assert pipeline.process() == Counts(read=1, rejected=1)
     assert world.query("SELECT Processed__c FROM PeerSpot_Activity__c") == [{"Processed__c": False}]
     assert pipeline.process() == Counts(read=1, updated=1)
     with open_state(pipeline.state_url).connect() as connection:
         assert dead_letters.unresolved(connection) == []
+
+
+def test_a_vendor_product_that_somebody_deleted_is_created_again(world: World, pipeline: Pipeline) -> None:
+    pipeline.run(activity(1))
+    world.delete("PeerSpot_Vendor_Product__c", world.query("SELECT Id FROM PeerSpot_Vendor_Product__c")[0]["Id"])
+    pipeline.load(pipeline.extract([activity(2)]))
+    assert pipeline.process() == Counts(read=1, updated=1)
+    ties = world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity_Product__c WHERE Vendor_Product__r.Name = 'Demo Firewall'")
+    assert ties == [{"PeerSpot_External_Id__c": "act-2:101"}]
+
+
+def test_ties_to_products_that_an_activity_no_longer_names_are_deleted(world: World, pipeline: Pipeline) -> None:
+    pipeline.run(activity(products=[{"id": "101", "name": "Demo Firewall"}, {"id": "102", "name": "Rival Firewall"}]))
+    pipeline.run(activity(products=[{"id": "102", "name": "Rival Firewall"}]))
+    assert world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity_Product__c") == [{"PeerSpot_External_Id__c": "act-1:102"}]
+
+
+def test_a_refused_match_is_tried_again_on_the_next_run(world: World, pipeline: Pipeline) -> None:
+    pipeline.run(activity(domain="late.com"))
+    (account,) = world.insert("Account", {"Name": "Late", "Website": "late.com"})
+    world.salesforce_fault(kind="row", path="PeerSpot_Activity__c", code="FIELD_CUSTOM_VALIDATION_EXCEPTION", message="closed for today")
+    assert pipeline.process() == Counts(read=1, rejected=1)
+    assert pipeline.process() == Counts(read=1, updated=1)
+    assert world.query("SELECT Account__c FROM PeerSpot_Activity__c") == [{"Account__c": account}]
+
+
+def test_an_account_that_vanished_without_a_trace_is_not_offered_again(world: World, pipeline: Pipeline) -> None:
+    (account,) = world.insert("Account", {"Name": "Acme", "Website": "acme.com"})
+    pipeline.process()
+    world.org.dml.delete(world.org.schema.objects["Account"], [account], hard=True)
+    pipeline.load(pipeline.extract([activity()]))
+    assert pipeline.process() == Counts(read=1, rejected=1)
+    assert pipeline.process().updated == 1
+    assert world.query("SELECT Account__c, Error__c FROM PeerSpot_Activity__c") == [{"Account__c": None, "Error__c": DOMAIN_NOT_FOUND}]
+
+
+def test_all_accounts_are_read_again_every_week(world: World, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    (account,) = world.insert("Account", {"Name": "Acme", "Website": "acme.com"})
+    pipeline.run(activity())
+    world.org.dml.delete(world.org.schema.objects["Account"], [account], hard=True)
+    monkeypatch.setattr("salesforce_sync.steps.accounts.FULL_EVERY", timedelta(0))
+    assert pipeline.process() == Counts(read=1, updated=1)
+    assert world.query("SELECT Error__c FROM PeerSpot_Activity__c") == [{"Error__c": DOMAIN_NOT_FOUND}]
+
+
+def test_a_new_state_database_still_matches_what_an_earlier_one_left_unmatched(world: World, pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.run(activity(domain="late.com"))
+    pipeline.state_url = f"sqlite:///{tmp_path / 'another.db'}"
+    pipeline.process()
+    (account,) = world.insert("Account", {"Name": "Late", "Website": "late.com"})
+    pipeline.process()
+    assert world.query("SELECT Account__c FROM PeerSpot_Activity__c") == [{"Account__c": account}]
+
+
+@pytest.mark.requirement("PS-29")
+def test_a_run_says_when_no_product_is_marked_as_ones_own(world: World, pipeline: Pipeline) -> None:
+    pipeline.run(activity(1))
+    world.update("PeerSpot_Vendor_Product__c", world.query("SELECT Id FROM PeerSpot_Vendor_Product__c")[0] | {"My_Company_Product__c": True})
+    pipeline.run_id = "run-2"
+    pipeline.run(activity(2))
+    with open_state(pipeline.state_url).connect() as connection:
+        messages = [
+            [step["message"] for step in runs.of_dag_run(connection, "peerspot_intent", run_id) if step["step"] == "peerspot/process"]
+            for run_id in ("run-1", "run-2")
+        ]
+    assert "No Vendor Product is marked as My Company Product" in messages[0][0]
+    assert "No Vendor Product" not in messages[1][0]
+
+
+def test_long_lists_of_domains_go_in_several_queries() -> None:
+    lists = list(in_lists([f"{'d' * 50}{number}.com" for number in range(300)]))
+    assert sum(listed.count(".com'") for listed in lists) == 300
+    assert max(len(quote(listed)) for listed in lists) <= 8_000
+    assert list(in_lists([])) == []
 
 
 # -- the cleaner ------------------------------------------------------------------------------------------------------------------
@@ -276,6 +354,30 @@ def test_more_refused_records_than_the_limit_fail_the_run_after_the_others_are_s
     with open_state(pipeline.state_url).connect() as connection:
         assert len(dead_letters.unresolved(connection)) == 21
         assert watermarks.get(connection, world.client().org_id, ACTIVITIES) == "2026-11-10"
+
+
+def test_a_malformed_record_that_comes_twice_is_dead_lettered_once(world: World, pipeline_on_both: Pipeline) -> None:
+    bad = activity(pages_visited="many")
+    assert pipeline_on_both.run(bad, bad, activity(2)).counts == Counts(read=3, created=1, rejected=2)
+    with open_state(pipeline_on_both.state_url).connect() as connection:
+        assert len(dead_letters.unresolved(connection)) == 1
+
+
+def test_texts_that_a_database_cannot_hold_are_cleaned(world: World, pipeline_on_both: Pipeline) -> None:
+    odd = activity(1, id="a\0b", domain="ac\0me.com", company_name="Half a pair \ud800", city="\0")
+    assert pipeline_on_both.run(odd, activity(2, id=None)).counts == Counts(read=2, created=1, rejected=1)
+    assert world.query("SELECT PeerSpot_External_Id__c, Company_Name__c, City__c FROM PeerSpot_Activity__c") == [
+        {"PeerSpot_External_Id__c": "ab", "Company_Name__c": "Half a pair ?", "City__c": None}
+    ]
+
+
+def test_rows_that_stay_locked_make_the_task_try_again_and_only_they_are_sent(world: World, pipeline: Pipeline) -> None:
+    batches = pipeline.extract([activity(1), activity(2)])
+    world.salesforce_fault(kind="row", path="PeerSpot_Activity__c", code="UNABLE_TO_LOCK_ROW", share=0.5, times=3)
+    with pytest.raises(RowLocked, match="1 records were refused because Salesforce had them locked"):
+        pipeline.load(batches)
+    assert world.count("PeerSpot_Activity__c") == 1
+    assert pipeline.load(batches).counts == Counts(read=2, created=1, unchanged=1)
 
 
 def test_a_record_that_comes_twice_is_written_once_with_its_last_content(world: World, pipeline: Pipeline) -> None:

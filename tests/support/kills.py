@@ -54,9 +54,10 @@ def run_until_killed(world: World, state_url: str, folder: Path, records: list[d
 
 
 def _run(world: Any, state_url: str, folder: Path, records: list[dict[str, Any]], moment: int) -> None:
+    from sqlalchemy import event
+
     from salesforce_sync.staging import Staging
     from salesforce_sync.state.engine import open_state
-    from sqlalchemy import event
 
     left = moment
 

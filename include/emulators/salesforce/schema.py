@@ -222,6 +222,7 @@ def _sfdx_field(path: Path) -> Field:
         relationship=f"{name.removesuffix('__c')}__r" if target else None,
         child_relationship=f"{_text(root, 'relationshipName')}__r" if target else None,
         cascade_delete=sfdx_type == "MasterDetail",
+        updateable=sfdx_type != "MasterDetail" or _text(root, "reparentableMasterDetail") == "true",
         auto_number=_text(root, "displayFormat") or None,
         custom=True,
     )

@@ -97,7 +97,7 @@ class PeerSpotCredentials(SystemCredentials):
     base_url: str = Field("https://www.peerspot.com", description="Where the API is.")
     path: str = Field("/api/v1/intent/activities", description="Path of the activities.")
     auth: Literal["header_pair", "bearer", "basic", "query"] = Field("header_pair", description="How e-mail and token are sent.")
-    items_path: str = Field("activities", description="Dotted path of the list in the answer; empty when the answer is the list.")
+    items_path: str = Field("activities", description="Dotted path of the list in the answer, unless the answer is the list.")
     next_page_path: str = Field("next_page", description="Dotted path of the next page's number in the answer.")
     per_page: int = Field(500, ge=1, le=1000, description="Records per page.")
     fields: dict[str, str] = Field(default_factory=dict, description="Our name of a field -> the vendor's, where they differ.")

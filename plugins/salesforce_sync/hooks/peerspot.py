@@ -59,6 +59,10 @@ class PeerSpotHook(VendorHook):
         return self.credentials.base_url
 
     @property
+    def secrets(self) -> list[str]:
+        return [*self.credentials.secrets(), self.credentials.email]
+
+    @property
     def removed(self) -> Counter[str]:
         return self._scrubber.removed
 
@@ -87,14 +91,28 @@ class PeerSpotHook(VendorHook):
         params = {"start_date": window.first.isoformat(), "end_date": window.last.isoformat(), "page": page, "per_page": per_page}
         headers, more = self._auth()
         answer = self.get_json(known.path, params=params | more, headers=headers)
-        items = answer if not known.items_path or isinstance(answer, list) else _at(answer, known.items_path)
+        if isinstance(answer, list):
+            return answer, page + 1 if answer else None  # a bare list tells no end: an empty page is the end
+        items = _at(answer, known.items_path)
         if not isinstance(items, list):
             raise RequestRejected(
-                f"peerspot: the answer has no list at {known.items_path!r}.",
-                fix="Set items_path in the Variable peerspot_credentials to where the list is.",
+                f"peerspot: the answer has no list at {known.items_path!r}.", fix="Set items_path in peerspot_credentials to where the list is."
             )
-        following = _at(answer, known.next_page_path) if isinstance(answer, dict) else (page + 1 if len(items) == per_page else None)
-        return items, int(following) if following else None
+        return items, self._following(answer)
+
+    def _following(self, answer: dict[str, Any]) -> int | None:
+        """The number of the next page; only a null that is there means that there is none."""
+        path = self.credentials.next_page_path
+        *parents, name = path.split(".")
+        node = _at(answer, ".".join(parents)) if parents else answer
+        if not isinstance(node, dict) or name not in node:
+            raise RequestRejected(f"peerspot: the answer has no {path!r}.", fix="Set next_page_path in peerspot_credentials.")
+        following = node[name]
+        if following is None or following is False:
+            return None
+        if not str(following).isdigit():
+            raise RequestRejected(f"peerspot: {path!r} is not the number of a page.", fix="Check next_page_path in peerspot_credentials.")
+        return int(following)
 
     def _auth(self) -> tuple[dict[str, str], dict[str, str]]:
         """(headers, query parameters) that carry e-mail and token."""
@@ -110,11 +128,12 @@ class PeerSpotHook(VendorHook):
 
     def _record(self, item: Any) -> dict[str, Any]:
         """The record under our names and without personal data. An item that is no object becomes a record that no mapping accepts."""
-        raw = item if isinstance(item, Mapping) else {"activity": str(item)}
+        raw = item if isinstance(item, Mapping) else {"activity": f"an item of type {type(item).__name__}"}
         names = self.credentials.fields
         renamed = {name: raw.get(names.get(name, name)) for name in FIELDS}
         rest = {key: value for key, value in raw.items() if key not in names.values() and key not in renamed}
         scrubbed = self._scrubber.scrub(renamed | rest)
+        scrubbed["products"] = _products(scrubbed["products"])
         identity = raw.get(names.get("id", "id"))
         if identity in (None, "") and isinstance(item, Mapping):
             scrubbed["id"] = self._made_id(scrubbed)
@@ -127,6 +146,13 @@ class PeerSpotHook(VendorHook):
         digest = _digest(json.dumps([record.get(name) for name in IDENTIFYING], sort_keys=True, default=str))
         self._ordinals[digest] += 1
         return f"{digest}-{self._ordinals[digest]}"
+
+
+def _products(value: Any) -> Any:
+    """Id and name of each product, and nothing else that may be there."""
+    if not isinstance(value, list):
+        return value if value is None else "not a list"
+    return [{"id": item.get("id"), "name": item.get("name")} if isinstance(item, Mapping) else "not an object" for item in value]
 
 
 def _digest(text: str) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import requests
 from airflow.providers.http.hooks.http import HttpHook
@@ -33,6 +34,10 @@ class VendorHook(HttpHook):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(method="GET", http_conn_id=self.system)
         self._last_request = 0.0
+
+    def test(self) -> str:
+        """A sentence that says that the vendor can be used; raises when it cannot."""
+        raise NotImplementedError
 
     @property
     def root_url(self) -> str:
@@ -91,8 +96,20 @@ class VendorHook(HttpHook):  # type: ignore[misc]
             return RateLimited(self.system, retry_after=_seconds(reply.headers.get("retry-after")))
         if status >= 500:
             return ServiceUnavailable(f"{self.system} answered {status}.")
-        shown = mask_text(" ".join(reply.text.split())[:SHOWN_CHARACTERS])
+        shown = self._shown(reply.text)
         return RequestRejected(f"{self.system} refused the request ({status}): {shown}", code=str(status))
+
+    def _shown(self, text: str) -> str:
+        """The beginning of an answer, fit to be logged: without personal data and without our own credentials, should they be echoed."""
+        masked = mask_text(" ".join(text.split()))
+        for secret in self.secrets:
+            masked = masked.replace(secret, "***").replace(quote(secret, safe=""), "***")
+        return masked[:SHOWN_CHARACTERS]
+
+    @property
+    def secrets(self) -> list[str]:
+        """The values that must not be seen."""
+        raise NotImplementedError
 
     def _pace(self) -> None:
         due = self._last_request + 1 / self.requests_per_second

@@ -62,7 +62,10 @@ def value_at(record: Mapping[str, Any], path: str) -> Any:
         if not isinstance(node, Mapping):
             return None
         node = node.get(name)
-    return None if isinstance(node, str) and not node.strip() else node
+    if not isinstance(node, str):
+        return node
+    text = clean_text(node)
+    return text if text.strip() else None
 
 
 def fingerprints(frame: pd.DataFrame) -> pd.Series:
@@ -148,7 +151,7 @@ def _strings(values: pd.Series) -> pd.Series:
 
     def one(value: Any) -> Any:
         if isinstance(value, str):
-            return value.strip() or None
+            return clean_text(value).strip() or None
         if isinstance(value, bool):
             return str(value).lower()
         if isinstance(value, (int, float)) and value == value:
@@ -156,6 +159,13 @@ def _strings(values: pd.Series) -> pd.Series:
         return None
 
     return pd.Series([one(value) for value in values], index=values.index, dtype=object)
+
+
+def clean_text(text: str) -> str:
+    """The text without what JSON allows and neither PostgreSQL nor UTF-8 takes: NUL and lone surrogates."""
+    if text.isascii():
+        return text.replace("\0", "")
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _as_boolean(value: Any) -> bool | None:

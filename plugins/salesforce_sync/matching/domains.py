@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -40,6 +41,8 @@ def registrable_domain(text: str) -> str | None:
     try:
         host = host.encode("idna").decode("ascii")
     except UnicodeError:
+        return None
+    if not re.fullmatch(r"[a-z0-9.-]+", host):
         return None
     found = _extractor()(host).top_domain_under_public_suffix.lower()
     return found if found and found not in PUBLIC_MAIL_DOMAINS else None

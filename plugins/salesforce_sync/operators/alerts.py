@@ -42,7 +42,8 @@ def compose(context: Any) -> tuple[str, str]:
     """(subject, HTML body) of the alert about this task instance."""
     ti = context["ti"]
     error = context.get("exception")
-    what = str(error.args[0]) if isinstance(error, SyncError) else f"{type(error).__name__}: {error}" if error else LOST_TASK
+    # The text of an error that is not ours may quote anything, a record or a URL with a token: only its type is told.
+    what = str(error.args[0]) if isinstance(error, SyncError) else type(error).__name__ if error else LOST_TASK
     fix = (error.fix if isinstance(error, SyncError) else "") or "Read the task's log."
     link = getattr(ti, "log_url", "") or ""
     rows = (("DAG", ti.dag_id), ("Run", ti.run_id), ("Task", f"{ti.task_id}, try {ti.try_number}"), ("What failed", what), ("How to fix it", fix))

@@ -52,9 +52,9 @@ def step_context(context: Any) -> StepContext:
 
 def staging() -> Staging:
     """Where batches wait between tasks."""
-    import os
     from pathlib import Path
 
+    from salesforce_sync.home import airflow_home
     from salesforce_sync.settings import read_setting
     from salesforce_sync.staging import Staging
 
@@ -63,7 +63,7 @@ def staging() -> Staging:
         from airflow.sdk import ObjectStoragePath
 
         return Staging(ObjectStoragePath(where))
-    return Staging(Path(where) if where else Path(os.environ["AIRFLOW_HOME"]) / "staging")
+    return Staging(Path(where) if where else airflow_home() / "staging")
 
 
 def window(context: Any) -> DateWindow:

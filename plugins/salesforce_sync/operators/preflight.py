@@ -1,36 +1,53 @@
-"""PreflightOperator: the first task of a DAG."""
+"""The first tasks of a DAG: is each side in place before anything moves? One task per side, so that no task holds both credentials."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from salesforce_sync.operators.base import SyncOperator, log, step_context, window
 
 
-class PreflightOperator(SyncOperator):
-    """Checks the run's dates, every credential and every mapping before anything moves; returns a sentence per side that works.
+class CheckSalesforceOperator(SyncOperator):
+    """Checks the run's dates, the Variables in `settings`, the Salesforce credentials, and that the org has what the DAG needs.
 
-    `system` is the vendor, `mappings` the names of the mappings that the DAG loads by, `settings` the Variables that it reads.
+    `mappings` names the mappings that the DAG loads by; `reads` lists the fields that it reads besides, by object. Returns a sentence that
+    says that it works.
     """
 
-    def __init__(self, *, system: str, mappings: Sequence[str], settings: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *, system: str, mappings: Sequence[str], reads: Mapping[str, Sequence[str]] | None = None, settings: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.system = system
         self.mappings = mappings
+        self.reads = reads or {}
         self.settings = settings
 
-    def run_step(self, context: Any) -> list[str]:
+    def run_step(self, context: Any) -> str:
         from salesforce_sync.mapping.loader import load_mapping
         from salesforce_sync.settings import read_setting
-        from salesforce_sync.steps.preflight import preflight
-        from salesforce_sync.systems import vendor_hook
+        from salesforce_sync.steps.preflight import check_salesforce
 
         log.info("This run is about %s", window(context))
         for name in self.settings:
             read_setting(name)
         mappings = {name: load_mapping(name) for name in self.mappings}
-        sentences = preflight(step_context(context), self.system, vendors={self.system: vendor_hook(self.system)}, mappings=mappings)
-        for sentence in sentences:
-            log.info(sentence)
-        return sentences
+        sentence = check_salesforce(step_context(context), self.system, mappings=mappings, reads=self.reads)
+        log.info(sentence)
+        return sentence
+
+
+class CheckVendorOperator(SyncOperator):
+    """Checks the vendor's credentials by asking it for one record; returns the vendor's own words when it works."""
+
+    def __init__(self, *, system: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.system = system
+
+    def run_step(self, context: Any) -> str:
+        from salesforce_sync.systems import vendor_hook
+
+        sentence = vendor_hook(self.system).test()
+        log.info(sentence)
+        return sentence

@@ -11,6 +11,7 @@ from salesforce_sync.salesforce.session import Session
 
 FIRST_POLL_SECONDS, POLL_GROWTH, LONGEST_POLL_SECONDS = 0.2, 1.5, 10.0
 DEADLINE_SECONDS = 3_600.0
+RETRYABLE_JOB_ERRORS = ("InternalServerError", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE")
 UNFINISHED = frozenset({"Open", "UploadComplete", "InProgress"})
 
 
@@ -23,9 +24,10 @@ def poll_waits() -> Iterator[float]:
 
 
 def wait_for_job(
-    session: Session, path: str, *, what: str, deadline_seconds: float = DEADLINE_SECONDS, sleep: Callable[[float], None] = time.sleep
+    session: Session, path: str, *, what: str, deadline_seconds: float | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> dict[str, Any]:
     """The finished job's own description. A job that failed or was aborted raises RequestRejected, one past its deadline ServiceUnavailable."""
+    deadline = DEADLINE_SECONDS if deadline_seconds is None else deadline_seconds
     waited = 0.0
     for seconds in poll_waits():
         sleep(seconds)
@@ -35,8 +37,10 @@ def wait_for_job(
             return job
         if job["state"] not in UNFINISHED:
             message = job.get("errorMessage") or "without saying why"
+            if any(code in message for code in RETRYABLE_JOB_ERRORS):
+                raise ServiceUnavailable(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.")
             raise RequestRejected(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.", code=job["state"])
-        if waited >= deadline_seconds:
+        if waited >= deadline:
             session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
             raise ServiceUnavailable(f"{what}: job {job['id']} was still {job['state']} after {waited:.0f} s and has been aborted.")
     raise AssertionError("unreachable: poll_waits never ends")

@@ -107,7 +107,7 @@ class Reader:
     def _bulk(self, statement: _Statement, schema: pa.Schema, include_deleted: bool) -> Iterator[pa.Table]:
         what = f"bulk query of {statement.object}"
         body = {"operation": "queryAll" if include_deleted else "query", "query": statement.soql}
-        job = self._session.request("POST", self._session.path("jobs/query"), what=what, json_body=body, repeatable=False).json()
+        job = self._session.request("POST", self._session.path("jobs/query"), what=what, json_body=body).json()
         path = self._session.path(f"jobs/query/{job['id']}")
         finished = wait_for_job(self._session, path, what=what)
         seen, locator = 0, ""

@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import urllib3
@@ -62,6 +64,7 @@ class Session:
         self._open: OpenSession | None = None
         self.calls = 0
         self.usage: ApiUsage | None = None
+        self.server_time: datetime | None = None  # by the Date of the last answer: what Salesforce stamps records by
 
     @property
     def opened(self) -> OpenSession:
@@ -70,6 +73,10 @@ class Session:
             if self._open is None:
                 self._open = self._sign_in.open_session(self._http)
             return self._open
+
+    def sleep(self, seconds: float) -> None:
+        """Waits; tests hand in a wait that takes no time."""
+        self._sleep(seconds)
 
     @property
     def org_id(self) -> str:
@@ -114,8 +121,9 @@ class Session:
         self, method: str, path: str, what: str, json_body: Any, body: Any, headers: dict[str, str] | None, fields: dict[str, str] | None,
         repeatable: bool, *, read: bool,
     ) -> Any:  # fmt: skip
-        refreshed = False
-        for attempt in range(1, TRIES + 1):
+        refreshed, attempt = False, 0
+        while True:
+            attempt += 1
             opened = self.opened
             try:
                 raw = self._send(opened, method, path, json_body, body, headers, fields, read)
@@ -129,14 +137,14 @@ class Session:
                 return Reply(raw.status, raw.headers, raw.data) if read else raw
             said = read_error(raw.status, raw.data)
             if said.is_session and not refreshed:
-                refreshed = True
+                refreshed, attempt = True, attempt - 1  # signing in again is not a failed try
                 self._renew(opened)
                 continue
             failure = as_exception(said, what)
-            if not said.is_transient or attempt == TRIES:
+            unknown = not repeatable and said.status >= 500  # it may have been done all the same
+            if not said.is_transient or unknown or attempt == TRIES:
                 raise failure
             self._wait(attempt, failure)
-        raise AssertionError("unreachable: the last try raises")
 
     def _send(
         self, opened: OpenSession, method: str, path: str, json_body: Any, body: Any, headers: dict[str, str] | None,
@@ -156,11 +164,15 @@ class Session:
             method, url, headers=all_headers, retries=False, redirect=False, preload_content=read,
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), **options,
         )  # fmt: skip
-        self._note_usage(reply.headers.get("sforce-limit-info", ""))
+        self._note(reply.headers)
         return reply
 
-    def _note_usage(self, header: str) -> None:
-        name, _, numbers = header.partition("=")
+    def _note(self, headers: Any) -> None:
+        try:
+            self.server_time = parsedate_to_datetime(headers["date"])
+        except (KeyError, TypeError, ValueError):
+            pass  # an answer without a date leaves the last one standing
+        name, _, numbers = headers.get("sforce-limit-info", "").partition("=")
         used, _, allowed = numbers.partition("/")
         if name.strip() == "api-usage" and used.isdigit() and allowed.isdigit():
             self.usage = ApiUsage(int(used), int(allowed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
-from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, ServiceUnavailable
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RequestRejected, ServiceUnavailable
 from salesforce_sync.salesforce.ids import to_18
 from salesforce_sync.salesforce.wire_errors import read_error
 
@@ -105,7 +106,7 @@ class UsernamePassword:
         except requests.RequestException as error:
             raise ServiceUnavailable(f"Salesforce sign-in at {self.login_url} gave no answer: {type(error).__name__}.") from error
         local = is_loopback(self.login_url)
-        return OpenSession(token, self.login_url.rstrip("/") if local else f"https://{instance}", _org_id(token))
+        return OpenSession(token, self.login_url.rstrip("/") if local else f"https://{instance}", _org_id(token.partition("!")[0]))
 
 
 def _fixed_target(login_url: str) -> Any:
@@ -144,9 +145,12 @@ def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> O
             "and secret or private key, and that the integration user is allowed to use the app.",
         )
     answer = json.loads(reply.data)
-    return OpenSession(answer["access_token"], answer["instance_url"].rstrip("/"), _org_id(answer["access_token"]))
+    # The identity URL ends in /id/<org>/<user>. The token itself need not tell the org: some are JWTs.
+    return OpenSession(answer["access_token"], answer["instance_url"].rstrip("/"), _org_id(str(answer.get("id", "")).split("/")[-2:][0]))
 
 
-def _org_id(token: str) -> str:
-    """The org's 18-character id: the part of an access token before '!' is its 15-character form."""
-    return to_18(token.partition("!")[0])
+def _org_id(text: str) -> str:
+    """The org's id with 18 characters. State is kept apart by it, so nothing else may pass for one."""
+    if not re.fullmatch(r"00D\w{12}(\w{3})?", text):
+        raise RequestRejected("Salesforce's sign-in did not say which org it is.", code="NO_ORG_ID")
+    return to_18(text)

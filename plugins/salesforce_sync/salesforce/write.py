@@ -5,6 +5,7 @@ A null in a column clears the field when the column is in `clears`, and leaves t
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from salesforce_sync.errors import ServiceUnavailable
+from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.jobs import wait_for_job
 from salesforce_sync.salesforce.session import Session
@@ -29,6 +30,7 @@ JOB_ROWS = 100_000  # rows per Bulk job: their results are held in memory to be 
 JOB_BYTES = 100 * 1024 * 1024  # Salesforce takes 150 MB counted as base64, which is a third longer
 PARALLEL_CALLS = 4
 ROW_TRIES = 3
+ROW_WAIT_SECONDS = 2.0
 BULK_NULL = "#N/A"
 
 
@@ -65,6 +67,18 @@ class Writer:
             yield chunk, self._write_chunk(request, chunk)
 
     def _write_chunk(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
+        """Rows that were refused for a passing reason are sent again, after a pause, ROW_TRIES times in all."""
+        results = self._write_once(request, chunk)
+        for attempt in range(1, ROW_TRIES):
+            again = [index for index, result in enumerate(results) if _is_passing(request, result)]
+            if not again:
+                break
+            self._session.sleep(ROW_WAIT_SECONDS * 2 ** (attempt - 1))
+            for index, result in zip(again, self._write_once(request, chunk.take(pa.array(again))), strict=True):
+                results[index] = result
+        return results
+
+    def _write_once(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
         if chunk.num_rows <= BULK_FROM_ROWS:
             return self._by_collections(request, chunk)
         literal = _has_literal_null(chunk)
@@ -87,21 +101,6 @@ class Writer:
             return [result for results in pool.map(lambda group: self._collection(request, group), groups) for result in results]
 
     def _collection(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
-        results: list[WriteResult | None] = [None] * len(records)
-        open_rows = list(range(len(records)))
-        for attempt in range(1, ROW_TRIES + 1):
-            answers = self._send_collection(request, [records[index] for index in open_rows])
-            again = []
-            for index, answer in zip(open_rows, answers, strict=True):
-                result = results[index] = _from_collection(request, answer)
-                if result.code in RETRYABLE_CODES and attempt < ROW_TRIES:
-                    again.append(index)
-            open_rows = again
-            if not open_rows:
-                break
-        return [result for result in results if result is not None]
-
-    def _send_collection(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         what = f"{request.operation} of {len(records)} {request.object}"
         path = self._session.path("composite/sobjects")
         if request.operation is Operation.DELETE:
@@ -114,7 +113,7 @@ class Writer:
         answers: list[dict[str, Any]] = reply.json()
         if len(answers) != len(records):
             raise ServiceUnavailable(f"{what}: {len(answers)} results came.")
-        return answers
+        return [_from_collection(request, answer) for answer in answers]
 
     # -- Bulk 2.0 -----------------------------------------------------------------------------------------------------------------
 
@@ -122,7 +121,10 @@ class Writer:
         what = f"bulk {request.operation} of {chunk.num_rows} {request.object}"
         with tempfile.TemporaryFile(prefix="salesforce-sync-") as upload:
             _write_csv(request, chunk, upload)
-            job_path = self._submit(request, upload, what)
+            try:
+                job_path = self._submit(request, upload, what)
+            except ServiceUnavailable:  # the job is aborted: nothing was written, and a new one may do better
+                job_path = self._submit(request, upload, what)
         job = wait_for_job(self._session, job_path, what=what)
         keys = chunk.column(request.key).to_pylist()
         results = self._results(request, job_path, job, what)
@@ -137,9 +139,21 @@ class Writer:
             description["externalIdFieldName"] = request.key
         created = self._session.request("POST", self._session.path("jobs/ingest"), what=what, json_body=description).json()
         path = self._session.path(f"jobs/ingest/{created['id']}")
-        self._session.request("PUT", f"{path}/batches", what=what, body=upload, headers={"content-type": "text/csv"})
-        self._session.request("PATCH", path, what=what, json_body={"state": "UploadComplete"})
+        self._advance("PUT", f"{path}/batches", path, what, body=upload, headers={"content-type": "text/csv"})
+        self._advance("PATCH", path, path, what, json_body={"state": "UploadComplete"})
         return path
+
+    def _advance(self, method: str, path: str, job_path: str, what: str, **content: Any) -> None:
+        """Sends one step of a job that Salesforce does not take twice. When the answer gets lost, the job itself says what became of it."""
+        try:
+            self._session.request(method, path, what=what, repeatable=False, **content)
+        except (ServiceUnavailable, RequestRejected):
+            state = self._session.request("GET", job_path, what=what).json()["state"]
+            if method == "PATCH" and state != "Open":
+                return
+            # An upload leaves the job Open whether it arrived or not; a job that is not run costs nothing, so it is dropped.
+            self._session.request("PATCH", job_path, what=f"{what}: aborting", json_body={"state": "Aborted"})
+            raise
 
     def _results(self, request: WriteRequest, path: str, job: dict[str, Any], what: str) -> dict[str, WriteResult]:
         """Results by key. A result file that nothing can be in is not fetched."""
@@ -150,8 +164,7 @@ class Writer:
                 results[key] = WriteResult(_outcome(request, created == "true"), record_id)
         if failed:
             for key, record_id, error in self._result_rows(f"{path}/failedResults", [request.key, "sf__Id", "sf__Error"], what):
-                code, _, message = (error or "").partition(":")
-                results[key] = WriteResult(Outcome.REJECTED, record_id or None, code, message.removesuffix(" --").rstrip(":"))
+                results[key] = WriteResult(Outcome.REJECTED, record_id or None, *split_error(error or ""))
         return results
 
     def _result_rows(self, path: str, columns: list[str], what: str) -> Iterator[tuple[Any, ...]]:
@@ -176,6 +189,21 @@ def _outcome(request: WriteRequest, created: bool) -> Outcome:
     return Outcome.CREATED if created else Outcome.UPDATED
 
 
+def _is_passing(request: WriteRequest, result: WriteResult) -> bool:
+    """Refused for a reason that is likely to be gone soon: a lock, or another run that was creating the same record."""
+    if result.code == "DUPLICATE_VALUE":
+        return request.operation is Operation.UPSERT and request.key in (result.message or "")
+    return result.code in RETRYABLE_CODES
+
+
+def split_error(text: str) -> tuple[str, str]:
+    """(code, message) of a Bulk error, which is written `CODE:message:fields --`."""
+    match = re.fullmatch(r"([A-Z][A-Z0-9_]{2,79}):(.*)", text, re.DOTALL)
+    if match is None:
+        return "UNKNOWN", text
+    return match[1], match[2].removesuffix(" --").rstrip(":")
+
+
 def _from_collection(request: WriteRequest, answer: dict[str, Any]) -> WriteResult:
     if answer["success"]:
         return WriteResult(_outcome(request, bool(answer.get("created"))), answer["id"])
@@ -197,6 +225,20 @@ def _chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             pending.append(part)
             rows, size = rows + part.num_rows, size + part.nbytes
     if rows:
+        yield pa.concat_tables(pending)
+
+
+def regrouped(tables: Iterable[pa.Table], rows: int = JOB_ROWS) -> Iterator[pa.Table]:
+    """The rows again in tables of at least `rows` where there are that many: fewer, fuller writes cost fewer API calls."""
+    pending: list[pa.Table] = []
+    waiting = 0
+    for table in tables:
+        pending.append(table)
+        waiting += table.num_rows
+        if waiting >= rows:
+            yield pa.concat_tables(pending)
+            pending, waiting = [], 0
+    if pending:
         yield pa.concat_tables(pending)
 
 

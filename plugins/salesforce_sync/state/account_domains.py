@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, delete, exists, select
 
@@ -25,7 +26,7 @@ class AccountChange:
     created_at: str
 
 
-def refresh(connection: Connection, org: str, changes: Sequence[AccountChange]) -> None:
+def refresh(connection: Connection, org: str, changes: Sequence[AccountChange], *, seen_at: datetime) -> None:
     """Brings the index up to these Accounts. A domain that lost an Account is to be looked at again."""
     columns = account_domains.c
     for part in chunks(changes):
@@ -36,11 +37,29 @@ def refresh(connection: Connection, org: str, changes: Sequence[AccountChange]) 
         gone = [account_id for account_id, _ in lost if now[account_id] is None]
         connection.execute(delete(account_domains).where(columns.org == org, columns.account_id.in_(gone)))
         rows = [
-            {"org": org, "account_id": item.account_id, "domain": item.domain, "parent_id": item.parent_id, "created_at": item.created_at}
+            {
+                "org": org, "account_id": item.account_id, "domain": item.domain, "parent_id": item.parent_id, "created_at": item.created_at,
+                "seen_at": seen_at,
+            }
             for item in part
             if item.domain is not None
-        ]
+        ]  # fmt: skip
         upsert(connection, account_domains, rows)
+
+
+def drop_unseen(connection: Connection, org: str, *, before: datetime) -> None:
+    """After a full read: the Accounts that were not in it are gone, or no longer visible."""
+    unseen = (account_domains.c.org == org) & (account_domains.c.seen_at < before)
+    look_again(connection, org, connection.execute(select(account_domains.c.domain).where(unseen)).scalars())
+    connection.execute(delete(account_domains).where(unseen))
+
+
+def drop(connection: Connection, org: str, account_ids: Sequence[str]) -> None:
+    """Accounts that Salesforce would not take as a reference: they are not offered again, and their domains are looked at again."""
+    for part in chunks(account_ids):
+        these = (account_domains.c.org == org) & account_domains.c.account_id.in_(part)
+        look_again(connection, org, connection.execute(select(account_domains.c.domain).where(these)).scalars())
+        connection.execute(delete(account_domains).where(these))
 
 
 def candidates(connection: Connection, org: str, domains: Iterable[str]) -> dict[str, list[AccountCandidate]]:
@@ -59,6 +78,13 @@ def look_again(connection: Connection, org: str, domains: Iterable[str]) -> None
     upsert(connection, open_domains, [{"org": org, "domain": domain, "recheck": True} for domain in sorted(set(domains))])
 
 
+def keep_open(connection: Connection, org: str, domains: Iterable[str]) -> None:
+    """Notes domains that have no Account, before their activities are marked as processed: should the task die then, they are not
+    forgotten."""
+    rows = [{"org": org, "domain": domain, "recheck": False} for domain in sorted(set(domains))]
+    upsert(connection, open_domains, rows, update_existing=False)
+
+
 def to_recheck(connection: Connection, org: str) -> list[str]:
     """Open domains that an Account has appeared on, or that have lost theirs."""
     columns = open_domains.c
@@ -67,7 +93,7 @@ def to_recheck(connection: Connection, org: str) -> list[str]:
 
 
 def settle(connection: Connection, org: str, *, checked: Sequence[str], unmatched: Iterable[str]) -> None:
-    """The domains that were looked at: those without an Account stay open, the others are done with."""
+    """Ends a look at open domains: of those that were checked, the unmatched stay open and the others are done with."""
     columns = open_domains.c
     still_open = sorted(set(unmatched))
     for part in chunks(list(checked)):

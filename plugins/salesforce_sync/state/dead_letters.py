@@ -6,40 +6,38 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, case, select, update
 
 from salesforce_sync.records import Outcome, RecordResult
-from salesforce_sync.state.engine import chunks
+from salesforce_sync.state.engine import chunks, upsert
 from salesforce_sync.state.schema import dead_letters
 
 
 def record(connection: Connection, org: str, mapping: str, sync_run_id: int, results: Sequence[RecordResult]) -> None:
-    """Keeps every refused record (a further attempt when it is there already) and resolves those that are delivered now."""
+    """Keeps every refused record (a further attempt when it is there already) and resolves those that are delivered now.
+
+    Of several results for one record the last one counts.
+    """
     now = datetime.now(UTC)
     columns = dead_letters.c
-    mine = (columns.org == org) & (columns.mapping == mapping)
-    for part in chunks(results):
-        known = {
-            row.record_id: row.attempts if row.resolved_at is None else 0
-            for row in connection.execute(
-                select(columns.record_id, columns.attempts, columns.resolved_at).where(mine, columns.record_id.in_([item.record_id for item in part]))
-            )
+    last = {item.record_id: item for item in results}
+    refused = [item for item in last.values() if item.outcome is Outcome.REJECTED]
+    delivered = [item.record_id for item in last.values() if item.outcome is not Outcome.REJECTED]
+    for part in chunks(delivered):
+        waiting = (columns.org == org) & (columns.mapping == mapping) & columns.record_id.in_(part) & columns.resolved_at.is_(None)
+        connection.execute(update(dead_letters).where(waiting).values(resolved_at=now))
+    rows = [
+        {
+            "org": org, "mapping": mapping, "record_id": item.record_id, "payload": item.payload or "{}", "code": item.code or "",
+            "message": item.message or "", "attempts": 1, "sync_run_id": sync_run_id, "first_failed_at": now, "last_failed_at": now,
+            "resolved_at": None,
         }
-        delivered = [item.record_id for item in part if item.outcome is not Outcome.REJECTED and known.get(item.record_id)]
-        if delivered:
-            connection.execute(update(dead_letters).where(mine, columns.record_id.in_(delivered)).values(resolved_at=now))
-        for item in part:
-            if item.outcome is not Outcome.REJECTED:
-                continue
-            values = {
-                "payload": item.payload or "{}", "code": item.code or "", "message": item.message or "", "sync_run_id": sync_run_id,
-                "attempts": known.get(item.record_id, 0) + 1, "last_failed_at": now, "resolved_at": None,
-            }  # fmt: skip
-            if item.record_id in known:
-                connection.execute(update(dead_letters).where(mine, columns.record_id == item.record_id).values(**values))
-            else:
-                identity = {"org": org, "mapping": mapping, "record_id": item.record_id, "first_failed_at": now}
-                connection.execute(insert(dead_letters).values(**identity, **values))
+        for item in refused
+    ]  # fmt: skip
+    # Another attempt on top of those of a letter that is still open; a letter that was resolved begins anew.
+    attempts = case((columns.resolved_at.is_(None), columns.attempts + 1), else_=1)
+    first = case((columns.resolved_at.is_(None), columns.first_failed_at), else_=now)
+    upsert(connection, dead_letters, rows, key=["org", "mapping", "record_id"], keep=["id"], changes={"attempts": attempts, "first_failed_at": first})
 
 
 def unresolved(connection: Connection, *, mapping: str | None = None) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from salesforce_sync.errors import InvalidSetting, ServiceUnavailable
+from salesforce_sync.home import airflow_home
 
 URL_VARIABLE = "SALESFORCE_SYNC_STATE_URL"  # environment variable: an SQLAlchemy URL
 HEAD = "0001"  # the newest migration; a test keeps it in step with migrations/versions
@@ -23,8 +24,7 @@ _MIGRATION_LOCK = 7_220_031  # any number: PostgreSQL's advisory lock that keeps
 
 def state_url() -> str:
     """The URL from the environment, or an SQLite file in AIRFLOW_HOME."""
-    home = Path(os.environ.get("AIRFLOW_HOME", Path.home() / "airflow"))
-    return os.environ.get(URL_VARIABLE) or f"sqlite:///{home / 'salesforce_sync.db'}"
+    return os.environ.get(URL_VARIABLE) or f"sqlite:///{airflow_home() / 'salesforce_sync.db'}"
 
 
 @cache
@@ -32,7 +32,7 @@ def open_state(url: str | None = None) -> Engine:
     """The engine of the state database, its schema current. InvalidSetting for a URL that cannot be right."""
     try:
         parsed = make_url(url or state_url())
-        engine = create_engine(parsed, pool_pre_ping=True)
+        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError) as error:
         raise InvalidSetting(
             f"{URL_VARIABLE} is not a database URL that this installation can open: {error}.",
@@ -98,16 +98,31 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keep: Iterable[str] = ()) -> None:
-    """Inserts the rows, or updates those whose primary (or only unique) key exists; columns in `keep` are not updated."""
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str] = (),
+    keep: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    update_existing: bool = True,
+) -> None:
+    """Inserts the rows, or updates those whose `key` (the primary key, unless given) exists.
+
+    Columns in `keep` are not updated; `changes` gives expressions for columns that are not simply replaced.
+    """
     if not rows:
         return
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table)
-    key = [column.name for column in table.primary_key]
-    kept = {*key, *keep}
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in kept}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), list(rows))
+    columns = list(key) or [column.name for column in table.primary_key]
+    if not update_existing:
+        connection.execute(statement.on_conflict_do_nothing(index_elements=columns), list(rows))
+        return
+    kept = {*columns, *keep}
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in kept} | dict(changes or {})
+    connection.execute(statement.on_conflict_do_update(index_elements=columns, set_=changed), list(rows))
 
 
 def chunks(items: Sequence[Any], size: int = ROWS_PER_STATEMENT) -> Iterator[Sequence[Any]]:

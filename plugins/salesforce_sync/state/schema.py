@@ -94,6 +94,7 @@ account_domains = Table(
     Column("domain", String(255), nullable=False),
     Column("parent_id", String(18)),
     Column("created_at", String(40), nullable=False),
+    Column("seen_at", _Moment, nullable=False),
     Index(None, "org", "domain"),
 )  # fmt: skip
 

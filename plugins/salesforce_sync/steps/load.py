@@ -21,12 +21,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from salesforce_sync.errors import InvalidMapping, MissingMetadata
+from salesforce_sync.errors import InvalidMapping, MissingMetadata, RowLocked
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.apply import Target, apply, fingerprints, record_ids
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import BatchRef, Counts, Outcome, RecordResult
 from salesforce_sync.salesforce.query import ARROW_TYPES
+from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
 from salesforce_sync.salesforce.write import Operation, WriteRequest
 from salesforce_sync.staging import Staging
 from salesforce_sync.state import dead_letters, links, sync_log, watermarks
@@ -62,23 +63,35 @@ class Loaded:
 
     counts: Counts
     refused: frozenset[str] = frozenset()
+    passing: int = 0  # how many of the refused were refused for a reason that is likely to be gone on the next try
     examples: list[str] = field(default_factory=list)
 
 
 def load(
-    context: StepContext, name: str, mapping: MappingFile, source: Source, *, resend: bool = False, remember: bool = True,
-) -> Loaded:  # fmt: skip
+    context: StepContext,
+    name: str,
+    mapping: MappingFile,
+    source: Source,
+    *,
+    resend: bool = False,
+    remember: bool = True,
+    limit: bool = True,
+) -> Loaded:
     """Loads the batches by the mapping called `name`.
 
     Rows equal to what was last sent are not sent, unless `resend`. With `remember` False nothing is remembered of what was sent, so all
-    rows are. Raises InvalidMapping or MissingMetadata before anything moves, TooManyRejects after everything is committed.
+    rows are. Raises InvalidMapping or MissingMetadata before anything moves; after everything is committed, and unless `limit` is False,
+    RowLocked when rows were refused for a passing reason (the retry sends just those), TooManyRejects when more were refused than may be.
     """
     with sync_run(context, name) as run:
         targets = check_mapping(context, name, mapping)
         with tempfile.TemporaryDirectory(prefix="salesforce-sync-") as folder:
             work = _Load(context, run, name, mapping, targets, source, resend, remember, ResultFile(Path(folder) / "results.parquet"))
             loaded = work.run_all()
-    refuse_too_many(loaded.counts, name, loaded.examples)
+    if limit and loaded.passing:
+        raise RowLocked(f"{name}: {loaded.passing} records were refused because Salesforce had them locked; the others are saved.")
+    if limit:
+        refuse_too_many(loaded.counts, name, loaded.examples)
     return loaded
 
 
@@ -251,6 +264,7 @@ class _Load:
         cursor = max((batch.high_cursor for batch in self.source.batches if batch.high_cursor), default=None)
         refused: list[str] = []
         examples: list[str] = []
+        passing = 0
         with context.state.begin() as connection:
             for results in self.results.read():
                 sync_log.write(connection, self.run.id, results)
@@ -260,12 +274,13 @@ class _Load:
                 for result in results:
                     if result.outcome is Outcome.REJECTED:
                         refused.append(result.record_id)
+                        passing += result.code in RETRYABLE_CODES
                         if len(examples) < SHOWN_EXAMPLES:
                             examples.append(f"{result.record_id}: {result.message}")
             before = watermarks.get(connection, context.org, self.name)
             after = watermarks.advance(connection, context.org, self.name, cursor) if cursor else before
             self.run.finish(connection, counts, watermark_from=before, watermark_to=after)
-        return Loaded(counts, frozenset(refused), examples)
+        return Loaded(counts, frozenset(refused), passing, examples)
 
 
 def loggable_id(record_id: str, payload: str) -> str:

@@ -1,9 +1,8 @@
-"""Preflight: is everything in place before anything moves? Credentials, connections, objects, mappings; all problems at once."""
+"""Preflight: does the org have what the sync writes and reads? Checked before anything moves; all problems at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 from salesforce_sync.errors import InvalidMapping, MissingMetadata
 from salesforce_sync.mapping import describe
@@ -12,20 +11,14 @@ from salesforce_sync.records import Counts
 from salesforce_sync.steps.context import StepContext, sync_run
 
 
-class Testable(Protocol):
-    """A vendor's hook, as far as the preflight needs it; `test` raises when the vendor cannot be used, else says that it can."""
+def check_salesforce(context: StepContext, name: str, *, mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]]) -> str:
+    """Signs in, and checks every mapping, and every field in `reads` (object -> fields), against the org; one call.
 
-    def test(self) -> str: ...
-
-
-def preflight(context: StepContext, name: str, *, vendors: Mapping[str, Testable], mappings: Mapping[str, MappingFile]) -> list[str]:
-    """Signs in to Salesforce, checks every mapping against the org, and tests every vendor. One Salesforce call.
-
-    Gives a sentence for each side that works; raises MissingMetadata or InvalidMapping with every problem of the org side.
+    Gives a sentence that says that it works; raises MissingMetadata or InvalidMapping with every problem at once.
     """
     with sync_run(context, f"{name}/check") as run:
-        described = context.client.describe([mapping.salesforce.object for mapping in mappings.values()])
-        absent = sorted({item.salesforce.object for item in mappings.values() if described[item.salesforce.object] is None})
+        described = context.client.describe([*(mapping.salesforce.object for mapping in mappings.values()), *reads])
+        absent = sorted(object_name for object_name, info in described.items() if info is None)
         if absent:
             raise MissingMetadata(f"The org {context.org} has no object {', '.join(absent)}, or hides it from the integration user.")
         problems = [
@@ -33,11 +26,14 @@ def preflight(context: StepContext, name: str, *, vendors: Mapping[str, Testable
             for mapping_name, mapping in mappings.items()
             for problem in describe.problems(mapping, described[mapping.salesforce.object])
         ]
+        for object_name, fields in reads.items():
+            info = described[object_name]
+            hidden = [field for field in fields if info and not info.find(field)]
+            problems += [f"{object_name} has no field {field}, or hides it from the integration user" for field in hidden]
         if problems:
-            raise InvalidMapping(f"The mappings do not fit the org {context.org}: {'; '.join(problems)}.", fix=MissingMetadata.fix)
-        sentences = [f"You are successfully connected to Salesforce (org {context.org})"]
-        sentences += [vendor.test() for vendor in vendors.values()]
-        run.notes += sentences
+            raise InvalidMapping(f"The org {context.org} does not fit: {'; '.join(problems)}.", fix=MissingMetadata.fix)
+        sentence = f"You are successfully connected to Salesforce (org {context.org})"
+        run.notes.append(sentence)
         with context.state.begin() as connection:
             run.finish(connection, Counts())
-    return sentences
+    return sentence

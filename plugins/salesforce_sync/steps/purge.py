@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from salesforce_sync.errors import MissingMetadata
 from salesforce_sync.records import Counts, Outcome, RecordResult
+from salesforce_sync.salesforce.write import regrouped
 from salesforce_sync.state import links, sync_log
 from salesforce_sync.steps.context import StepContext, SyncRun, refuse_too_many, sync_run
-
 
 EXPIRING = "EXPIRING"
 
@@ -42,7 +42,7 @@ def purge(context: StepContext, rule: PurgeRule, *, sync_log_days: int) -> Count
             raise MissingMetadata(f"The org has no object {rule.object}, or hides it from the integration user.")
         soql = f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {rule.date_field} < {rule.cutoff.isoformat()}"
         results: list[RecordResult] = []
-        for table in context.client.read(soql):
+        for table in regrouped(context.client.read(soql)):
             names = {row["Id"]: row[rule.record_id_field] or row["Id"] for row in table.to_pylist()}
             _announce(context, run, rule, names)
             results += _delete(context, rule.object, table.select(["Id"]), names)

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("domain", sa.String(length=255), nullable=False),
         sa.Column("parent_id", sa.String(length=18), nullable=True),
         sa.Column("created_at", sa.String(length=40), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("org", "account_id", name=op.f("pk_account_domains")),
     )
     op.create_index(op.f("ix_account_domains_org_domain"), "account_domains", ["org", "domain"], unique=False)

@@ -1,0 +1,367 @@
+"""The Salesforce client against the emulator: what it gives, what it costs, and what it does when Salesforce misbehaves."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RequestRejected, ServiceUnavailable
+from salesforce_sync.records import Outcome, WriteResult
+from salesforce_sync.salesforce import jobs, write
+from salesforce_sync.salesforce.client import SalesforceClient, soql_text
+from salesforce_sync.salesforce.session import ApiUsage, Session
+from salesforce_sync.salesforce.signin import ClientCredentials, JwtBearer, SignIn, UsernamePassword
+from salesforce_sync.salesforce.write import Operation, WriteRequest
+from support.world import World
+
+ACTIVITY = "PeerSpot_Activity__c"
+KEY = "PeerSpot_External_Id__c"
+UPSERT = WriteRequest(ACTIVITY, Operation.UPSERT, KEY, frozenset({"City__c"}))
+
+
+def _rows(count: int, **columns: list[Any]) -> pa.Table:
+    return pa.table({KEY: [f"k{number}" for number in range(count)], "Date_Visited__c": [date(2026, 11, 10)] * count, **columns})
+
+
+def _write(client: SalesforceClient, request: WriteRequest, table: pa.Table) -> list[WriteResult]:
+    return [result for _, results in client.write(request, [table]) for result in results]
+
+
+def _read(client: SalesforceClient, soql: str, **options: Any) -> list[dict[str, Any]]:
+    return [row for table in client.read(soql, **options) for row in table.to_pylist()]
+
+
+# -- signing in -------------------------------------------------------------------------------------------------------------------
+
+
+def _ways(world: World) -> dict[str, SignIn]:
+    known, url = world.org.credentials, world.salesforce_url
+    return {
+        "client credentials": ClientCredentials(url, known.consumer_key, known.consumer_secret),
+        "jwt": JwtBearer(url, known.consumer_key, known.username, world.org.private_key),
+        "password": UsernamePassword(url, known.username, known.password, known.security_token),
+    }
+
+
+@pytest.mark.parametrize("way", ["client credentials", "jwt", "password"])
+def test_each_way_to_sign_in_gives_a_session(world: World, way: str) -> None:
+    client = SalesforceClient(Session(_ways(world)[way]))
+    assert client.org_id == "00D5g0000000001EAA"
+    assert client.count("Account") == 0
+
+
+def test_a_wrong_secret_is_an_authentication_error_that_shows_no_secret(world: World) -> None:
+    sign_in = ClientCredentials(world.salesforce_url, world.org.credentials.consumer_key, "wrong-secret-value")
+    with pytest.raises(AuthenticationFailed, match="invalid client credentials") as caught:
+        SalesforceClient(Session(sign_in)).count("Account")
+    assert "wrong-secret-value" not in str(caught.value)
+    assert "salesforce_credentials" in caught.value.fix
+
+
+def test_a_wrong_password_is_an_authentication_error(world: World) -> None:
+    sign_in = UsernamePassword(world.salesforce_url, "nobody@example.invalid", "wrong-password", "T")
+    with pytest.raises(AuthenticationFailed, match=r"nobody@example\.invalid"):
+        SalesforceClient(Session(sign_in)).count("Account")
+
+
+def test_a_private_key_that_is_none_is_a_configuration_error(world: World) -> None:
+    sign_in = JwtBearer(world.salesforce_url, "key", "user@example.invalid", "not a key")
+    with pytest.raises(InvalidCredentials, match="private_key is not a PEM private key"):
+        SalesforceClient(Session(sign_in)).count("Account")
+
+
+def test_a_server_that_is_not_there_is_a_transient_error() -> None:
+    with pytest.raises(ServiceUnavailable, match="gave no answer"):
+        SalesforceClient(Session(ClientCredentials("http://127.0.0.1:9", "key", "secret"))).count("Account")
+
+
+def test_credentials_do_not_show_their_secrets() -> None:
+    assert "sesame" not in repr(ClientCredentials("https://x.my.salesforce.com", "key", "sesame"))
+    assert "sesame" not in repr(JwtBearer("https://x.my.salesforce.com", "key", "user", "sesame"))
+    assert "sesame" not in repr(UsernamePassword("https://login.salesforce.com", "user", "sesame", "sesame"))
+
+
+# -- faults of a single request ---------------------------------------------------------------------------------------------------
+
+
+def test_an_expired_session_is_renewed_once_and_the_request_repeated(world: World) -> None:
+    client = world.client()
+    client.count("Account")
+    world.org.expire_sessions()
+    assert client.count("Account") == 0
+    assert world.org.usage.logins == 2
+
+
+def test_a_session_that_is_refused_again_is_an_error(world: World) -> None:
+    world.salesforce_fault(kind="status", status=401, code="INVALID_SESSION_ID", path="/query", times=2)
+    with pytest.raises(AuthenticationFailed, match="INVALID_SESSION_ID"):
+        world.client().count("Account")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 503},
+        {"kind": "status", "status": 500, "code": "UNKNOWN_EXCEPTION"},
+        {"kind": "status", "status": 403, "code": "REQUEST_LIMIT_EXCEEDED", "message": "ConcurrentRequests Limit exceeded."},
+        {"kind": "reset"},
+        {"kind": "status", "status": 502, "body": "<html><h1>Bad Gateway</h1></html>", "content_type": "text/html"},
+    ],
+)
+def test_a_passing_fault_is_tried_again(world: World, fault: dict[str, Any]) -> None:
+    world.salesforce_fault(path="/query", times=2, **fault)
+    assert world.client().count("Account") == 0
+
+
+def test_a_fault_that_stays_is_raised_after_five_tries(world: World) -> None:
+    world.salesforce_fault(kind="status", status=503, path="/query", times=10)
+    client = world.client()
+    with pytest.raises(ServiceUnavailable, match="counting Account: Salesforce answered 503 SERVER_UNAVAILABLE"):
+        client.count("Account")
+    assert client.calls == 5
+
+
+def test_a_used_up_daily_limit_is_not_tried_again(world: World) -> None:
+    world.org.usage.limit = 0
+    client = world.client()
+    with pytest.raises(RequestRejected, match=r"TotalRequests Limit exceeded.*24 hours are used up"):
+        client.count("Account")
+    assert client.calls == 1
+
+
+def test_an_html_error_page_is_an_error_and_is_quoted_briefly(world: World) -> None:
+    world.salesforce_fault(kind="status", status=431, body="<h1>Bad Message 431</h1>" * 50, content_type="text/html", path="/query")
+    with pytest.raises(RequestRejected, match="Bad Message 431") as caught:
+        world.client().count("Account")
+    assert len(str(caught.value)) < 300
+
+
+def test_the_usage_that_the_org_reports_is_kept(world: World) -> None:
+    client = world.client()
+    client.count("Account")
+    assert client.session.usage == ApiUsage(1, 100_000)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_values_come_typed_and_nulls_stay_null(world: World) -> None:
+    world.org.clock.stop_at(datetime(2026, 11, 21, 12, 30, tzinfo=UTC))
+    (parent,) = world.insert("Account", {"Name": "Parent"})
+    world.insert("Account", {"Name": 'Quo"ted, with\nnewline', "ParentId": parent, "AnnualRevenue": 1.5, "NumberOfEmployees": 7})
+    soql = "SELECT Name, Parent.Name, AnnualRevenue, NumberOfEmployees, IsDeleted, CreatedDate, LastActivityDate FROM Account ORDER BY Name"
+    expected = [
+        {
+            "Name": "Parent", "Parent.Name": None, "AnnualRevenue": None, "NumberOfEmployees": None, "IsDeleted": False,
+            "CreatedDate": datetime(2026, 11, 21, 12, 30, tzinfo=UTC), "LastActivityDate": None,
+        },
+        {
+            "Name": 'Quo"ted, with\nnewline', "Parent.Name": "Parent", "AnnualRevenue": 2.0, "NumberOfEmployees": 7, "IsDeleted": False,
+            "CreatedDate": datetime(2026, 11, 21, 12, 30, tzinfo=UTC), "LastActivityDate": None,
+        },
+    ]  # fmt: skip
+    assert _read(world.client(), soql) == expected
+    assert _read(world.client(), soql, expected_rows=20_000) == expected
+
+
+def test_a_result_of_several_pages_is_complete(world: World) -> None:
+    world.insert("Account", *({"Name": f"A{number}"} for number in range(4_500)))
+    client = world.client()
+    rows = _read(client, "SELECT Id, Name FROM Account")
+    assert {row["Name"] for row in rows} == {f"A{number}" for number in range(4_500)}
+    assert client.calls == 4  # describe and three pages
+
+
+def test_a_large_result_goes_by_a_bulk_job(world: World) -> None:
+    world.insert("Account", *({"Name": f"A{number}"} for number in range(10_001)))
+    client = world.client()
+    assert len({row["Name"] for row in _read(client, "SELECT Id, Name FROM Account")}) == 10_001
+    assert world.org.usage.by_route["POST /jobs/query"] == 1
+    assert world.org.jobs == {}
+
+
+def test_an_empty_result_gives_no_rows_either_way(world: World) -> None:
+    assert _read(world.client(), "SELECT Id FROM Account") == []
+    assert _read(world.client(), "SELECT Id FROM Account", expected_rows=20_000) == []
+
+
+def test_a_page_of_bulk_results_that_breaks_off_is_read_again(world: World) -> None:
+    world.insert("Account", *({"Name": f"A{number}"} for number in range(500)))
+    world.salesforce_fault(kind="truncate", path="/results")
+    assert len(_read(world.client(), "SELECT Id, Name FROM Account", expected_rows=20_000)) == 500
+
+
+def test_a_page_of_bulk_results_that_stays_short_is_an_error_not_a_short_success(world: World) -> None:
+    world.insert("Account", *({"Name": f"A{number}"} for number in range(500)))
+    world.salesforce_fault(kind="truncate", path="/results", times=10)
+    with pytest.raises(ServiceUnavailable, match="a page of results could not be read in 3 tries"):
+        _read(world.client(), "SELECT Id, Name FROM Account", expected_rows=20_000)
+
+
+def test_a_result_that_is_shorter_than_announced_is_an_error(world: World) -> None:
+    world.insert("Account", {"Name": "A"})
+    world.salesforce_fault(kind="status", status=200, body='{"totalSize":2,"done":true,"records":[{"Id":"001"}]}', path="/query")
+    with pytest.raises(ServiceUnavailable, match="2 rows were announced, 1 came"):
+        _read(world.client(), "SELECT Id FROM Account")
+
+
+def test_deleted_records_come_when_they_are_asked_for(world: World) -> None:
+    (account,) = world.insert("Account", {"Name": "Gone"})
+    world.delete("Account", account)
+    assert _read(world.client(), "SELECT Name, IsDeleted FROM Account") == []
+    assert _read(world.client(), "SELECT Name, IsDeleted FROM Account", include_deleted=True) == [{"Name": "Gone", "IsDeleted": True}]
+
+
+def test_a_field_that_the_org_lacks_is_named(world: World) -> None:
+    with pytest.raises(RequestRejected, match="Account has no field 'Nope__c'"):
+        _read(world.client(), "SELECT Nope__c FROM Account")
+
+
+def test_a_statement_that_is_no_plain_select_is_refused_before_it_is_sent(world: World) -> None:
+    with pytest.raises(RequestRejected, match="Not a plain SELECT"):
+        _read(world.client(), "SELECT COUNT(Id) FROM Account")
+    assert world.org.usage.used == 0
+
+
+def test_texts_are_quoted_for_soql(world: World) -> None:
+    world.insert("Account", {"Name": "O'Brien \\ Söhne"})
+    rows = _read(world.client(), "SELECT Name FROM Account WHERE Name = " + soql_text("O'Brien \\ Söhne"))
+    assert rows == [{"Name": "O'Brien \\ Söhne"}]
+
+
+# -- describe ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_objects_are_described_together_once(world: World) -> None:
+    client = world.client()
+    found = client.describe(["Account", ACTIVITY, "Nothing__c"])
+    client.describe(["Account", "Nothing__c"])
+    assert {name: info is not None for name, info in found.items()} == {"Account": True, ACTIVITY: True, "Nothing__c": False}
+    assert client.calls == 1
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------------------
+
+SIZES = pytest.mark.parametrize("count", [3, 450, 2_500], ids=["one collection", "several collections", "a bulk job"])
+
+
+@SIZES
+def test_every_row_gets_its_result_in_input_order(world: World, count: int) -> None:
+    world.insert(ACTIVITY, {KEY: "k1", "Date_Visited__c": "2026-01-01"})
+    pages = [10**12 if number == 2 else number for number in range(count)]
+    results = _write(world.client(), UPSERT, _rows(count, Pages_Visited__c=pages))
+    assert [result.outcome for result in results[:3]] == [Outcome.CREATED, Outcome.UPDATED, Outcome.REJECTED]
+    assert results[2].code == "NUMBER_OUTSIDE_VALID_RANGE"
+    assert [result.outcome for result in results[3:]] == [Outcome.CREATED] * (count - 3)
+    ids = {row[KEY]: row["Id"] for row in world.query(f"SELECT Id, {KEY} FROM {ACTIVITY}")}
+    assert all(result.salesforce_id == ids[f"k{number}"] for number, result in enumerate(results) if number != 2)
+
+
+@SIZES
+def test_a_null_clears_a_field_only_where_that_is_asked_for(world: World, count: int) -> None:
+    world.insert(ACTIVITY, {KEY: "k0", "Date_Visited__c": "2026-01-01", "City__c": "Utrecht", "State__c": "Utrecht"})
+    table = _rows(count, City__c=pa.nulls(count, pa.string()), State__c=pa.nulls(count, pa.string()))
+    _write(world.client(), UPSERT, table)
+    assert world.query(f"SELECT City__c, State__c FROM {ACTIVITY} WHERE {KEY} = 'k0'") == [{"City__c": None, "State__c": "Utrecht"}]
+
+
+@SIZES
+def test_texts_arrive_as_they_were(world: World, count: int) -> None:
+    texts = ['a "quoted", text\nwith a newline', "#N/A", "ümläut € 漢字", "=1+1", "a\r\nb", *["x"] * count][:count]
+    _write(world.client(), UPSERT, _rows(count, Products__c=texts))
+    found = {row[KEY]: row["Products__c"] for row in world.query(f"SELECT {KEY}, Products__c FROM {ACTIVITY}")}
+    assert [found[f"k{number}"] for number in range(count)] == texts
+
+
+@SIZES
+def test_updates_and_deletes_go_by_id(world: World, count: int) -> None:
+    client = world.client()
+    ids = [result.salesforce_id for result in _write(client, UPSERT, _rows(count))]
+    changed = pa.table({"Id": ids, "Processed__c": [True] * count})
+    assert {result.outcome for result in _write(client, WriteRequest(ACTIVITY, Operation.UPDATE), changed)} == {Outcome.UPDATED}
+    assert len(world.query(f"SELECT Id FROM {ACTIVITY} WHERE Processed__c = true")) == count
+    deleted = [result for _, results in client.delete(ACTIVITY, [pa.table({"Id": ids})]) for result in results]
+    assert {result.outcome for result in deleted} == {Outcome.DELETED}
+    assert world.count(ACTIVITY) == 0
+
+
+def test_a_locked_row_is_tried_again(world: World) -> None:
+    world.salesforce_fault(kind="row", path=ACTIVITY, code="UNABLE_TO_LOCK_ROW", share=0.3, times=2)
+    results = _write(world.client(), UPSERT, _rows(100))
+    assert {result.outcome for result in results} == {Outcome.CREATED}
+
+
+def test_a_row_that_stays_locked_is_refused_with_its_code(world: World) -> None:
+    world.salesforce_fault(kind="row", path=ACTIVITY, code="UNABLE_TO_LOCK_ROW", times=10)
+    assert _write(world.client(), UPSERT, _rows(1)) == [
+        WriteResult(Outcome.REJECTED, None, "UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record")
+    ]
+
+
+def test_an_answer_that_got_lost_after_the_write_doubles_nothing(world: World) -> None:
+    world.salesforce_fault(kind="after", status=503, path="/composite/sobjects")
+    assert {result.outcome for result in _write(world.client(), UPSERT, _rows(5))} == {Outcome.UPDATED}
+    assert world.count(ACTIVITY) == 5
+
+
+def test_a_session_that_expires_in_the_middle_of_a_bulk_job_is_renewed(world: World) -> None:
+    world.salesforce_fault(kind="status", status=401, code="INVALID_SESSION_ID", path="/jobs/ingest/", method="PATCH")
+    assert {result.outcome for result in _write(world.client(), UPSERT, _rows(2_500))} == {Outcome.CREATED}
+
+
+def test_a_job_that_fails_as_a_whole_is_an_error_with_salesforces_words(world: World) -> None:
+    world.salesforce_fault(kind="fail-job", path=ACTIVITY, code="InvalidBatch", message="Field name not found : Foo__c")
+    with pytest.raises(RequestRejected, match=r"ended job 750\w+ as Failed: InvalidBatch : Field name not found : Foo__c"):
+        _write(world.client(), UPSERT, _rows(2_500))
+
+
+def test_a_stuck_job_is_aborted_at_its_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "DEADLINE_SECONDS", 1.0)
+    world.salesforce_fault(kind="stuck-job", path=ACTIVITY)
+    with pytest.raises(ServiceUnavailable, match=r"was still InProgress after .* and has been aborted"):
+        _write(world.client(), UPSERT, _rows(2_500))
+    assert [job.state for job in world.org.jobs.values()] == ["Aborted"]
+
+
+def test_a_refused_row_of_a_bulk_job_says_why(world: World) -> None:
+    table = _rows(2_500, Error__c=["no such error" if number == 7 else None for number in range(2_500)])
+    results = _write(world.client(), UPSERT, table)
+    assert results[7] == WriteResult(
+        Outcome.REJECTED,
+        None,
+        "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+        "Error: bad value for restricted picklist field: no such error:Error__c",
+    )
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_lost_answer_in_the_middle_of_a_bulk_job_is_looked_up_and_doubles_nothing(world: World, method: str) -> None:
+    world.salesforce_fault(kind="after", status=503, path="/jobs/ingest/", method=method)
+    results = _write(world.client(), UPSERT, _rows(2_500))
+    assert {result.outcome for result in results} == {Outcome.CREATED}
+    assert world.count(ACTIVITY) == 2_500
+
+
+def test_locked_rows_of_a_bulk_job_are_sent_again(world: World) -> None:
+    world.salesforce_fault(kind="row", path=ACTIVITY, code="UNABLE_TO_LOCK_ROW", share=0.05)
+    results = _write(world.client(), UPSERT, _rows(3_000))
+    assert {result.outcome for result in results} == {Outcome.CREATED}
+
+
+def test_a_bulk_error_without_a_code_keeps_its_text(world: World) -> None:
+    assert write.split_error("something odd happened") == ("UNKNOWN", "something odd happened")
+    assert write.split_error("STRING_TOO_LONG:City: too long: a:b:City__c --") == ("STRING_TOO_LONG", "City: too long: a:b:City__c")
+
+
+def test_what_writes_cost(world: World) -> None:
+    for count, calls in ((200, 1), (2_000, 10)):
+        client = world.client()
+        _write(client, UPSERT, _rows(count))
+        assert client.calls == calls
+    client = world.client()
+    _write(client, UPSERT, _rows(20_000))
+    polls = world.org.usage.by_route["GET /jobs/ingest/*"]
+    assert client.calls - polls == 4  # create, upload, close, successful results
