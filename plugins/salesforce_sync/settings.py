@@ -26,7 +26,7 @@ class Setting:
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not re.fullmatch(r"\d+", text.strip()) or not low <= int(text) <= high:
+        if not re.fullmatch(r"[0-9]+", text.strip()) or not low <= int(text) <= high:
             raise ValueError
         return int(text)
 

@@ -27,11 +27,15 @@ def state_url() -> str:
     return os.environ.get(URL_VARIABLE) or f"sqlite:///{airflow_home() / 'salesforce_sync.db'}"
 
 
-@cache
 def open_state(url: str | None = None) -> Engine:
     """The engine of the state database, its schema current. InvalidSetting for a URL that cannot be right."""
+    return _open(url or state_url())
+
+
+@cache
+def _open(url: str) -> Engine:
     try:
-        parsed = make_url(url or state_url())
+        parsed = make_url(url)
         engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError) as error:
         raise InvalidSetting(

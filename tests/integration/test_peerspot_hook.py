@@ -1,0 +1,195 @@
+"""The PeerSpot hook against the emulator: what it reads, what it takes out, and what it says when PeerSpot misbehaves."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from emulators.vendors import peerspot as emulator
+from salesforce_sync.errors import AuthenticationFailed, RateLimited, RequestRejected, ServiceUnavailable
+from salesforce_sync.windows import DateWindow
+from support.airflow import variables
+from support.world import World, activity
+
+pytestmark = pytest.mark.airflow
+DAY = DateWindow(date(2026, 11, 10), date(2026, 11, 10))
+
+
+def _hook(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
+    from salesforce_sync.hooks import vendor
+    from salesforce_sync.hooks.peerspot import PeerSpotHook
+
+    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
+    variables(monkeypatch, peerspot_credentials=json.dumps(world.peerspot_credentials | changes))
+    return PeerSpotHook()
+
+
+def _read(hook: Any, window: DateWindow = DAY) -> list[dict[str, Any]]:
+    return [record for page in hook.read("activities", window=window) for record in page]
+
+
+@pytest.mark.requirement("PS-01", "PS-04")
+def test_the_activities_of_a_day_are_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_activities(activity(1), activity(2, day=date(2026, 11, 11)))
+    assert _read(_hook(world, monkeypatch)) == [activity(1)]
+
+
+@pytest.mark.requirement("PS-23")
+def test_a_period_is_inclusive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_activities(*(activity(number, day=date(2026, 11, number)) for number in range(9, 14)))
+    read = _read(_hook(world, monkeypatch), DateWindow(date(2026, 11, 10), date(2026, 11, 12)))
+    assert [record["date_visited"] for record in read] == ["2026-11-10", "2026-11-11", "2026-11-12"]
+
+
+def test_all_pages_are_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_activities(*(activity(number) for number in range(25)))
+    hook = _hook(world, monkeypatch, per_page=10)
+    assert [len(page) for page in hook.read("activities", window=DAY)] == [10, 10, 5]
+
+
+@pytest.mark.requirement("PS-02")
+def test_nothing_but_get_is_ever_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_activities(activity(1))
+    hook = _hook(world, monkeypatch)
+    hook.test()
+    _read(hook)
+    assert dict(world.vendors.peerspot.calls) == {"GET": 2}
+
+
+@pytest.mark.requirement("PS-17")
+def test_a_good_connection_is_confirmed_in_peerspots_own_words(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _hook(world, monkeypatch).test() == "You are successfully connected to PeerSpot"
+
+
+@pytest.mark.requirement("PS-14", "PS-16")
+@pytest.mark.parametrize("changes", [{"token": "wrong-token"}, {"email": "somebody@example.invalid"}])
+def test_a_wrong_email_or_token_is_named_without_being_shown(world: World, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]) -> None:
+    with pytest.raises(AuthenticationFailed, match=r"peerspot refused the credentials \(401\).*peerspot_credentials") as caught:
+        _hook(world, monkeypatch, **changes).test()
+    assert "wrong-token" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 500}, {"kind": "status", "status": 429}, {"kind": "reset"}, {"kind": "truncate"}])
+def test_a_passing_fault_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]) -> None:
+    world.add_activities(activity(1))
+    world.vendor_fault(path="/activities", times=2, **fault)
+    assert len(_read(_hook(world, monkeypatch))) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        ({"kind": "status", "status": 503}, ServiceUnavailable, "peerspot answered 503"),
+        ({"kind": "status", "status": 429}, RateLimited, "peerspot limits the rate of requests"),
+        ({"kind": "reset"}, ServiceUnavailable, "peerspot gave no answer"),
+        ({"kind": "truncate"}, ServiceUnavailable, "text that is not complete JSON"),
+        ({"kind": "status", "status": 200, "body": "<html>Soon</html>", "content_type": "text/html"}, ServiceUnavailable, "answered with HTML"),
+        ({"kind": "status", "status": 404, "body": '{"error":"no such path"}'}, RequestRejected, "no such path"),
+        ({"kind": "status", "status": 200, "body": '{"items":[]}'}, RequestRejected, "has no list at 'activities'"),
+        ({"kind": "status", "status": 200, "body": '{"activities":[]}'}, RequestRejected, "has no 'next_page'"),
+        ({"kind": "status", "status": 200, "body": '{"activities":[],"next_page":"more"}'}, RequestRejected, "is not the number of a page"),
+        ({"kind": "status", "status": 200, "body": '{"activities":[],"next_page":1}'}, RequestRejected, "page 1 names 1 as the next page"),
+    ],
+)
+def test_a_fault_that_stays_is_a_clear_error(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    world.vendor_fault(path="/activities", times=10, **fault)
+    with pytest.raises(error, match=said):
+        _read(_hook(world, monkeypatch))
+
+
+def test_an_answer_that_echoes_the_token_is_not_shown_with_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"error": f"cannot GET /x?email={emulator.EMAIL}&token={emulator.TOKEN} for a.visitor@example.com"})
+    world.vendor_fault(kind="status", status=400, body=body, path="/activities")
+    with pytest.raises(RequestRejected) as caught:
+        _read(_hook(world, monkeypatch, auth="query"))
+    assert emulator.TOKEN not in str(caught.value)
+    assert "@example" not in str(caught.value)
+
+
+@pytest.mark.requirement("PS-04", "PS-05")
+def test_personal_data_never_leaves_the_hook(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_activities(
+        activity(
+            1,
+            partial_ip="192.0.2.17",
+            email="jane@example.com",
+            activity="jane@example.com visited",
+            products=[{"id": "1", "name": "A", "by": "Jane"}],
+        )
+    )
+    hook = _hook(world, monkeypatch)
+    (record,) = _read(hook)
+    assert "jane" not in json.dumps(record).lower()
+    assert record["partial_ip"] == "192.0.2.x"
+    assert record["products"] == [{"id": "1", "name": "A"}]
+    assert dict(hook.removed) == {"partial_ip (masked)": 1, "activity (masked)": 1, "email": 1}
+
+
+@pytest.mark.requirement("PS-A8")
+def test_activities_without_an_id_get_the_same_ids_every_time_and_equal_ones_different_ids(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_activities(activity(1, id=None), activity(1, id=None), activity(1, id=None, domain="other.com"))
+    hook = _hook(world, monkeypatch)
+    first, again = [record["id"] for record in _read(hook)], [record["id"] for record in _read(hook)]
+    assert first == again
+    assert len(set(first)) == 3
+
+
+def test_an_id_that_is_personal_data_becomes_a_hash(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_activities(activity(1, id="jane@example.com"))
+    (record,) = _read(_hook(world, monkeypatch))
+    assert record["id"].startswith("sha-")
+
+
+def test_an_item_that_is_no_object_becomes_a_record_without_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.vendor_fault(kind="status", status=200, body='{"activities":[["Jane Doe"]],"next_page":null}', path="/activities")
+    (record,) = _read(_hook(world, monkeypatch))
+    assert record["id"] is None
+    assert "Jane" not in json.dumps(record)
+
+
+def test_an_account_that_differs_is_met_by_configuration(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"data": {"rows": [{"uid": "1", "day": "2026-11-10"}], "next": None}})
+    world.vendor_fault(kind="status", status=200, body=body, path="/other/path")
+    changes = {"path": "/other/path", "items_path": "data.rows", "next_page_path": "data.next", "fields": {"id": "uid", "date_visited": "day"}}
+    (record,) = _read(_hook(world, monkeypatch, **changes))
+    assert (record["id"], record["date_visited"]) == ("1", "2026-11-10")
+
+
+def test_a_bare_list_is_read_until_an_empty_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for body in ("[]", '[{"id":"2"}]', '[{"id":"1"}]'):
+        world.vendors.faults._faults.insert(0, _status(body))
+    assert [record["id"] for record in _read(_hook(world, monkeypatch))] == ["1", "2"]
+
+
+def _status(body: str) -> Any:
+    from emulators.control import Fault
+
+    return Fault(kind="status", status=200, body=body, path="/activities")
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "query"),
+    [
+        ("header_pair", {"x-user-email": emulator.EMAIL, "x-user-token": emulator.TOKEN}, {}),
+        ("bearer", {"authorization": f"Bearer {emulator.TOKEN}"}, {}),
+        ("basic", {"authorization": "Basic YW5hbHlzdEBleGFtcGxlLmludmFsaWQ6ZmFrZS1wZWVyc3BvdC10b2tlbg=="}, {}),
+        ("query", {}, {"email": emulator.EMAIL, "token": emulator.TOKEN}),
+    ],
+)
+@pytest.mark.requirement("PS-06")
+def test_email_and_token_are_sent_in_the_configured_way(
+    world: World, monkeypatch: pytest.MonkeyPatch, auth: str, header: dict[str, str], query: dict[str, str]
+) -> None:
+    hook = _hook(world, monkeypatch, auth=auth)
+    sent: list[Any] = []
+    get = hook.session.get
+    hook.session.get = lambda url, **options: sent.append(options) or get(url, **options)
+    world.vendor_fault(kind="status", status=200, body="[]", path="/activities")
+    _read(hook)
+    assert {key.lower(): value for key, value in sent[0]["headers"].items()} == header
+    assert {key: value for key, value in sent[0]["params"].items() if key in ("email", "token")} == query

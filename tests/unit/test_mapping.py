@@ -1,0 +1,278 @@
+"""Mapping files: read, checked, applied."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from salesforce_sync.errors import InvalidMapping
+from salesforce_sync.mapping import describe
+from salesforce_sync.mapping.apply import Target, apply, fingerprints, value_at
+from salesforce_sync.mapping.loader import SHIPPED, load_mapping, read_mapping
+from salesforce_sync.mapping.model import MappingFile, json_schema
+from salesforce_sync.mapping.transforms import products_of
+
+HEAD = """\
+version: 1
+summary: Test.
+vendor: {stream: things, id: id}
+salesforce: {object: Thing__c, external_id: Key__c}
+fields:
+"""
+SHIPPED_FILES = sorted(SHIPPED.glob("*/*.yaml"))
+
+
+def _mapping(fields: str) -> MappingFile:
+    import yaml
+
+    return MappingFile.model_validate(yaml.safe_load(HEAD + fields))
+
+
+def _targets(mapping: MappingFile, **kinds: Target) -> dict[str, Target]:
+    return {name: kinds.get(name.removesuffix("__c"), Target("string", 255)) for name in (mapping.salesforce.external_id, *mapping.fields)}
+
+
+TEXT = Target("string", 255)
+
+
+def _one(fields: str, value: Any, target: Target = TEXT) -> Any:
+    """The mapped value of A__c, or the problem, for one record {id: 1, a: value}."""
+    mapping = _mapping(fields)
+    mapped = apply(mapping, [{"id": "1", "a": value}], _targets(mapping, A=target))
+    return mapped.problems.get(0) or mapped.frame.iloc[0]["A__c"]
+
+
+# -- the file ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (HEAD + "  A__c: {vendor: a, requred: true}\n", "6: fields.A__c.requred: unknown key"),
+        (HEAD + "  A__c: {vendor: a, transforms: [trimm]}\n", "6: fields.A__c.transforms: unknown transform 'trimm'"),
+        (HEAD + "  A__c: {vendor: a, transforms: [truncate]}\n", "6: fields.A__c.transforms: transform truncate needs an argument of type int"),
+        (HEAD + "  A__c: {vendor: a, transforms: [{trim: 3}]}\n", "6: fields.A__c.transforms: transform trim takes no argument"),
+        (HEAD + "  A__c: {required: true}\n", "6: fields.A__c: needs either `vendor` (a path) or `value` (a constant)"),
+        (HEAD + "  A__c: {value: x, required: true}\n", "6: fields.A__c: a constant takes no transforms, values or required"),
+        (HEAD + "  Key__c: id\n", "1: : fields.Key__c: the external id is filled from vendor.id"),
+        (HEAD.replace("version: 1", "version: 2") + "  A__c: a\n", "1: version: Input should be 1"),
+        (HEAD.replace("summary: Test.\n", "") + "  A__c: a\n", "1: summary: missing"),
+        (HEAD + "  A__c: [a\n", "7: not YAML"),
+        ("- a\n", "1: a mapping file holds keys and values"),
+    ],
+)
+def test_a_mistake_is_reported_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidMapping) as caught:
+        read_mapping(path)
+    assert f"{path}:{problem}" in str(caught.value)
+
+
+def test_all_mistakes_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(HEAD + "  A__c: {vendor: a, x: 1}\n  B__c: {vendor: b, y: 1}\n")
+    with pytest.raises(InvalidMapping) as caught:
+        read_mapping(path)
+    assert str(caught.value).count("unknown key") == 2
+
+
+def test_a_name_without_a_file_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SALESFORCE_SYNC_MAPPINGS", str(tmp_path))
+    with pytest.raises(InvalidMapping, match=f"no mapping 'peerspot/nothing' in {tmp_path} or "):
+        load_mapping("peerspot/nothing")
+
+
+def test_a_users_own_copy_wins_over_the_shipped_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "peerspot").mkdir()
+    (tmp_path / "peerspot" / "activities.yaml").write_text(HEAD + "  A__c: a\n")
+    monkeypatch.setenv("SALESFORCE_SYNC_MAPPINGS", str(tmp_path))
+    assert load_mapping("peerspot/activities").salesforce.object == "Thing__c"
+    assert load_mapping("peerspot/vendor_products").salesforce.object == "PeerSpot_Vendor_Product__c"
+
+
+@pytest.mark.parametrize("path", SHIPPED_FILES, ids=[str(path.relative_to(SHIPPED)) for path in SHIPPED_FILES])
+def test_a_shipped_mapping_is_valid_by_model_and_by_json_schema(path: Path) -> None:
+    import jsonschema
+    import yaml
+
+    read_mapping(path)
+    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads((SHIPPED / "mapping.schema.json").read_text()))
+
+
+def test_the_json_schema_on_disk_is_the_models() -> None:
+    """After a change of the model: PYTHONPATH=plugins .venv/bin/python -m salesforce_sync.mapping.schema_file"""
+    assert json.loads((SHIPPED / "mapping.schema.json").read_text()) == json_schema()
+
+
+def test_the_json_schema_finds_the_mistakes_that_an_editor_should_show() -> None:
+    import jsonschema
+    import yaml
+
+    for fields in ("  A__c: {vendor: a, requred: true}\n", "  A__c: {vendor: a, transforms: [trimm]}\n"):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(yaml.safe_load(HEAD + fields), json_schema())
+
+
+# -- values -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("record", "path", "value"),
+    [
+        ({"a": {"b": 1}}, "a.b", 1),
+        ({"a": None}, "a.b", None),
+        ({"a": "text"}, "a.b", None),
+        ({}, "a", None),
+        ({"a": "  "}, "a", None),
+        ({"a": 0}, "a", 0),
+        ({"a": False}, "a", False),
+    ],
+)
+def test_a_dotted_path_leads_to_a_value_or_nowhere(record: dict[str, Any], path: str, value: Any) -> None:
+    assert value_at(record, path) == value
+
+
+@pytest.mark.parametrize(
+    ("fields", "value", "mapped"),
+    [
+        ("  A__c: a", " x ", "x"),
+        ("  A__c: a", 5, "5"),
+        ("  A__c: a", 5.0, "5"),
+        ("  A__c: a", 5.25, "5.25"),
+        ("  A__c: a", True, "true"),
+        ("  A__c: a", "", None),
+        ("  A__c: {vendor: a, transforms: [lower]}", "ÄB", "äb"),
+        ("  A__c: {vendor: a, transforms: [upper]}", "äb", "ÄB"),
+        ("  A__c: {vendor: a, transforms: [trim, {truncate: 3}]}", "  abcdef", "abc"),
+        ("  A__c: {vendor: a, transforms: [registrable_domain]}", "https://shop.acme.co.uk/x", "acme.co.uk"),
+        ("  A__c: {vendor: a, values: {new: Open, won: Closed}}", "won", "Closed"),
+        ("  A__c: {value: fixed}", "ignored", "fixed"),
+        ("  A__c: a", {"no": "text"}, "a \"{'no': 'text'}\" is not a valid string for A__c"),
+        ("  A__c: {vendor: a, values: {new: Open}}", "old", "a 'old' is not among the mapping's values: new"),
+        ("  A__c: {vendor: a, required: true}", None, "a is missing, and A__c requires it"),
+    ],
+)
+def test_a_value_is_mapped_or_refused(fields: str, value: Any, mapped: Any) -> None:
+    assert _one(fields, value) == mapped
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "mapped"),
+    [
+        (Target("double"), "3.5", 3.5),
+        (Target("double"), True, "a 'True' is not a valid double for A__c"),
+        (Target("double"), "inf", "a 'inf' is not a valid double for A__c"),
+        (Target("double"), [1], "a '[1]' is not a valid double for A__c"),
+        (Target("int"), "7", 7),
+        (Target("int"), 7.5, "a '7.5' is not a valid int for A__c"),
+        (Target("boolean"), "Yes", True),
+        (Target("boolean"), "maybe", "a 'maybe' is not a valid boolean for A__c"),
+        (Target("date"), "2026-11-10", date(2026, 11, 10)),
+        (Target("date"), "2026-11-10T23:30:00+02:00", date(2026, 11, 10)),
+        (Target("date"), "2026-11-10T23:30:00-02:00", date(2026, 11, 11)),
+        (Target("date"), "10/11/2026", "a '10/11/2026' is not a valid date for A__c"),
+        (Target("datetime"), "2026-11-10T08:00:00Z", datetime(2026, 11, 10, 8, tzinfo=UTC)),
+        (Target("datetime"), "2026-11-10T08:00:00", datetime(2026, 11, 10, 8, tzinfo=UTC)),
+        (Target("string", 3), "abcd", "a 'abcd' is longer than 3 characters; truncate it in the mapping if that is meant"),
+        (Target("picklist", 255, frozenset({"A", "B"})), "C", "a 'C' is not in the picklist: A, B"),
+        (Target("picklist", 255, frozenset({"A", "B"})), "A", "A"),
+    ],
+)
+def test_a_value_takes_the_type_of_its_field_or_is_refused(target: Target, value: Any, mapped: Any) -> None:
+    assert _one("  A__c: a", value, target) == mapped
+
+
+def test_a_refused_record_does_not_hold_up_the_others() -> None:
+    mapping = _mapping("  A__c: {vendor: a, required: true}")
+    mapped = apply(mapping, [{"id": 1, "a": "x"}, {"id": 2}, {"a": "no id"}, {"id": 4, "a": "y"}], _targets(mapping))
+    assert mapped.frame["Key__c"].tolist() == ["1", "4"]
+    assert mapped.problems == {1: "a is missing, and A__c requires it", 2: "id is missing, and it is the record's id"}
+    assert mapped.ids == ("1", "2", "", "4")
+
+
+def test_a_mapping_knows_which_fields_an_empty_value_clears() -> None:
+    assert _mapping("  A__c: a\n  B__c: {vendor: b, when_empty: keep}\n  C__c: {value: 1}").clears == {"A__c"}
+
+
+def test_products_are_written_one_a_line_and_read_back() -> None:
+    products = [{"id": "2", "name": "Two\n lines"}, {"id": 1, "name": "One"}, {"name": "Without Id"}]
+    text = _one("  A__c: {vendor: a, transforms: [product_lines]}", products)
+    assert text == "1 | One\n2 | Two lines\nname:without id | Without Id"
+    assert products_of(text) == [("1", "One"), ("2", "Two lines"), ("name:without id", "Without Id")]
+    assert products_of(None) == []
+
+
+@pytest.mark.parametrize("products", ["text", [{"id": "1"}], ["x"], [{"id": "a | b", "name": "c"}]])
+def test_products_that_are_none_are_refused(products: Any) -> None:
+    assert "is not a list of products with a name each" in _one("  A__c: {vendor: a, transforms: [product_lines]}", products)
+
+
+# -- fingerprints -----------------------------------------------------------------------------------------------------------------
+
+
+def test_fingerprints_tell_any_change_and_nothing_else() -> None:
+    mapping = _mapping("  A__c: a\n  B__c: b")
+
+    def prints(*records: dict[str, Any]) -> list[str]:
+        return fingerprints(apply(mapping, records, _targets(mapping)).frame).tolist()
+
+    base, same, other, moved = prints({"id": 1, "a": "x", "b": None}, {"id": 1, "b": "", "a": " x"}, {"id": 1, "a": "y"}, {"id": 1, "b": "x"})
+    assert base == same
+    assert len({base, other, moved}) == 3
+    assert all(len(text) == 16 for text in (base, other, moved))
+
+
+def test_a_fingerprint_changes_with_the_mapping() -> None:
+    one, two = _mapping("  A__c: a"), _mapping("  B__c: a")
+    record = {"id": 1, "a": "x"}
+    first = fingerprints(apply(one, [record], _targets(one)).frame)
+    assert first.tolist() != fingerprints(apply(two, [record], _targets(two)).frame).tolist()
+
+
+# -- against the org --------------------------------------------------------------------------------------------------------------
+
+
+def _field(name: str, **changes: Any) -> SimpleNamespace:
+    known = {
+        "type": "string", "length": 80, "createable": True, "updateable": True, "nillable": True, "defaulted": False, "external_id": False,
+        "unique": False, "restricted_values": None,
+    }  # fmt: skip
+    return SimpleNamespace(name=name, **(known | changes))
+
+
+def _object(*fields: SimpleNamespace) -> Any:
+    return SimpleNamespace(name="Thing__c", fields={field.name: field for field in fields})
+
+
+KEY = _field("Key__c", external_id=True, unique=True)
+
+
+@pytest.mark.parametrize(
+    ("described", "problem"),
+    [
+        (None, "the org has no object Thing__c, or hides it from the integration user"),
+        (_object(_field("A__c")), "Thing__c has no field Key__c, or hides it from the integration user"),
+        (_object(_field("Key__c"), _field("A__c")), "Thing__c.Key__c must be a unique external id"),
+        (_object(KEY), "Thing__c has no field A__c, or hides it from the integration user"),
+        (_object(KEY, _field("A__c", updateable=False)), "Thing__c.A__c may not be updated by the integration user"),
+        (_object(KEY, _field("A__c"), _field("B__c", nillable=False)), "Thing__c.B__c is required in the org, and the mapping does not fill it"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_the_org_says_where(described: Any, problem: str) -> None:
+    assert problem in describe.problems(_mapping("  A__c: a"), described)
+
+
+def test_a_mapping_that_fits_has_no_problems() -> None:
+    fitting = _object(KEY, _field("A__c", nillable=False), _field("OwnerId", nillable=False, defaulted=True))
+    assert describe.problems(_mapping("  A__c: a"), fitting) == []
+
+
+def test_a_constant_outside_a_restricted_picklist_is_found() -> None:
+    described = _object(KEY, _field("A__c", restricted_values=frozenset({"x"})))
+    assert describe.problems(_mapping("  A__c: {value: y}"), described) == ["Thing__c.A__c: the constant 'y' is not in its picklist"]

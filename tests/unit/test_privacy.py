@@ -1,0 +1,52 @@
+"""Personal data stays out."""
+
+from __future__ import annotations
+
+import pytest
+
+from salesforce_sync.privacy import Scrubber, mask_text
+
+
+@pytest.mark.requirement("PS-05")
+@pytest.mark.parametrize("key", ["email", "E-Mail", "first_name", "LastName", "full name", "phone", "ip", "ipAddress", "USER_AGENT", "visitor"])
+def test_a_key_that_names_a_person_is_taken_out_and_counted(key: str) -> None:
+    scrubber = Scrubber()
+    assert scrubber.scrub({"id": "1", key: "x"}) == {"id": "1"}
+    assert scrubber.removed == {key: 1}
+
+
+@pytest.mark.requirement("PS-04", "PS-05")
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("192.0.2.17", "192.0.2.x"),
+        ("from 192.0.2.17, 198.51.100.1:443", "from 192.0.2.x, 198.51.100.x:443"),
+        ("host.198.51.100.23", "host.198.51.100.x"),
+        ("198.51.100.23.5", "198.51.100.x.5"),
+        ("c-73-158-12-34.isp.net", "c-73-158-12-x.isp.net"),
+        ("192.0.2.x", "192.0.2.x"),
+        ("999.1.2.3", "999.1.2.3"),
+        ("version 1.2.3", "version 1.2.3"),
+        ("2001:db8::ff00:42:8329", "2001:0db8:0000:x"),
+        ("from:2001:db8:85a3::8a2e:370:7334", "from:2001:0db8:85a3:x"),
+        ("IP:2001:db8::1", "IP:2001:0db8:0000:x"),
+        ("2001:0db8:85a3:0000:0000:8a2e:0370:7334", "2001:0db8:85a3:x"),
+        ("::1", "0000:0000:0000:x"),
+        ("at 10:30:45", "at 10:30:45"),
+        ("2026-11-10", "2026-11-10"),
+        ("a.b+c@mail.example.com wrote", "[e-mail removed] wrote"),
+        ("call +1 555 010 0199 now", "call [phone removed] now"),
+        ("call 0031 30 123 4567", "call [phone removed]"),
+        ("(555) 010-0199", "[phone removed]"),
+        ("Visited 12 Pages", "Visited 12 Pages"),
+    ],
+)
+def test_personal_data_inside_a_text_is_masked(text: str, masked: str) -> None:
+    assert mask_text(text) == masked
+
+
+def test_nested_records_and_lists_are_scrubbed_too() -> None:
+    scrubber = Scrubber()
+    record = {"visit": {"email": "a@b.co", "note": "by a@b.co"}, "products": [{"name": "x", "phone": "1"}, "192.0.2.1"]}
+    assert scrubber.scrub(record) == {"visit": {"note": "by [e-mail removed]"}, "products": [{"name": "x"}, "192.0.2.x"]}
+    assert scrubber.removed == {"email": 1, "note (masked)": 1, "phone": 1, "products (masked)": 1}
