@@ -45,7 +45,7 @@ format: $(VENV)/installed-tests
 	$(BIN)/ruff format .
 
 bench: $(VENV)/installed-tests
-	$(BIN)/python -m tests.benchmarks
+	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m benchmarks
 
 # Resolved for every Python from 3.11 on, on all platforms.
 lock: $(VENV)/installed

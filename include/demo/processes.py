@@ -1,11 +1,12 @@
 """Starting processes that outlive this one, and ending exactly those again.
 
-Every process started here carries MARK in its environment, and so does everything that it starts: that is how `make stop` finds all of
-them, and nothing else.
+Whatever is started here leads a session of its own, noted in a file, and carries MARK in its environment. What it starts in turn is found
+by that session, by the mark, or as a child; some programs overwrite their environment with their title, others open new sessions.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ def start(command: list[str], *, environment: dict[str, str], log: Path, root: P
     """Starts the command in a session of its own, its output in `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -30,7 +31,9 @@ def start(command: list[str], *, environment: dict[str, str], log: Path, root: P
             env=environment | {MARK: str(root)},
             start_new_session=True,
         )
-    return psutil.Process(process.pid)
+    process = psutil.Process(started.pid)
+    _sessions_file(root).write_text(json.dumps(_sessions(root) | {str(process.pid): process.create_time()}))
+    return process
 
 
 def run(command: list[str], *, environment: dict[str, str], log: Path, root: Path) -> int:
@@ -41,25 +44,42 @@ def run(command: list[str], *, environment: dict[str, str], log: Path, root: Pat
         return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=marked, check=False).returncode
 
 
+def _sessions_file(root: Path) -> Path:
+    return root / "sessions.json"
+
+
+def _sessions(root: Path) -> dict[str, float]:
+    """Process id of each session's leader -> when it was started."""
+    path = _sessions_file(root)
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
 def ours(root: Path) -> list[psutil.Process]:
-    """Every process, of this user, that was started for the demo in this folder."""
-    found = []
+    """Every process that was started for the demo in this folder, and what it started."""
+    sessions = _sessions(root)
+    found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == str(root):
-                found.append(process)
+            if process.pid != os.getpid() and _is_ours(process, sessions, root):
+                found |= {item.pid: item for item in (process, *process.children(recursive=True))}
         except (psutil.Error, OSError):
-            continue
-    return found
+            continue  # it ended meanwhile, or belongs to somebody else
+    return [process for process in found.values() if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def _is_ours(process: psutil.Process, sessions: dict[str, float], root: Path) -> bool:
+    started = sessions.get(str(os.getsid(process.pid)))
+    if started is not None and process.create_time() >= started:
+        return True
+    return bool(process.environ().get(MARK) == str(root))
 
 
 def stop_all(root: Path) -> int:
     """Ends them all: SIGINT first, then harder. Gives how many there were."""
     first = ours(root)
-    leaders = [process for process in first if _parent_pid(process) not in {other.pid for other in first}]
+    leaders = [process for process in first if str(process.pid) in _sessions(root)]
     for number, patience in PATIENCE_SECONDS.items():
-        targets = leaders if number == signal.SIGINT else ours(root)
-        for process in targets:
+        for process in leaders if number == signal.SIGINT else ours(root):
             try:
                 process.send_signal(number)
             except psutil.Error:
@@ -68,12 +88,6 @@ def stop_all(root: Path) -> int:
         while ours(root) and time.monotonic() < deadline:
             time.sleep(0.2)
         if not ours(root):
+            _sessions_file(root).unlink(missing_ok=True)
             break
     return len(first)
-
-
-def _parent_pid(process: psutil.Process) -> int:
-    try:
-        return int(process.ppid())
-    except psutil.Error:
-        return -1

@@ -181,7 +181,7 @@ def _status(body: str) -> Any:
         ("query", {}, {"email": emulator.EMAIL, "token": emulator.TOKEN}),
     ],
 )
-@pytest.mark.requirement("PS-06")
+@pytest.mark.requirement("PS-06", "PS-A5")
 def test_email_and_token_are_sent_in_the_configured_way(
     world: World, monkeypatch: pytest.MonkeyPatch, auth: str, header: dict[str, str], query: dict[str, str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -52,6 +53,16 @@ def _as_list(value: Any) -> list[Any]:
 @pytest.mark.parametrize("dag_id", [path.stem for path in DAG_FILES])
 def test_every_dag_alerts_retries_by_kind_and_is_limited_in_time(bag: Any, dag_id: str) -> None:
     assert problems_of(bag.get_dag(dag_id)) == []
+
+
+@pytest.mark.requirement("PS-18", "PS-A3")
+def test_the_processor_comes_after_the_extractor_and_the_cleaner_last(bag: Any) -> None:
+    dag = bag.get_dag("peerspot_intent")
+    order = ["extract", "load", "process", "clean"]
+    for before, after in itertools.pairwise(order):
+        assert after in dag.get_task(before).downstream_task_ids
+    names = {task.task_id: task.task_display_name for task in dag.tasks}
+    assert (names["extract"], names["process"]) == ("PeerSpot Activity Extractor", "PeerSpot Activity Processor")
 
 
 def test_the_policy_finds_a_dag_that_breaks_it(airflow: None) -> None:

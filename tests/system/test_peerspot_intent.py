@@ -59,7 +59,7 @@ def test_the_processor_can_be_run_alone_even_when_peerspot_is_down(dags: DagRunn
     assert world.query("SELECT Processed__c FROM PeerSpot_Activity__c") == [{"Processed__c": True}]
 
 
-@pytest.mark.requirement("PS-27", "PS-28", "PS-19")
+@pytest.mark.requirement("PS-27", "PS-28", "PS-19", "PS-A4")
 def test_retention_is_a_variable_and_cleaning_happens_whatever_became_of_the_steps_before(dags: DagRunner, world: World) -> None:
     today = datetime.now(UTC).date()
     for number, age in enumerate((30, 31, 200)):
@@ -112,6 +112,18 @@ def test_no_task_holds_the_credentials_of_both_sides(dags: DagRunner, world: Wor
         "process": {"salesforce_credentials"},
         "clean": {"salesforce_credentials"},
     }
+
+
+@pytest.mark.requirement("PS-A7")
+def test_a_run_over_days_that_retention_does_not_keep_warns(dags: DagRunner, world: World, caplog: pytest.LogCaptureFixture) -> None:
+    dags.set_variable("peerspot_retention_days", "30")
+    with caplog.at_level("WARNING"):
+        dags.run(DAG, start_date="2026-01-01", end_date="2026-01-02", steps=["extract"])
+        assert "will be deleted again by this run's clean-up: peerspot_retention_days keeps no more" in caplog.text
+        caplog.clear()
+        yesterday = str(datetime.now(UTC).date() - timedelta(days=1))
+        dags.run(DAG, start_date=yesterday, end_date=yesterday, steps=["extract"])
+        assert "will be deleted again" not in caplog.text
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def _next(timetable: Any, *, after: str | None = None, earliest: str = "2026-01-
     return timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
 
 
-@pytest.mark.requirement("PS-20", "PS-22")
+@pytest.mark.requirement("PS-20", "PS-22", "PS-A2")
 def test_the_run_of_a_day_covers_it_and_starts_two_days_later_at_half_past_three() -> None:
     info = _next(_timetable(), after="2026-11-09")
     assert str(info.data_interval.start) == "2026-11-10 00:00:00+00:00"

@@ -1,0 +1,129 @@
+"""`make demo` and `make stop`: the package under Airflow's real scheduler. Backfills by the API that the UI's form uses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import processes
+from demo.airflow_api import AirflowApi
+from demo.services import get_json
+from salesforce_sync.state import runs
+from salesforce_sync.state.engine import open_state, reading
+from support.dags import REPOSITORY
+
+pytestmark = [pytest.mark.airflow, pytest.mark.system]
+DAG = "peerspot_intent"
+PER_DAY = 180
+UP_SECONDS, BACKFILL_SECONDS = 300, 180
+
+
+def _demo(command: str, root: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(root), "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY / 'plugins'}"}
+    arguments = [sys.executable, "-m", "demo", command, "--root", str(root)]
+    return subprocess.run(arguments, env=environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=UP_SECONDS, check=False)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a demo that is up."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = _demo("up", folder)
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "output.txt").write_text(done.stdout)
+        yield folder
+    finally:
+        _demo("down", folder)
+
+
+def _summary(root: Path) -> dict[str, Any]:
+    return dict(json.loads((root / "summary.json").read_text()))
+
+
+@pytest.mark.requirement("X-02", "PS-20", "PS-22")
+def test_the_scheduler_runs_the_day_that_is_due_and_a_triggered_month_lands(root: Path) -> None:
+    scheduled, month = _summary(root)["runs"]
+    assert (scheduled["state"], scheduled["read"], scheduled["created"]) == ("success", PER_DAY, PER_DAY)
+    assert scheduled["run"].startswith("scheduled__")
+    assert (month["state"], month["read"]) == ("success", 30 * PER_DAY)
+    assert month["created"] + month["unchanged"] + month["rejected"] == month["read"]
+    assert (month["unchanged"], month["rejected"]) == (PER_DAY, 1)
+
+
+def test_the_table_shows_the_runs_and_how_to_sign_in(root: Path) -> None:
+    output = (root / "output.txt").read_text()
+    for part in ("DAG / step", "API calls", "peerspot_intent", "login: admin", _summary(root)["airflow"]["url"]):
+        assert part in output
+
+
+def test_the_table_counts_the_api_calls_that_the_server_counted(root: Path) -> None:
+    summary = _summary(root)
+    assert sum(run["api_calls"] for run in summary["runs"]) == get_json(f"{summary['salesforce']}/_emulator/usage")["api_calls"]
+
+
+def test_the_processor_matched_about_four_in_five(root: Path) -> None:
+    url = _summary(root)["salesforce"]
+    messages = [step["message"] for run in _summary(root)["runs"] for step in run["steps"] if step["step"] == "peerspot/process"]
+    unmatched = sum(int(message.split(" without")[0].split()[-1]) for message in messages)
+    assert 0.15 < unmatched / (30 * PER_DAY) < 0.25
+    assert get_json(f"{url}/services/data")[-1]["version"] == "68.0"
+
+
+@pytest.mark.requirement("X-02", "PS-23")
+def test_a_backfill_runs_exactly_the_chosen_days(root: Path) -> None:
+    api = AirflowApi(_summary(root)["airflow"]["url"])
+    today = datetime.now(UTC).date()
+    first, last = today - timedelta(days=12), today - timedelta(days=10)
+    body = {
+        "dag_id": DAG, "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z", "run_backwards": False, "max_active_runs": 3,
+        "dag_run_conf": {}, "reprocess_behavior": "completed",
+    }  # fmt: skip
+    api.call("backfills", body=body)
+    deadline = time.monotonic() + BACKFILL_SECONDS
+    while time.monotonic() < deadline:
+        found = [run for run in api.runs(DAG) if run["run_type"] == "backfill"]
+        if len(found) >= 3 and all(run["state"] in ("success", "failed") for run in found):
+            break
+        time.sleep(1)
+    assert {run["state"] for run in found} == {"success"}
+    assert sorted(run["logical_date"][:10] for run in found) == [str(first + timedelta(days=offset)) for offset in range(3)]
+    with reading(open_state(f"sqlite:///{root / 'airflow' / 'salesforce_sync.db'}")) as connection:
+        for run in found:
+            steps = runs.of_dag_run(connection, DAG, run["dag_run_id"])
+            (loaded,) = [step for step in steps if step["task_id"] == "load"]
+            assert (loaded["read"], loaded["unchanged"] + loaded["rejected"]) == (PER_DAY, PER_DAY)
+
+
+@pytest.mark.requirement("PS-32")
+def test_the_ui_masks_the_credentials(root: Path) -> None:
+    api = AirflowApi(_summary(root)["airflow"]["url"])
+    for name in ("salesforce_credentials", "peerspot_credentials"):
+        assert "fake" not in json.dumps(api.call(f"variables/{name}")).lower()
+
+
+def test_every_server_listens_on_loopback_only(root: Path) -> None:
+    import psutil
+
+    sockets = [connection for process in processes.ours(root) for connection in process.net_connections()]
+    listening = {connection.laddr for connection in sockets if connection.status == psutil.CONN_LISTEN}
+    assert len(listening) >= 3
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
+def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) -> None:
+    done = _demo("up", root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (month,) = _summary(root)["runs"]
+    assert (month["read"], month["created"], month["updated"], month["rejected"]) == (30 * PER_DAY, 0, 0, 1)
+    assert month["unchanged"] == 30 * PER_DAY - 1
+    assert _demo("down", root).returncode == 0
+    assert processes.ours(root) == []

@@ -1,0 +1,35 @@
+"""The import contracts can fail: each is shown a package that breaks it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+CONTRACTS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+BREAKS = {
+    "Layers": ("salesforce_sync/records.py", "import salesforce_sync.salesforce.client"),
+    "The pure core knows no Airflow, database or network": ("salesforce_sync/windows.py", "import sqlalchemy"),
+    "The client and the steps know no Airflow": ("salesforce_sync/staging.py", "import airflow"),
+    "The emulators know nothing of the package": ("emulators/control.py", "import salesforce_sync.errors"),
+}
+
+
+@pytest.mark.parametrize("contract", [contract["name"] for contract in CONTRACTS])
+def test_a_contract_fails_when_it_is_broken(contract: str, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(REPOSITORY / "plugins" / "salesforce_sync", tmp_path / "salesforce_sync", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "include" / "emulators", tmp_path / "emulators", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    name, line = BREAKS[contract]
+    path = tmp_path / name
+    path.write_text(path.read_text() + f"\n{line}\n")
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{contract} BROKEN" in done.stdout
