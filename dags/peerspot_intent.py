@@ -12,10 +12,11 @@ from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVe
 from salesforce_sync.operators.process import ProcessActivitiesOperator
 from salesforce_sync.operators.purge import PurgeOperator
 from salesforce_sync.operators.retry import default_args
+from salesforce_sync.operators.signals import SignalsOperator
 from salesforce_sync.settings import peerspot_slot
 from salesforce_sync.timetables import IntentTimetable
 
-STEPS = ["extract", "process", "clean"]
+STEPS = ["extract", "process", "signals", "clean"]
 ACTIVITIES = "peerspot/activities"
 
 with DAG(
@@ -37,7 +38,7 @@ with DAG(
         "end_date": Param(None, type=["null", "string"], format="date", title="End Date", description="Last day to extract, inclusive."),
         "steps": Param(
             STEPS, type="array", items={"type": "string", "enum": STEPS}, examples=STEPS, title="Steps",
-            description="What to run: the Extractor, the Processor, the Cleaner.",
+            description="What to run: the Extractor, the Processor, the signals, the Cleaner.",
         ),
         "resend": Param(
             False, type="boolean", title="Send unchanged records again",
@@ -50,7 +51,7 @@ with DAG(
         system="peerspot",
         mappings=[ACTIVITIES, "peerspot/vendor_products", "peerspot/activity_products"],
         reads={"Account": ["Website", "ParentId", "CreatedDate", "SystemModstamp"]},
-        settings=["peerspot_account_choice"],
+        settings=["peerspot_account_choice", "peerspot_signals"],
     )
     check_peerspot = CheckVendorOperator(task_id="check_peerspot", step="extract", system="peerspot")
     extract = ExtractOperator(
@@ -69,6 +70,7 @@ with DAG(
         trigger_rule="none_failed",  # runs alone when the run was triggered with this step only
         max_active_tis_per_dag=1,  # it takes all unprocessed activities: two at once would do the same work twice
     )
+    signals = SignalsOperator(task_id="signals", step="signals", trigger_rule="none_failed", max_active_tis_per_dag=1)
     clean = PurgeOperator(
         task_id="clean",
         task_display_name="PeerSpot Activity Cleaner",
@@ -86,5 +88,5 @@ with DAG(
     done = EmptyOperator(task_id="done", trigger_rule="none_failed")
     [check_salesforce, check_peerspot] >> extract >> load >> process
     check_salesforce >> process
-    process >> clean
-    [process, clean] >> done
+    process >> signals >> clean
+    [signals, clean] >> done

@@ -15,7 +15,15 @@ import pytest
 for name in [name for name in os.environ if name.startswith(("AIRFLOW", "SALESFORCE_SYNC"))]:
     del os.environ[name]
 AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="salesforce-sync-tests-"))
-os.environ["AIRFLOW_HOME"] = str(AIRFLOW_HOME)
+REPOSITORY = Path(__file__).parents[1]
+os.environ |= {
+    "AIRFLOW_HOME": str(AIRFLOW_HOME),
+    "AIRFLOW__API__BASE_URL": "http://127.0.0.1:8080",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME / 'airflow.db'}",
+}
 
 from support.databases import postgres_server  # noqa: E402
 from support.world import World  # noqa: E402 - after the environment is clean

@@ -42,6 +42,22 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+def _some_of(*allowed: str) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        parts = [part for part in re.split(r"[,;\s]+", text.strip()) if part]
+        if not set(parts) <= set(allowed):
+            raise ValueError
+        return parts
+
+    return parse
+
+
+def _campaign_id(text: str) -> str:
+    if text.strip() and not re.fullmatch(r"701[A-Za-z0-9]{12}([A-Za-z0-9]{3})?", text.strip()):
+        raise ValueError
+    return text.strip()
+
+
 def _addresses(text: str) -> list[str]:
     parts = [part.strip() for part in re.split(r"[,;\s]+", text) if part.strip()]
     if not all(_EMAIL.fullmatch(part) for part in parts):
@@ -61,6 +77,21 @@ SETTINGS = {
             "peerspot_account_choice", "parentless_oldest", "parentless_oldest or oldest",
             "Which Account gets an activity when several have its domain: the oldest, or the oldest of those without a parent Account.",
             _one_of("parentless_oldest", "oldest"),
+        ),
+        Setting(
+            "peerspot_signals", "", "some of churn, open_opportunities, win_back, nurture, prospects, separated by commas, or empty",
+            "What recent intent does in Salesforce besides being recorded; docs/runbooks/peerspot.md describes each signal.",
+            _some_of("churn", "open_opportunities", "win_back", "nurture", "prospects"),
+        ),
+        Setting(
+            "peerspot_nurture_campaign", "", "the id of a Campaign, 15 or 18 characters, or empty",
+            "The Campaign that the signal nurture adds dormant Leads to.",
+            _campaign_id,
+        ),
+        Setting(
+            "peerspot_prospects_path", "", "a file that the worker can write, or empty",
+            "The CSV file that the signal prospects writes.",
+            str.strip,
         ),
         Setting(
             "sync_log_retention_days", "90", "a whole number from 1 to 3650",

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from conftest import AIRFLOW_HOME
-from support.dags import REPOSITORY, DagRunner
+from support.dags import DagRunner
 from support.mail import MailSink
 from support.world import World
 
@@ -18,16 +17,6 @@ from support.world import World
 @pytest.fixture(scope="session")
 def airflow() -> None:
     """Airflow's database, made once."""
-    import os
-
-    os.environ |= {
-        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-        "AIRFLOW__API__BASE_URL": "http://127.0.0.1:8080",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME / 'airflow.db'}",
-    }
     from airflow.utils.db import initdb
 
     initdb()

@@ -58,7 +58,7 @@ def test_every_dag_alerts_retries_by_kind_and_is_limited_in_time(bag: Any, dag_i
 @pytest.mark.requirement("PS-18", "PS-A3")
 def test_the_processor_comes_after_the_extractor_and_the_cleaner_last(bag: Any) -> None:
     dag = bag.get_dag("peerspot_intent")
-    order = ["extract", "load", "process", "clean"]
+    order = ["extract", "load", "process", "signals", "clean", "done"]
     for before, after in itertools.pairwise(order):
         assert after in dag.get_task(before).downstream_task_ids
     names = {task.task_id: task.task_display_name for task in dag.tasks}

@@ -22,7 +22,7 @@ def test_a_run_over_a_period_lands_in_salesforce(dags: DagRunner, world: World, 
     world.add_activities(activity(1), activity(2, day=date(2026, 11, 20)), activity(3, day=date(2026, 12, 1)))
     finished = dags.run(DAG, **PERIOD)
     assert finished.state == "success"
-    assert set(finished.tasks.values()) == {"success"}
+    assert {task for task, state in finished.tasks.items() if state != "success"} == {"signals"}  # switched off
     assert finished.results["load"] == {
         "read": 2, "created": 2, "updated": 0, "deleted": 0, "unchanged": 0, "skipped": 0, "rejected": 0,
     }  # fmt: skip
@@ -54,7 +54,7 @@ def test_the_processor_can_be_run_alone_even_when_peerspot_is_down(dags: DagRunn
     assert finished.state == "success"
     assert finished.tasks == {
         "check_salesforce": "success", "check_peerspot": "skipped", "extract": "skipped", "load": "skipped", "process": "success",
-        "clean": "skipped", "done": "success",
+        "signals": "skipped", "clean": "skipped", "done": "success",
     }  # fmt: skip
     assert world.query("SELECT Processed__c FROM PeerSpot_Activity__c") == [{"Processed__c": True}]
 
@@ -236,3 +236,25 @@ def test_no_secret_and_no_personal_data_is_left_anywhere(dags: DagRunner, world:
     for needle in ("jane.doe", "192.0.2.17", "198.51.100.23", *secrets):
         for name, text in (("files", written), ("log", log), ("Salesforce", in_salesforce)):
             assert needle.encode() not in text, f"{needle} is in {name}"
+
+
+# -- signals ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("PS-08")
+def test_signals_are_off_until_the_variable_names_them(dags: DagRunner, world: World) -> None:
+    world.insert("Account", {"Name": "Acme", "Website": "acme.com", "Type": "Customer - Direct"})
+    today = datetime.now(UTC).date()
+    world.add_activities(activity(1, day=today - timedelta(days=3)))
+    period = {"start_date": str(today - timedelta(days=5)), "end_date": str(today)}
+    assert dags.run(DAG, **period).tasks["signals"] == "skipped"
+    dags.set_variable("peerspot_signals", "churn")
+    assert dags.run(DAG, steps=["signals"]).tasks["signals"] == "success"
+    assert world.count("Task") == 1
+
+
+def test_a_signal_without_its_setting_says_which_one(dags: DagRunner, mail: MailSink) -> None:
+    dags.set_variable("peerspot_signals", "nurture")
+    finished = dags.run(DAG, steps=["signals"])
+    assert (finished.state, finished.tasks["signals"]) == ("failed", "failed")
+    assert "The signal nurture needs the Variable peerspot_nurture_campaign" in mail.texts[0]

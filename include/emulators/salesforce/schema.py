@@ -26,6 +26,7 @@ _SFDX_TYPES = {
     "DateTime": "datetime", "Number": "double", "Currency": "currency", "Percent": "percent", "Lookup": "reference",
     "MasterDetail": "reference", "AutoNumber": "string",
 }  # fmt: skip
+_ACTIVITY_KINDS = {"Activity": "Task"}  # custom fields of tasks are defined on Activity
 _DEFAULT_LENGTHS = {"email": 80, "phone": 40, "url": 255, "picklist": 255, "multipicklist": 4099, "textarea": 255, "reference": 18}
 
 
@@ -166,10 +167,11 @@ def _add_sfdx(objects: dict[str, SObject], project: Path) -> None:
     for folder in folders:
         meta = folder / f"{folder.name}.object-meta.xml"
         custom_fields = [_sfdx_field(path) for path in sorted(folder.glob("fields/*.field-meta.xml"))]
-        if folder.name in objects:
-            base = objects[folder.name]
+        target = _ACTIVITY_KINDS.get(folder.name, folder.name)
+        if target in objects:
+            base = objects[target]
             added = {item.name: item for item in custom_fields}
-            objects[folder.name] = SObject(base.name, base.label, base.plural, base.prefix, base.fields | added, createable=base.createable)
+            objects[target] = SObject(base.name, base.label, base.plural, base.prefix, base.fields | added, createable=base.createable)
         elif meta.exists():
             objects[folder.name] = _sfdx_object(meta, custom_fields, next(next_prefix))
         else:

@@ -55,7 +55,7 @@ def problems(mapping: MappingFile, described: ObjectLike | None) -> list[str]:
         info = described.fields.get(field_name)
         if info is None:
             found.append(f"{name} has no field {field_name}, or hides it from the integration user")
-        elif not (info.createable and info.updateable):
+        elif not (info.createable and (info.updateable or mapping.create_only)):
             found.append(f"{name}.{field_name} may not be {'updated' if info.createable else 'written'} by the integration user")
         elif item.vendor is None and info.restricted_values is not None and item.value is not None and item.value not in info.restricted_values:
             found.append(f"{name}.{field_name}: the constant {item.value!r} is not in its picklist")

@@ -69,6 +69,7 @@ class MappingFile(_Strict):
     vendor: VendorSide
     salesforce: SalesforceSide
     direction: Literal["to_salesforce"] = Field("to_salesforce", description="Which side is written.")
+    create_only: bool = Field(False, description="Records are created and never written again: afterwards they belong to people.")
     fields: dict[str, Annotated[FieldMapping, BeforeValidator(_from_shorthand)]] = Field(
         description="Salesforce field -> vendor path, or a field mapping.", min_length=1
     )

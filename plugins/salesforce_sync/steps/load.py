@@ -197,12 +197,16 @@ class _Load:
             known = links.find(connection, self.context.org, self.name, frame[self._key].tolist())
         pairs = zip(frame[self._key], frame["_fingerprint"], strict=True)
         same = pd.Series(
-            [not self.resend and key in known and known[key].fingerprint == fingerprint for key, fingerprint in pairs],
+            [key in known and self._is_settled(known[key], fingerprint) for key, fingerprint in pairs],
             index=frame.index,
             dtype=bool,
         )
         self.results.add([RecordResult(key, Outcome.UNCHANGED, known[key].salesforce_id) for key in frame.loc[same, self._key]])
         return frame[~same]
+
+    def _is_settled(self, link: links.Link, fingerprint: str) -> bool:
+        """Whether a record that was sent before is to be left as it is."""
+        return self.mapping.create_only or (not self.resend and link.fingerprint == fingerprint)
 
     @property
     def _key(self) -> str:
