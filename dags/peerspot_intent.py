@@ -33,9 +33,12 @@ with DAG(
     params={
         "start_date": Param(
             None, type=["null", "string"], format="date", title="Start Date",
-            description="First day to extract. Empty: the run's own day, or the day before yesterday.",
+            description="First day to extract; needs an End Date. Both empty: the day of a backfilled run, else the day before yesterday.",
         ),
-        "end_date": Param(None, type=["null", "string"], format="date", title="End Date", description="Last day to extract, inclusive."),
+        "end_date": Param(
+            None, type=["null", "string"], format="date", title="End Date",
+            description="Last day to extract, inclusive; the same as Start Date for one day.",
+        ),
         "steps": Param(
             STEPS, type="array", items={"type": "string", "enum": STEPS}, examples=STEPS, title="Steps",
             description="What to run: the Extractor, the Processor, the signals, the Cleaner.",

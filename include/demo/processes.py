@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 MARK = "SALESFORCE_SYNC_DEMO"
+CLOCK_SECONDS = 1.0  # how far two readings of a process's start may lie apart
 PATIENCE_SECONDS = {signal.SIGINT: 20, signal.SIGTERM: 10, signal.SIGKILL: 10}
 
 
@@ -68,9 +69,11 @@ def ours(root: Path) -> list[psutil.Process]:
 
 
 def _is_ours(process: psutil.Process, sessions: dict[str, float], root: Path) -> bool:
-    started = sessions.get(str(os.getsid(process.pid)))
-    if started is not None and process.create_time() >= started:
-        return True
+    leader = os.getsid(process.pid)
+    started = sessions.get(str(leader))
+    if started is not None and process.create_time() >= started - CLOCK_SECONDS:
+        # A number may have been given to another process since: then its leader is not the one that was noted.
+        return not psutil.pid_exists(leader) or abs(psutil.Process(leader).create_time() - started) <= CLOCK_SECONDS
     return bool(process.environ().get(MARK) == str(root))
 
 

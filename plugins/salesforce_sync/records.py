@@ -79,8 +79,10 @@ class Counts:
         tally = Counter(outcomes)
         return cls(read=sum(tally.values()) if read is None else read, **{str(outcome): count for outcome, count in tally.items()})
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(**{item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)})
+    def __str__(self) -> str:
+        """The counts that are not zero, as a sentence would say them."""
+        said = [f"{getattr(self, item.name):,} {item.name}" for item in fields(self) if getattr(self, item.name)]
+        return ", ".join(said) or "nothing to do"
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def parse_setting(setting: Setting, text: str) -> Any:
     except ValueError:
         raise InvalidSetting(
             f"The Variable {setting.name} is {text!r}; it must be {setting.rule}.",
-            fix=f"Set {setting.name} under Admin > Variables, or delete it for {setting.default!r}.",
+            fix=f"Set {setting.name} under Admin > Variables, or delete it to have the default ({setting.default or 'empty'}).",
         ) from None
 
 

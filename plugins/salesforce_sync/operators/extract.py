@@ -32,7 +32,7 @@ class ExtractOperator(SyncOperator):
         store.sweep(self.dag_id)
         batches = extract(hook, load_mapping(self.mapping), days, store, run_identity(context))
         self._warn_of_retention(days)
-        log.info("%s: %d records of %s in %d batches", self.mapping, sum(batch.count for batch in batches), days, len(batches))
+        log.info("%s: %d records of %s (batches: %d)", self.mapping, sum(batch.count for batch in batches), days, len(batches))
         if hook.removed:
             log.warning("%s sent personal data that it should not send; taken out: %s", self.system, dict(hook.removed))
         return [batch.as_xcom() for batch in batches]

@@ -57,8 +57,10 @@ def create_ingest(org: Org, call: Call, version: str) -> Reply:
     org.jobs[job.id] = job
     if inline is not None:
         job.upload, job.state = inline, "UploadComplete"
+    answer = Reply(job.info())
+    if inline is not None:
         run_later(org, job)
-    return Reply(job.info())
+    return answer
 
 
 def _multipart(call: Call, boundary: str) -> tuple[dict[str, Any], bytes]:
@@ -105,7 +107,9 @@ def change_ingest(org: Org, call: Call, version: str, job_id: str) -> Reply:
         if job.upload is None:
             raise ApiError("INVALIDJOBSTATE", "No contents were uploaded for the job", status=400)
         job.state = "UploadComplete"
+        answer = Reply(job.info())  # what is said is said before the job begins
         run_later(org, job)
+        return answer
     elif wanted == "Aborted":
         _abort(org, job)
     else:
@@ -174,8 +178,9 @@ def create_query(org: Org, call: Call, version: str) -> Reply:
         compiled=compiled,
     )  # fmt: skip
     org.jobs[job.id] = job
+    answer = Reply(job.info())
     run_later(org, job)
-    return Reply(job.info())
+    return answer
 
 
 def change_query(org: Org, call: Call, version: str, job_id: str) -> Reply:
