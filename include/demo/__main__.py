@@ -27,7 +27,7 @@ def up(root: Path) -> None:
     url = services.start_airflow(root)
     api = AirflowApi(url)
     _say(f"Airflow runs at {url}")
-    _set_variables(api, emulators)
+    _set_variables(api, emulators, root)
     reports = [report_run(root / "airflow" / "salesforce_sync.db", run) for run in _run_peerspot(api)]
     summary = {
         "airflow": {"url": url, "login": services.LOGIN, "password": services.PASSWORD},
@@ -38,17 +38,20 @@ def up(root: Path) -> None:
     (root / "summary.json").write_text(json.dumps(summary, indent=2))
     print(f"\n{table(reports)}\n")
     print(f"Airflow: {url}   login: {services.LOGIN}   password: {services.PASSWORD}")
+    print(f"The companies that are looking and are no customers: {root.name}/prospects.csv")
     print(f"Took {summary['seconds']:.0f} s. The same figures are in {root.name}/summary.json. `make stop` ends everything.")
     _exit_unless_all_succeeded(reports)
 
 
-def _set_variables(api: AirflowApi, emulators: services.Emulators) -> None:
+def _set_variables(api: AirflowApi, emulators: services.Emulators, root: Path) -> None:
     known = emulators.credentials
     salesforce = {"login_url": emulators.salesforce, "consumer_key": known["consumer_key"], "consumer_secret": known["consumer_secret"]}
     peerspot = {"base_url": f"{emulators.vendors}/peerspot", **emulators.vendor_credentials["peerspot"]}
     api.set_variable("salesforce_credentials", json.dumps(salesforce), "How to sign in to Salesforce")
     api.set_variable("peerspot_credentials", json.dumps(peerspot), "E-mail and token for PeerSpot")
     api.set_variable("peerspot_retention_days", "180", "Older PeerSpot activities are deleted from Salesforce")
+    api.set_variable("peerspot_signals", "prospects", "What recent intent does besides being recorded")
+    api.set_variable("peerspot_prospects_path", str(root / "prospects.csv"), "The companies that are looking and are no customers")
 
 
 def _run_peerspot(api: AirflowApi) -> list[dict[str, object]]:

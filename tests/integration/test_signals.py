@@ -124,6 +124,13 @@ def test_a_signal_that_was_killed_before_it_was_noted_makes_no_second_task(world
     assert world.count("Task") == 1
 
 
+def test_while_no_product_is_marked_as_ours_nobody_is_said_to_look_at_the_competition(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
+    (mine,) = world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE My_Company_Product__c = true")
+    world.update("PeerSpot_Vendor_Product__c", {"Id": mine["Id"], "My_Company_Product__c": False})
+    _signals(pipeline, "churn")
+    assert world.count("Task") == 0
+
+
 def test_nothing_is_done_that_is_not_switched_on(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
     assert _signals(pipeline) == Counts()
     assert world.count("Task") == 0

@@ -70,6 +70,12 @@ def test_the_table_counts_the_api_calls_that_the_server_counted(root: Path) -> N
     assert sum(run["api_calls"] for run in summary["runs"]) == get_json(f"{summary['salesforce']}/_emulator/usage")["api_calls"]
 
 
+def test_the_prospect_list_is_written(root: Path) -> None:
+    lines = (root / "prospects.csv").read_text().splitlines()
+    assert lines[0] == "company,domain,country,visits,products,last_visit,account"
+    assert len(lines) > 200
+
+
 def test_the_processor_matched_about_four_in_five(root: Path) -> None:
     url = _summary(root)["salesforce"]
     messages = [step["message"] for run in _summary(root)["runs"] for step in run["steps"] if step["step"] == "peerspot/process"]

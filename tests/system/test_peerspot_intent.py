@@ -248,6 +248,7 @@ def test_signals_are_off_until_the_variable_names_them(dags: DagRunner, world: W
     world.add_activities(activity(1, day=today - timedelta(days=3)))
     period = {"start_date": str(today - timedelta(days=5)), "end_date": str(today)}
     assert dags.run(DAG, **period).tasks["signals"] == "skipped"
+    world.insert("PeerSpot_Vendor_Product__c", {"Name": "Ours", "PeerSpot_Product_Id__c": "1", "My_Company_Product__c": True})
     dags.set_variable("peerspot_signals", "churn")
     assert dags.run(DAG, steps=["signals"]).tasks["signals"] == "success"
     assert world.count("Task") == 1

@@ -95,7 +95,7 @@ class _Signals:
         companies = list(self._companies().values())
         accounts = {company.account_id: company for company in companies if company.account_id}
         tasks: list[dict[str, Any]] = []
-        if "churn" in enabled:
+        if "churn" in enabled and self._has_own_product():
             tasks += [_churn_task(company, today) for company in accounts.values() if company.is_customer and company.competitors]
         if enabled & {"open_opportunities", "win_back"}:
             opportunities = self._opportunities(accounts)
@@ -139,6 +139,14 @@ class _Signals:
                     seen.products.add(product)
                     if not row["Vendor_Product__r.My_Company_Product__c"]:
                         seen.competitors.add(product)
+        return found
+
+    def _has_own_product(self) -> bool:
+        """Whether any Vendor Product is marked as ours; while none is, every product would look like a competitor's."""
+        found = self.context.client.count("PeerSpot_Vendor_Product__c", "My_Company_Product__c = true") > 0
+        if not found:
+            self.run.notes.append("No churn Tasks: no Vendor Product is marked as My Company Product.")
+            log.warning(self.run.notes[-1])
         return found
 
     # -- Opportunities ------------------------------------------------------------------------------------------------------------
