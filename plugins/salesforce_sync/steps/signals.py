@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 STEP = "peerspot/signals"
 TASKS, MEMBERS = "peerspot/signal_tasks", "peerspot/campaign_members"
+OBJECTS = ("PeerSpot_Activity__c", "PeerSpot_Activity_Product__c", "PeerSpot_Vendor_Product__c", "Account")
 RECENT = timedelta(days=14)  # the span of PeerSpot's own reports on companies that are looking
 LOST_WITHIN = timedelta(days=365)
 DORMANT = timedelta(days=90)
@@ -92,6 +93,7 @@ class _Signals:
 
     def run_all(self) -> Counts:
         enabled, today = self.rules.enabled, self.rules.today
+        self.context.client.describe(OBJECTS)  # together, which costs one call
         companies = list(self._companies().values())
         accounts = {company.account_id: company for company in companies if company.account_id}
         tasks: list[dict[str, Any]] = []
