@@ -4,9 +4,10 @@
     + ConfigurationError   fail now, no retry        InvalidMapping, InvalidCredentials, InvalidSetting, InvalidParameter, MissingMetadata
     + TransientError       retry                     RateLimited(retry_after), ServiceUnavailable, RowLocked, StagingFailed
     + PermanentError       fail now, alert           AuthenticationFailed, RequestRejected, TooManyRejects, StagedDataMissing
-    + RecordError          dead-letter, carry on     UnmappableRecord, WriteRejected(code)
 
-Each carries `fix`: one sentence that tells a person what to do, shown in the log and in the alert.
+A record that cannot be delivered is no exception but a result: see records.Outcome.REJECTED.
+
+Each error carries `fix`: one sentence that tells a person what to do, shown in the log and in the alert.
 """
 
 from __future__ import annotations
@@ -100,19 +101,3 @@ class StagedDataMissing(PermanentError):
     """A staged batch that this task should read is gone."""
 
     fix = "Clear the task before this one as well, so that it stages the records again."
-
-
-class RecordError(SyncError):
-    """One record cannot be delivered; it is dead-lettered and the others go on."""
-
-
-class UnmappableRecord(RecordError):
-    """A record does not have what its mapping needs."""
-
-
-class WriteRejected(RecordError):
-    """Salesforce refused one record; `code` is its status code."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code

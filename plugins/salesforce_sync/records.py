@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -93,11 +93,3 @@ class RunIdentity:
     run_id: str
     task_id: str
     try_number: int = 1
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What a step tells the operator that ran it: counts, and sentences worth a line in the log."""
-
-    counts: Counts = field(default_factory=Counts)
-    notes: tuple[str, ...] = ()

@@ -54,23 +54,21 @@ class VendorHook(HttpHook):  # type: ignore[misc]
         session.auth = None
         return session
 
-    def get_json(self, path: str, *, params: Mapping[str, Any], headers: Mapping[str, str], auth: Any = None) -> Any:
+    def get_json(self, path: str, *, params: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         """The parsed answer. Transient failures are tried again, TRIES times in all; then they are raised, as is any other error."""
         for attempt in range(1, TRIES + 1):
             try:
-                return self._get_once(path, params, headers, auth)
+                return self._get_once(path, params, headers)
             except TransientError as error:
                 if attempt == TRIES:
                     raise
                 self._wait(attempt, error)
         raise AssertionError("unreachable: the last try raises")
 
-    def _get_once(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str], auth: Any) -> Any:
+    def _get_once(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         self._pace()
         try:
-            reply = self.session.get(
-                self.root_url + path, params=dict(params), headers=dict(headers), auth=auth, timeout=TIMEOUT_SECONDS, allow_redirects=False
-            )
+            reply = self.session.get(self.root_url + path, params=dict(params), headers=dict(headers), timeout=TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
             raise ServiceUnavailable(f"{self.system} gave no answer ({type(error).__name__}).") from None
         if reply.status_code != 200:

@@ -41,7 +41,6 @@ class ObjectInfo:
     label: str
     createable: bool
     updateable: bool
-    deletable: bool
     fields: dict[str, FieldInfo]
 
     def find(self, name: str) -> FieldInfo | None:
@@ -101,7 +100,6 @@ def _object(raw: dict[str, Any]) -> ObjectInfo:
         label=raw["label"],
         createable=raw["createable"],
         updateable=raw["updateable"],
-        deletable=raw["deletable"],
         fields={item["name"]: _field(item) for item in raw["fields"]},
     )
 

@@ -100,7 +100,6 @@ class Session:
         json_body: Any = None,
         body: Any = None,
         headers: dict[str, str] | None = None,
-        fields: dict[str, str] | None = None,
         repeatable: bool = True,
     ) -> Reply:
         """Sends one request and gives its successful answer, read in full.
@@ -109,16 +108,16 @@ class Session:
         nobody knows then whether it was done; the caller finds out. Raises a TransientError when the tries are used up, a PermanentError
         when Salesforce refuses.
         """
-        reply: Reply = self._try(method, path, what, json_body, body, headers, fields, repeatable, read=True)
+        reply: Reply = self._try(method, path, what, json_body, body, headers, repeatable, read=True)
         return reply
 
     def stream(self, path: str, *, what: str) -> urllib3.BaseHTTPResponse:
         """GETs a body to be read piece by piece, decompressed; the caller closes it."""
-        reply: urllib3.BaseHTTPResponse = self._try("GET", path, what, None, None, None, None, repeatable=True, read=False)
+        reply: urllib3.BaseHTTPResponse = self._try("GET", path, what, None, None, None, repeatable=True, read=False)
         return reply
 
     def _try(
-        self, method: str, path: str, what: str, json_body: Any, body: Any, headers: dict[str, str] | None, fields: dict[str, str] | None,
+        self, method: str, path: str, what: str, json_body: Any, body: Any, headers: dict[str, str] | None,
         repeatable: bool, *, read: bool,
     ) -> Any:  # fmt: skip
         refreshed, attempt = False, 0
@@ -126,7 +125,7 @@ class Session:
             attempt += 1
             opened = self.opened
             try:
-                raw = self._send(opened, method, path, json_body, body, headers, fields, read)
+                raw = self._send(opened, method, path, json_body, body, headers, read)
             except urllib3.exceptions.HTTPError as error:
                 failure: SyncError = ServiceUnavailable(f"{what}: no answer from Salesforce ({type(error).__name__}).")
                 if not repeatable or attempt == TRIES:
@@ -148,7 +147,7 @@ class Session:
 
     def _send(
         self, opened: OpenSession, method: str, path: str, json_body: Any, body: Any, headers: dict[str, str] | None,
-        fields: dict[str, str] | None, read: bool,
+        read: bool,
     ) -> urllib3.BaseHTTPResponse:  # fmt: skip
         all_headers = {"authorization": f"Bearer {opened.token}", "accept-encoding": "gzip", "accept": "application/json", **(headers or {})}
         if json_body is not None:
@@ -159,10 +158,9 @@ class Session:
         if hasattr(body, "seek"):
             body.seek(0)
         url = opened.instance_url + path
-        options: dict[str, Any] = {"fields": fields} if fields else {"body": body}
         reply = self._http.request(
-            method, url, headers=all_headers, retries=False, redirect=False, preload_content=read,
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), **options,
+            method, url, body=body, headers=all_headers, retries=False, redirect=False, preload_content=read,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         )  # fmt: skip
         self._note(reply.headers)
         return reply

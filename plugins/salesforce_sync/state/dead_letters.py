@@ -22,7 +22,7 @@ def record(connection: Connection, org: str, mapping: str, sync_run_id: int, res
     columns = dead_letters.c
     last = {item.record_id: item for item in results}
     refused = [item for item in last.values() if item.outcome is Outcome.REJECTED]
-    delivered = [item.record_id for item in last.values() if item.outcome is not Outcome.REJECTED]
+    delivered = [item.record_id for item in last.values() if item.outcome not in (Outcome.REJECTED, Outcome.SKIPPED)]
     for part in chunks(delivered):
         waiting = (columns.org == org) & (columns.mapping == mapping) & columns.record_id.in_(part) & columns.resolved_at.is_(None)
         connection.execute(update(dead_letters).where(waiting).values(resolved_at=now))

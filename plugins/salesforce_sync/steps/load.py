@@ -145,7 +145,6 @@ class _Load:
     seen: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     late: list[pd.DataFrame] = field(default_factory=list)
     refused: dict[str, tuple[str, str]] = field(default_factory=dict)  # vendor id -> (code, message), payload still to be found
-    superseded: int = 0
 
     def run_all(self) -> Loaded:
         self._send(self._outgoing())
@@ -176,7 +175,7 @@ class _Load:
             ])  # fmt: skip
         frame = mapped.frame
         repeated = frame[self._key].duplicated(keep="last")
-        self.superseded += int(repeated.sum())
+        self.results.add([RecordResult(key, Outcome.SKIPPED, code=SUPERSEDED) for key in frame.loc[repeated, self._key]])
         return self._set_late_apart(frame[~repeated])
 
     def _set_late_apart(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -257,12 +256,11 @@ class _Load:
     def _commit(self) -> Loaded:
         context = self.context
         late = sum(len(frame) for frame in self.late)
-        skipped = self.superseded
         outcomes = {str(outcome): count for outcome, count in self.results.counts.items()}
         read = sum(batch.count for batch in self.source.batches)
-        counts = Counts(**{"read": read, "skipped": skipped, **outcomes})
-        if skipped:
-            self.run.notes.append(f"{skipped} records came again in the same batch and were superseded by their last version.")
+        counts = Counts(read=read, **outcomes)
+        if counts.skipped:
+            self.run.notes.append(f"{counts.skipped} records came again in the same batch and were superseded by their last version.")
         if late:
             self.run.notes.append(f"{late} records came again in a later batch and were written twice, the last version last.")
         cursor = max((batch.high_cursor for batch in self.source.batches if batch.high_cursor), default=None)
