@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, exists, select
 
 from salesforce_sync.matching.accounts import AccountCandidate
-from salesforce_sync.state.engine import chunks, upsert
+from salesforce_sync.state.engine import is_one_of, upsert
 from salesforce_sync.state.schema import account_domains, open_domains
 
 
@@ -29,22 +29,21 @@ class AccountChange:
 def refresh(connection: Connection, org: str, changes: Sequence[AccountChange], *, seen_at: datetime) -> None:
     """Brings the index up to these Accounts. A domain that lost an Account is to be looked at again."""
     columns = account_domains.c
-    for part in chunks(changes):
-        now = {change.account_id: change.domain for change in part}
-        before = connection.execute(select(columns.account_id, columns.domain).where(columns.org == org, columns.account_id.in_(list(now)))).all()
-        lost = [(account_id, domain) for account_id, domain in before if now[account_id] != domain]
-        look_again(connection, org, [domain for _, domain in lost])
-        gone = [account_id for account_id, _ in lost if now[account_id] is None]
-        connection.execute(delete(account_domains).where(columns.org == org, columns.account_id.in_(gone)))
-        rows = [
-            {
-                "org": org, "account_id": item.account_id, "domain": item.domain, "parent_id": item.parent_id, "created_at": item.created_at,
-                "seen_at": seen_at,
-            }
-            for item in part
-            if item.domain is not None
-        ]  # fmt: skip
-        upsert(connection, account_domains, rows)
+    now = {change.account_id: change.domain for change in changes}
+    known = select(columns.account_id, columns.domain).where(columns.org == org, is_one_of(connection, columns.account_id, list(now)))
+    lost = [(account_id, domain) for account_id, domain in connection.execute(known) if now[account_id] != domain]
+    look_again(connection, org, [domain for _, domain in lost])
+    gone = [account_id for account_id, _ in lost if now[account_id] is None]
+    connection.execute(delete(account_domains).where(columns.org == org, is_one_of(connection, columns.account_id, gone)))
+    rows = [
+        {
+            "org": org, "account_id": item.account_id, "domain": item.domain, "parent_id": item.parent_id, "created_at": item.created_at,
+            "seen_at": seen_at,
+        }
+        for item in changes
+        if item.domain is not None
+    ]  # fmt: skip
+    upsert(connection, account_domains, rows)
 
 
 def drop_unseen(connection: Connection, org: str, *, before: datetime) -> None:
@@ -56,20 +55,20 @@ def drop_unseen(connection: Connection, org: str, *, before: datetime) -> None:
 
 def drop(connection: Connection, org: str, account_ids: Sequence[str]) -> None:
     """Accounts that Salesforce would not take as a reference: they are not offered again, and their domains are looked at again."""
-    for part in chunks(account_ids):
-        these = (account_domains.c.org == org) & account_domains.c.account_id.in_(part)
-        look_again(connection, org, connection.execute(select(account_domains.c.domain).where(these)).scalars())
-        connection.execute(delete(account_domains).where(these))
+    these = (account_domains.c.org == org) & is_one_of(connection, account_domains.c.account_id, account_ids)
+    look_again(connection, org, connection.execute(select(account_domains.c.domain).where(these)).scalars())
+    connection.execute(delete(account_domains).where(these))
 
 
 def candidates(connection: Connection, org: str, domains: Iterable[str]) -> dict[str, list[AccountCandidate]]:
     """The Accounts on each of these domains; domains without one are left out."""
     found: dict[str, list[AccountCandidate]] = {}
     columns = account_domains.c
-    for part in chunks(sorted(set(domains))):
-        query = select(columns.domain, columns.account_id, columns.parent_id, columns.created_at).where(columns.org == org, columns.domain.in_(part))
-        for domain, account_id, parent_id, created_at in connection.execute(query):
-            found.setdefault(domain, []).append(AccountCandidate(account_id, parent_id, created_at))
+    query = select(columns.domain, columns.account_id, columns.parent_id, columns.created_at).where(
+        columns.org == org, is_one_of(connection, columns.domain, sorted(set(domains)))
+    )
+    for domain, account_id, parent_id, created_at in connection.execute(query):
+        found.setdefault(domain, []).append(AccountCandidate(account_id, parent_id, created_at))
     return found
 
 
@@ -96,6 +95,5 @@ def settle(connection: Connection, org: str, *, checked: Sequence[str], unmatche
     """Ends a look at open domains: of those that were checked, the unmatched stay open and the others are done with."""
     columns = open_domains.c
     still_open = sorted(set(unmatched))
-    for part in chunks(list(checked)):
-        connection.execute(delete(open_domains).where(columns.org == org, columns.domain.in_(part)))
+    connection.execute(delete(open_domains).where(columns.org == org, is_one_of(connection, columns.domain, checked)))
     upsert(connection, open_domains, [{"org": org, "domain": domain, "recheck": False} for domain in still_open])

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, case, select, update
 
 from salesforce_sync.records import Outcome, RecordResult
-from salesforce_sync.state.engine import chunks, upsert
+from salesforce_sync.state.engine import is_one_of, upsert
 from salesforce_sync.state.schema import dead_letters
 
 
@@ -23,9 +23,8 @@ def record(connection: Connection, org: str, mapping: str, sync_run_id: int, res
     last = {item.record_id: item for item in results}
     refused = [item for item in last.values() if item.outcome is Outcome.REJECTED]
     delivered = [item.record_id for item in last.values() if item.outcome not in (Outcome.REJECTED, Outcome.SKIPPED)]
-    for part in chunks(delivered):
-        waiting = (columns.org == org) & (columns.mapping == mapping) & columns.record_id.in_(part) & columns.resolved_at.is_(None)
-        connection.execute(update(dead_letters).where(waiting).values(resolved_at=now))
+    waiting = (columns.org == org) & (columns.mapping == mapping) & columns.resolved_at.is_(None)
+    connection.execute(update(dead_letters).where(waiting, is_one_of(connection, columns.record_id, delivered)).values(resolved_at=now))
     rows = [
         {
             "org": org, "mapping": mapping, "record_id": item.record_id, "payload": item.payload or "{}", "code": item.code or "",

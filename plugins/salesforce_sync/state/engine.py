@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy import ARRAY, ColumnElement, Connection, Engine, String, Table, any_, bindparam, create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -19,6 +20,8 @@ URL_VARIABLE = "SALESFORCE_SYNC_STATE_URL"  # environment variable: an SQLAlchem
 HEAD = "0001"  # the newest migration; a test keeps it in step with migrations/versions
 BUSY_SECONDS = 60
 ROWS_PER_STATEMENT = 1_000
+# A statement that is used often would be planned once, without its values: then PostgreSQL does not know how long an array is.
+_CONNECT: dict[str, dict[str, Any]] = {name: {"options": "-c plan_cache_mode=force_custom_plan"} for name in ("postgresql", "postgresql+psycopg")}
 _MIGRATION_LOCK = 7_220_031  # any number: PostgreSQL's advisory lock that keeps two workers from migrating at once
 
 
@@ -36,7 +39,7 @@ def open_state(url: str | None = None) -> Engine:
 def _open(url: str) -> Engine:
     try:
         parsed = make_url(url)
-        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_CONNECT.get(parsed.drivername, {}))
     except (ArgumentError, NoSuchModuleError) as error:
         raise InvalidSetting(
             f"{URL_VARIABLE} is not a database URL that this installation can open: {error}.",
@@ -127,6 +130,18 @@ def upsert(
     kept = {*columns, *keep}
     changed = {name: statement.excluded[name] for name in rows[0] if name not in kept} | dict(changes or {})
     connection.execute(statement.on_conflict_do_update(index_elements=columns, set_=changed), list(rows))
+
+
+def is_one_of(connection: Connection, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """`column IN values`, for any number of values.
+
+    They travel as one parameter. Measured on PostgreSQL 18 with 100,000 links that have no statistics yet: 0.4 s for all of them as an
+    array, 180 s as lists of 1,000 parameters.
+    """
+    if connection.dialect.name == "postgresql":
+        return column == any_(bindparam(None, list(values), type_=ARRAY(String)))
+    listed = func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(select(listed.c.value))
 
 
 def chunks(items: Sequence[Any], size: int = ROWS_PER_STATEMENT) -> Iterator[Sequence[Any]]:

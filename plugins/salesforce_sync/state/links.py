@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, delete, select
 
 from salesforce_sync.records import RecordResult
-from salesforce_sync.state.engine import chunks, upsert
+from salesforce_sync.state.engine import is_one_of, upsert
 from salesforce_sync.state.schema import record_links
 
 
@@ -21,14 +21,11 @@ class Link:
 
 def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, Link]:
     """The links of these records, by vendor id; records without one are left out."""
-    found: dict[str, Link] = {}
     columns = record_links.c
-    for part in chunks(record_ids):
-        query = select(columns.record_id, columns.salesforce_id, columns.fingerprint).where(
-            columns.org == org, columns.mapping == mapping, columns.record_id.in_(part)
-        )
-        found |= {row[0]: Link(row[1], row[2]) for row in connection.execute(query)}
-    return found
+    query = select(columns.record_id, columns.salesforce_id, columns.fingerprint).where(
+        columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.record_id, record_ids)
+    )
+    return {row[0]: Link(row[1], row[2]) for row in connection.execute(query)}
 
 
 def save(connection: Connection, org: str, mapping: str, results: Sequence[RecordResult]) -> None:
@@ -47,7 +44,6 @@ def save(connection: Connection, org: str, mapping: str, results: Sequence[Recor
 
 def forget(connection: Connection, org: str, mapping: str, salesforce_ids: Sequence[str]) -> None:
     """Removes the links of records that are gone from Salesforce, so that they would be created again."""
-    for part in chunks(salesforce_ids):
-        connection.execute(
-            delete(record_links).where(record_links.c.org == org, record_links.c.mapping == mapping, record_links.c.salesforce_id.in_(part))
-        )
+    columns = record_links.c
+    gone = is_one_of(connection, columns.salesforce_id, salesforce_ids)
+    connection.execute(delete(record_links).where(columns.org == org, columns.mapping == mapping, gone))
