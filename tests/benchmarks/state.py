@@ -17,7 +17,7 @@ ORG, MAPPING = "00D5g0000000001EAA", "bench"
 
 
 def run() -> list[Result]:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, postgres_server(Path(folder) / "postgres") as server:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, postgres_server(Path(folder)) as server:
         urls = {"SQLite": f"sqlite:///{folder}/state.db", "PostgreSQL": new_database(server)}
         return [result for name, url in urls.items() for result in _measure(name, url)]
 
