@@ -20,6 +20,7 @@ from emulators.salesforce.store import VARIABLES_PER_STATEMENT, quoted
 from emulators.wire import Call, Reply, Route
 
 DEFAULT_PAGE, SMALLEST_PAGE = 2_000, 200
+CURSORS_KEPT = 1_000  # an org keeps them for two days; memory here is smaller
 CREATED_IN_UPSERT_FROM = 46  # before, an upsert that updates answers 204 without a body
 _SEASONS = ("Spring", "Summer", "Winter")
 
@@ -227,6 +228,8 @@ def _query(org: Org, call: Call, version: str, *, include_deleted: bool) -> Repl
     ids = [row[0] for row in reader.execute(compiled.id_sql, compiled.parameters)]
     locator = f"0r8{uuid.uuid4().hex[:15]}"
     org.cursors[locator] = Cursor(compiled, ids, page)
+    while len(org.cursors) > CURSORS_KEPT:
+        org.cursors.pop(next(iter(org.cursors)))
     return _page(org, version, locator, 0)
 
 
