@@ -47,7 +47,7 @@ def apply(mapping: MappingFile, records: Sequence[Mapping[str, Any]], targets: M
         columns[name] = _mapped_column(name, item, records, targets[name], problems)
     frame = pd.DataFrame(columns)
     accepted = frame.drop(index=list(problems))
-    return Mapped(accepted, problems, tuple(record_ids(mapping, records)))
+    return Mapped(accepted, problems, tuple("" if value is None else value for value in ids))
 
 
 def record_ids(mapping: MappingFile, records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -70,7 +70,7 @@ def value_at(record: Mapping[str, Any], path: str) -> Any:
 
 def fingerprints(frame: pd.DataFrame) -> pd.Series:
     """A text per row that is equal when, and (but for one chance in 2^64) only when, all its values and their columns are equal."""
-    key = f"{abs(_stable_hash(','.join(frame.columns))):016x}"[:16]
+    key = hashlib.blake2b(",".join(frame.columns).encode(), digest_size=8).hexdigest()
     texts = pd.DataFrame({name: _as_text(frame[name]) for name in frame.columns}, index=frame.index)
     hashed = pd.util.hash_pandas_object(texts, index=False, hash_key=key, categorize=False)
     return hashed.map("{:016x}".format)
@@ -80,10 +80,6 @@ def _as_text(column: pd.Series) -> pd.Series:
     return pd.Series(
         ["\0" if value is None or value is pd.NA or value != value else str(value) for value in column], index=column.index, dtype=object
     )
-
-
-def _stable_hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 
 def _column(records: Sequence[Mapping[str, Any]], path: str) -> pd.Series:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sqlalchemy import Connection, Engine
 
-from salesforce_sync.errors import SyncError, TooManyRejects
-from salesforce_sync.records import Counts, RunIdentity
+from salesforce_sync.errors import MissingMetadata, SyncError, TooManyRejects
+from salesforce_sync.records import Counts, Outcome, RecordResult, RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.salesforce.metadata import ObjectInfo
 from salesforce_sync.state import runs
 
+SHOWN_EXAMPLES = 3
 SMALLEST_LIMIT, LIMIT_SHARE = 20, 0.10  # a run may refuse 20 records, or a tenth of what it read, whichever is more
 
 
@@ -74,6 +77,22 @@ def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
         context.active.pop()
         if context.active:
             context.active[-1].nested_calls += context.client.calls - before
+
+
+def require_objects(context: StepContext, names: Iterable[str]) -> dict[str, ObjectInfo]:
+    """The descriptions of these objects, in one call; MissingMetadata names all that the org does not have."""
+    described = context.client.describe(names)
+    found = {name: info for name, info in described.items() if info is not None}
+    absent = sorted(described.keys() - found.keys())
+    if absent:
+        raise MissingMetadata(f"The org {context.org} has no object {', '.join(absent)}, or hides it from the integration user.")
+    return found
+
+
+def first_refusals(results: Iterable[RecordResult]) -> list[str]:
+    """Why the first few refused records were refused."""
+    refused = (f"{result.record_id}: {result.message}" for result in results if result.outcome is Outcome.REJECTED)
+    return list(islice(refused, SHOWN_EXAMPLES))
 
 
 def refuse_too_many(counts: Counts, step: str, examples: list[str]) -> None:

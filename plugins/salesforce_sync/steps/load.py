@@ -32,13 +32,12 @@ from salesforce_sync.salesforce.write import Operation, WriteRequest
 from salesforce_sync.staging import Staging
 from salesforce_sync.state import dead_letters, links, sync_log, watermarks
 from salesforce_sync.state.engine import reading
-from salesforce_sync.steps.context import StepContext, SyncRun, refuse_too_many, sync_run
+from salesforce_sync.steps.context import SHOWN_EXAMPLES, StepContext, SyncRun, refuse_too_many, sync_run
 
 log = logging.getLogger(__name__)
 
 UNMAPPABLE, SUPERSEDED = "UNMAPPABLE", "SUPERSEDED"
 LONGEST_ID = 255
-SHOWN_EXAMPLES = 3
 _RESULT_SCHEMA = pa.schema([(name, pa.string()) for name in RecordResult.__dataclass_fields__])
 
 Records = Sequence[Mapping[str, Any]]

@@ -8,7 +8,7 @@ from salesforce_sync.errors import InvalidMapping, MissingMetadata
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Counts
-from salesforce_sync.steps.context import StepContext, sync_run
+from salesforce_sync.steps.context import StepContext, require_objects, sync_run
 
 
 def check_salesforce(context: StepContext, name: str, *, mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]]) -> str:
@@ -17,10 +17,7 @@ def check_salesforce(context: StepContext, name: str, *, mappings: Mapping[str, 
     Gives a sentence that says that it works; raises MissingMetadata or InvalidMapping with every problem at once.
     """
     with sync_run(context, f"{name}/check") as run:
-        described = context.client.describe([*(mapping.salesforce.object for mapping in mappings.values()), *reads])
-        absent = sorted(object_name for object_name, info in described.items() if info is None)
-        if absent:
-            raise MissingMetadata(f"The org {context.org} has no object {', '.join(absent)}, or hides it from the integration user.")
+        described = require_objects(context, [*(mapping.salesforce.object for mapping in mappings.values()), *reads])
         problems = [
             f"{mapping_name}: {problem}"
             for mapping_name, mapping in mappings.items()
@@ -28,7 +25,7 @@ def check_salesforce(context: StepContext, name: str, *, mappings: Mapping[str, 
         ]
         for object_name, fields in reads.items():
             info = described[object_name]
-            hidden = [field for field in fields if info and not info.find(field)]
+            hidden = [field for field in fields if not info.find(field)]
             problems += [f"{object_name} has no field {field}, or hides it from the integration user" for field in hidden]
         if problems:
             raise InvalidMapping(f"The org {context.org} does not fit: {'; '.join(problems)}.", fix=MissingMetadata.fix)

@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from salesforce_sync.errors import MissingMetadata
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.transforms import products_of
 from salesforce_sync.matching.accounts import AccountCandidate, choose
@@ -26,8 +25,8 @@ from salesforce_sync.salesforce.write import Operation, WriteRequest, regrouped
 from salesforce_sync.state import account_domains, dead_letters, sync_log
 from salesforce_sync.state.engine import chunks, reading
 from salesforce_sync.steps.accounts import refresh_accounts
-from salesforce_sync.steps.context import StepContext, SyncRun, refuse_too_many, sync_run
-from salesforce_sync.steps.load import SHOWN_EXAMPLES, from_memory, load
+from salesforce_sync.steps.context import StepContext, SyncRun, first_refusals, refuse_too_many, require_objects, sync_run
+from salesforce_sync.steps.load import from_memory, load
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +36,7 @@ KEY = "PeerSpot_External_Id__c"
 DOMAIN_NOT_FOUND = "PS Activities Error: Domain not Found"
 AMBIGUOUS, NO_ACCOUNT, PRODUCTS_REFUSED = "AMBIGUOUS_DOMAIN", "DOMAIN_NOT_FOUND", "PRODUCTS_REFUSED"
 NO_SUCH_ACCOUNT = frozenset({"INVALID_CROSS_REFERENCE_KEY", "ENTITY_IS_DELETED", "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"})
+Rows = Sequence[dict[str, Any]]
 LIST_CHARACTERS = 8_000  # of an IN list in a query's URL, which Salesforce takes up to 16 kB of
 _COLUMNS = f"Id, {KEY}, Account_Domain__c, Products__c, Account__c, Error__c, Processed__c"
 
@@ -55,14 +55,11 @@ def process(context: StepContext, mappings: ProcessMappings, *, account_choice: 
     `account_choice` is a key of matching.accounts.CHOICES. Raises TooManyRejects after everything is committed.
     """
     with sync_run(context, STEP) as run:
-        described = context.client.describe([ACTIVITY, TIE, PRODUCT, "Account"])
-        missing = [name for name, info in described.items() if info is None]
-        if missing:
-            raise MissingMetadata(f"The org has no object {', '.join(missing)}, or hides it from the integration user.")
+        require_objects(context, [ACTIVITY, TIE, PRODUCT, "Account"])
         refresh_accounts(context)
         work = _Process(context, run, mappings, account_choice)
         counts = work.run_all()
-    refuse_too_many(counts, STEP, work.examples)
+    refuse_too_many(counts, STEP, first_refusals(work.results))
     return counts
 
 
@@ -77,27 +74,24 @@ class _Process:
     retry_domains: set[str] = field(default_factory=set)  # of activities whose change was refused: they are looked at again
     dead_accounts: set[str] = field(default_factory=set)  # Accounts that Salesforce would not take as a reference
 
-    @property
-    def examples(self) -> list[str]:
-        refused = (f"{result.record_id}: {result.message}" for result in self.results if result.outcome is Outcome.REJECTED)
-        return [text for text, _ in zip(refused, range(SHOWN_EXAMPLES), strict=False)]
-
     def run_all(self) -> Counts:
         with reading(self.context.state) as connection:
             recheck = account_domains.to_recheck(connection, self.context.org)
         read = 0
         for frame in regrouped(self._unprocessed()):
-            read += frame.num_rows
-            self._match(frame, held_back=self._load_products(frame))
+            rows = frame.to_pylist()
+            read += len(rows)
+            self._match(rows, held_back=self._load_products(rows))
         self._warn_without_own_product(read)
         for frame in regrouped(self._on_domains(recheck)):
-            read += frame.num_rows
-            self._match(frame, held_back=frozenset())
+            rows = frame.to_pylist()
+            read += len(rows)
+            self._match(rows, held_back=frozenset())
         return self._commit(read, recheck)
 
     def _warn_without_own_product(self, read: int) -> None:
         """Without a product of our own, the reports put every activity with the competitors."""
-        if read and not self.context.client.count(PRODUCT, "My_Company_Product__c = true"):
+        if read and not has_own_product(self.context):
             self.run.notes.append("No Vendor Product is marked as My Company Product: mark yours, or every report counts them as competitors.")
             log.warning(self.run.notes[-1])
 
@@ -114,15 +108,15 @@ class _Process:
 
     # -- products -----------------------------------------------------------------------------------------------------------------
 
-    def _load_products(self, frame: pa.Table) -> frozenset[str]:
+    def _load_products(self, rows: Rows) -> frozenset[str]:
         """Creates Vendor Products and ties the activities to them; gives the activities for which that failed."""
         names: dict[str, str] = {}
         ties: list[dict[str, str]] = []
-        for row in frame.select([KEY, "Products__c"]).to_pylist():
+        for row in rows:
             for product_id, name in products_of(row["Products__c"]):
                 names[product_id] = name
                 ties.append({"id": f"{row[KEY]}:{product_id}", "activity": row[KEY], "product": product_id})
-        self._drop_stale_ties(frame, {tie["id"] for tie in ties})
+        self._drop_stale_ties(rows, {tie["id"] for tie in ties})
         if not ties:
             return frozenset()
         refused = self._tie(names, ties, resend=False)
@@ -137,20 +131,20 @@ class _Process:
         mapping = self.mappings.activity_products
         return load(self.context, "peerspot/activity_products", mapping, from_memory(ties), remember=False, limit=False).refused
 
-    def _drop_stale_ties(self, frame: pa.Table, current: set[str]) -> None:
+    def _drop_stale_ties(self, rows: Rows, current: set[str]) -> None:
         """Deletes the ties of activities that name other products than when they were processed before."""
-        seen_before = [row["Id"] for row in frame.to_pylist() if row["Account__c"] or row["Error__c"]]
+        seen_before = [row["Id"] for row in rows if row["Account__c"] or row["Error__c"]]
         stale: list[str] = []
         for listed in in_lists(seen_before):
             for table in self.context.client.read(f"SELECT Id, {KEY} FROM {TIE} WHERE Activity__c IN ({listed})"):
                 stale += [row["Id"] for row in table.to_pylist() if row[KEY] not in current]
-        for _ in self.context.client.delete(TIE, [pa.table({"Id": stale})] if stale else []):
-            log.info("%s: %d ties to products that activities no longer name are deleted", STEP, len(stale))
+        for _, results in self.context.client.delete(TIE, [pa.table({"Id": stale})] if stale else []):
+            refused = sum(result.outcome is Outcome.REJECTED for result in results)
+            log.info("%s: %d ties to products that activities no longer name deleted, %d refused", STEP, len(results) - refused, refused)
 
     # -- matching -----------------------------------------------------------------------------------------------------------------
 
-    def _match(self, frame: pa.Table, *, held_back: frozenset[str]) -> None:
-        rows = frame.to_pylist()
+    def _match(self, rows: Rows, *, held_back: frozenset[str]) -> None:
         with reading(self.context.state) as connection:
             known = account_domains.candidates(connection, self.context.org, {row["Account_Domain__c"] for row in rows} - {None})
         chosen = {domain: choose(accounts, self.account_choice).account_id for domain, accounts in known.items()}
@@ -205,6 +199,11 @@ class _Process:
             account_domains.drop(connection, org, sorted(self.dead_accounts))
             self.run.finish(connection, counts)
         return counts
+
+
+def has_own_product(context: StepContext) -> bool:
+    """Whether any Vendor Product is marked as My Company Product; one call."""
+    return context.client.count(PRODUCT, "My_Company_Product__c = true") > 0
 
 
 def _ambiguity(domain: str, accounts: Iterable[AccountCandidate], chosen: str) -> str:

@@ -8,11 +8,10 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pyarrow as pa
 
-from salesforce_sync.errors import MissingMetadata
 from salesforce_sync.records import Counts, Outcome, RecordResult
 from salesforce_sync.salesforce.write import regrouped
 from salesforce_sync.state import links, sync_log
-from salesforce_sync.steps.context import StepContext, SyncRun, refuse_too_many, sync_run
+from salesforce_sync.steps.context import StepContext, SyncRun, first_refusals, refuse_too_many, require_objects, sync_run
 
 EXPIRING = "EXPIRING"
 
@@ -38,8 +37,7 @@ class PurgeRule:
 def purge(context: StepContext, rule: PurgeRule, *, sync_log_days: int) -> Counts:
     """Deletes by the rule, forgets the links of what is gone, and gives the counts. Records go to the org's recycle bin."""
     with sync_run(context, rule.name) as run:
-        if context.client.describe([rule.object])[rule.object] is None:
-            raise MissingMetadata(f"The org has no object {rule.object}, or hides it from the integration user.")
+        require_objects(context, [rule.object])
         soql = f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {rule.date_field} < {rule.cutoff.isoformat()}"
         results: list[RecordResult] = []
         for table in regrouped(context.client.read(soql)):
@@ -53,8 +51,7 @@ def purge(context: StepContext, rule: PurgeRule, *, sync_log_days: int) -> Count
             before = datetime.combine(rule.today, time(), UTC) - timedelta(days=sync_log_days)
             sync_log.purge(connection, before=before)
             run.finish(connection, counts)
-    examples = [f"{result.record_id}: {result.message}" for result in results if result.outcome is Outcome.REJECTED]
-    refuse_too_many(counts, rule.name, examples[:3])
+    refuse_too_many(counts, rule.name, first_refusals(results))
     return counts
 
 

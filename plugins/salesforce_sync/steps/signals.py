@@ -20,13 +20,13 @@ from typing import Any
 import pyarrow as pa
 
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.records import Counts, Outcome, RecordResult
+from salesforce_sync.records import Counts, RecordResult
 from salesforce_sync.salesforce.write import Operation, WriteRequest
 from salesforce_sync.state import sync_log
 from salesforce_sync.state.engine import chunks
-from salesforce_sync.steps.context import StepContext, SyncRun, refuse_too_many, sync_run
+from salesforce_sync.steps.context import StepContext, SyncRun, first_refusals, refuse_too_many, sync_run
 from salesforce_sync.steps.load import from_memory, load
-from salesforce_sync.steps.process import in_lists
+from salesforce_sync.steps.process import has_own_product, in_lists
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def signals(context: StepContext, mappings: SignalMappings, rules: SignalRules) 
     with sync_run(context, STEP) as run:
         work = _Signals(context, run, mappings, rules)
         counts = work.run_all()
-    refuse_too_many(counts, STEP, [f"{result.record_id}: {result.message}" for result in work.results if result.outcome is Outcome.REJECTED][:3])
+    refuse_too_many(counts, STEP, first_refusals(work.results))
     return counts
 
 
@@ -145,7 +145,7 @@ class _Signals:
 
     def _has_own_product(self) -> bool:
         """Whether any Vendor Product is marked as ours; while none is, every product would look like a competitor's."""
-        found = self.context.client.count("PeerSpot_Vendor_Product__c", "My_Company_Product__c = true") > 0
+        found = has_own_product(self.context)
         if not found:
             self.run.notes.append("No churn Tasks: no Vendor Product is marked as My Company Product.")
             log.warning(self.run.notes[-1])
