@@ -6,6 +6,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param
 
 from salesforce_sync.operators.alerts import alert_on_timeout
+from salesforce_sync.operators.companies import CompaniesOperator
 from salesforce_sync.operators.extract import ExtractOperator
 from salesforce_sync.operators.load import LoadOperator
 from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVendorOperator
@@ -18,6 +19,7 @@ from salesforce_sync.timetables import IntentTimetable
 
 STEPS = ["extract", "process", "signals", "clean"]
 ACTIVITIES = "peerspot/activities"
+COMPANIES = "peerspot/companies"
 
 with DAG(
     dag_id="peerspot_intent",
@@ -52,7 +54,7 @@ with DAG(
     check_salesforce = CheckSalesforceOperator(
         task_id="check_salesforce",
         system="peerspot",
-        mappings=[ACTIVITIES, "peerspot/vendor_products", "peerspot/activity_products"],
+        mappings=[ACTIVITIES, COMPANIES, "peerspot/vendor_products", "peerspot/activity_products"],
         reads={"Account": ["Website", "ParentId", "CreatedDate", "SystemModstamp"]},
         settings=["peerspot_account_choice", "peerspot_signals"],
     )
@@ -73,6 +75,7 @@ with DAG(
         trigger_rule="none_failed",  # runs alone when the run was triggered with this step only
         max_active_tis_per_dag=1,  # it takes all unprocessed activities: two at once would do the same work twice
     )
+    companies = CompaniesOperator(task_id="companies", step="process", trigger_rule="none_failed", max_active_tis_per_dag=1)
     signals = SignalsOperator(task_id="signals", step="signals", trigger_rule="none_failed", max_active_tis_per_dag=1)
     clean = PurgeOperator(
         task_id="clean",
@@ -87,9 +90,21 @@ with DAG(
         trigger_rule="all_done",  # retention holds whatever became of the steps before
         max_active_tis_per_dag=1,
     )
+    clean_companies = PurgeOperator(
+        task_id="clean_companies",
+        step="clean",
+        name="peerspot/clean_companies",
+        object="PeerSpot_Company__c",
+        date_field="Last_Visit__c",
+        record_id_field="Domain__c",
+        mapping=COMPANIES,
+        retention="peerspot_retention_days",
+        trigger_rule="none_failed",
+        max_active_tis_per_dag=1,
+    )
     # A run is judged by its last task: this one fails with any task before it, which `clean` alone would hide.
     done = EmptyOperator(task_id="done", trigger_rule="none_failed")
     [check_salesforce, check_peerspot] >> extract >> load >> process
     check_salesforce >> process
-    process >> signals >> clean
-    [signals, clean] >> done
+    process >> [companies, signals] >> clean >> clean_companies
+    [companies, signals, clean, clean_companies] >> done

@@ -22,7 +22,7 @@ from benchmarks.result import Result
 
 RECORDS = 100_000
 ROUNDS = 3
-TASKS = ("extract", "load", "process", "clean")
+TASKS = ("extract", "load", "process", "companies", "clean")
 DAYS = 30
 _SCRIPT = Path(__file__).with_name("intent_task.py")
 

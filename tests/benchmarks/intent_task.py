@@ -25,6 +25,7 @@ def main(task: str, run_id: str, folder: Path, known: dict[str, Any]) -> None:
     from salesforce_sync.salesforce.signin import ClientCredentials
     from salesforce_sync.staging import Staging
     from salesforce_sync.state.engine import open_state
+    from salesforce_sync.steps.companies import COMPANIES, companies
     from salesforce_sync.steps.context import StepContext
     from salesforce_sync.steps.extract import extract
     from salesforce_sync.steps.load import Source, load
@@ -53,6 +54,8 @@ def main(task: str, run_id: str, folder: Path, known: dict[str, Any]) -> None:
     elif task == "process":
         mappings = ProcessMappings(load_mapping("peerspot/vendor_products"), load_mapping("peerspot/activity_products"))
         process(context, mappings, account_choice="parentless_oldest")
+    elif task == "companies":
+        companies(context, load_mapping(COMPANIES), today=today)
     else:
         rule = PurgeRule("peerspot/clean", "PeerSpot_Activity__c", "Date_Visited__c", "PeerSpot_External_Id__c", "peerspot/activities", 180, today)
         purge(context, rule, sync_log_days=90)

@@ -15,6 +15,7 @@ from salesforce_sync.privacy import Scrubber
 from salesforce_sync.records import BatchRef, Counts, RunIdentity
 from salesforce_sync.staging import Staging
 from salesforce_sync.state.engine import open_state
+from salesforce_sync.steps.companies import COMPANIES, companies
 from salesforce_sync.steps.context import StepContext
 from salesforce_sync.steps.extract import extract
 from salesforce_sync.steps.load import Loaded, Source, load
@@ -73,6 +74,9 @@ class Pipeline:
     def process(self, *, account_choice: str = "parentless_oldest") -> Counts:
         mappings = ProcessMappings(load_mapping("peerspot/vendor_products"), load_mapping("peerspot/activity_products"))
         return process(self.context("process"), mappings, account_choice=account_choice)
+
+    def companies(self) -> Counts:
+        return companies(self.context("companies"), load_mapping(COMPANIES), today=self.today)
 
     def clean(self, *, days: int = 180, sync_log_days: int = 90) -> Counts:
         rule = PurgeRule("peerspot/clean", "PeerSpot_Activity__c", "Date_Visited__c", "PeerSpot_External_Id__c", ACTIVITIES, days, self.today)

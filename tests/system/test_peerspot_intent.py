@@ -54,7 +54,7 @@ def test_the_processor_can_be_run_alone_even_when_peerspot_is_down(dags: DagRunn
     assert finished.state == "success"
     assert finished.tasks == {
         "check_salesforce": "success", "check_peerspot": "skipped", "extract": "skipped", "load": "skipped", "process": "success",
-        "signals": "skipped", "clean": "skipped", "done": "success",
+        "companies": "success", "signals": "skipped", "clean": "skipped", "clean_companies": "skipped", "done": "success",
     }  # fmt: skip
     assert world.query("SELECT Processed__c FROM PeerSpot_Activity__c") == [{"Processed__c": True}]
 
@@ -110,7 +110,9 @@ def test_no_task_holds_the_credentials_of_both_sides(dags: DagRunner, world: Wor
         "extract": {"peerspot_credentials"},
         "load": {"salesforce_credentials"},
         "process": {"salesforce_credentials"},
+        "companies": {"salesforce_credentials"},
         "clean": {"salesforce_credentials"},
+        "clean_companies": {"salesforce_credentials"},
     }
 
 

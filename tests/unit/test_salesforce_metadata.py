@@ -9,8 +9,10 @@ import pytest
 
 from salesforce_sync.mapping.loader import SHIPPED, read_mapping
 from salesforce_sync.steps.process import DOMAIN_NOT_FOUND
+from support.reports import REPORTS_APP, columns, report_files
 
-MAIN = Path(__file__).parents[2] / "include" / "salesforce" / "force-app" / "main" / "default"
+PROJECT = Path(__file__).parents[2] / "include" / "salesforce"
+MAIN = PROJECT / "force-app" / "main" / "default"
 NAMESPACE = {"sf": "http://soap.sforce.com/2006/04/metadata"}
 ACTIVITY = "PeerSpot_Activity__c"
 
@@ -28,8 +30,8 @@ def _field(name: str, object_name: str = ACTIVITY) -> ElementTree.Element:
 
 
 def test_every_file_is_well_formed_and_says_what_it_is() -> None:
-    files = list(MAIN.rglob("*-meta.xml"))
-    assert len(files) > 30
+    files = list(PROJECT.rglob("*-meta.xml"))
+    assert len(files) > 50
     for path in files:
         assert ElementTree.parse(path).getroot().tag.startswith("{http://soap.sforce.com/2006/04/metadata}")
 
@@ -74,7 +76,7 @@ def test_a_vendor_product_has_a_required_name_and_a_unique_product_id() -> None:
 def test_there_are_tabs_and_an_app() -> None:
     assert (MAIN / f"tabs/{ACTIVITY}.tab-meta.xml").exists()
     assert (MAIN / "tabs/PeerSpot_Vendor_Product__c.tab-meta.xml").exists()
-    assert {ACTIVITY, "PeerSpot_Vendor_Product__c"} <= set(_texts(_root("applications/PeerSpot.app-meta.xml"), "tabs"))
+    assert {ACTIVITY, "PeerSpot_Company__c", "PeerSpot_Vendor_Product__c"} <= set(_texts(_root("applications/PeerSpot.app-meta.xml"), "tabs"))
 
 
 @pytest.mark.requirement("PS-34")
@@ -109,5 +111,54 @@ def test_the_integration_user_may_write_no_more_of_the_standard_objects_than_it_
     objects = {_texts(node, "object")[0]: _texts(node, "allowEdit")[0] for node in grants.iterfind("sf:objectPermissions", NAMESPACE)}
     assert objects == {
         "Account": "false", "Lead": "false", "Campaign": "true", "Opportunity": "true",
-        ACTIVITY: "true", "PeerSpot_Activity_Product__c": "true", "PeerSpot_Vendor_Product__c": "true",
+        ACTIVITY: "true", "PeerSpot_Activity_Product__c": "true", "PeerSpot_Company__c": "true", "PeerSpot_Vendor_Product__c": "true",
     }  # fmt: skip
+
+
+# -- reports ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("PS-A6", "PS-07")
+def test_the_reports_have_the_names_of_the_list() -> None:
+    assert set(report_files()) == {
+        "PeerSpot - PeerIntent Prospecting Report", "Companies last 14d visited My Product", "Companies last 14d NOT visited MyProduct",
+        "Active companies last 14 days by country", "Companies related to open opps", "Companies with > 4 activities last 60d",
+        "Account visiting Competitor in last 30d", "PeerSpot Activities (My Products)", "PeerSpot Activities (Competitor_Views)",
+        "PS Activities Error: Domain not Found",
+    }  # fmt: skip
+    assert all(len(label) <= 40 for label in report_files())  # longer ones are refused
+    for kind in ("report", "dashboard"):
+        folder = ElementTree.parse(REPORTS_APP / f"{kind}s/PeerSpot_Activities.{kind}Folder-meta.xml").getroot()
+        assert _texts(folder, "name") == ["PeerSpot Activities"]
+
+
+@pytest.mark.parametrize("label", sorted(report_files()))
+def test_a_report_names_only_columns_of_its_report_type(label: str) -> None:
+    report = report_files()[label]
+    report_type = _texts(report, "reportType")[0].removesuffix("__c")
+    root = ElementTree.parse(next(PROJECT.rglob(f"{report_type}.reportType-meta.xml"))).getroot()
+    offered = {f"{_texts(node, 'table')[0]}${_texts(node, 'field')[0]}" for node in root.iterfind("sf:sections/sf:columns", NAMESPACE)}
+    assert set(columns(report)) <= offered
+    shown = [node.text for node in report.iterfind("sf:columns/sf:field", NAMESPACE)]
+    grouped = [node.text for node in report.iterfind("sf:groupingsDown/sf:field", NAMESPACE)]
+    assert not set(shown) & set(grouped)  # a column cannot be both
+
+
+def test_a_report_type_names_only_fields_that_there_are() -> None:
+    for path in PROJECT.rglob("*.reportType-meta.xml"):
+        root = ElementTree.parse(path).getroot()
+        for node in root.iterfind("sf:sections/sf:columns", NAMESPACE):
+            table, name = _texts(node, "table")[0].replace(f"{ACTIVITY}.Products__r", "PeerSpot_Activity_Product__c"), _texts(node, "field")[0]
+            assert name == "Name" or (MAIN / f"objects/{table}/fields/{name.split('.')[0]}.field-meta.xml").exists(), (path.name, table, name)
+
+
+@pytest.mark.requirement("PS-50")
+def test_the_dashboard_charts_prospects_countries_and_our_products_against_competitors() -> None:
+    root = ElementTree.parse(REPORTS_APP / "dashboards/PeerSpot_Activities/PeerIntent_Prospecting_Dashboard.dashboard-meta.xml").getroot()
+    assert _texts(root, "title") == ["PeerSpot - PeerIntent Prospecting Dashboard"]
+    charts = {_texts(node, "report")[0].split("/")[1]: _texts(node, "groupingColumn") for node in root.iter(f"{{{NAMESPACE['sf']}}}components")}
+    assert charts["PeerIntent_Prospecting_Report"] == charts["Active_companies_14d_by_country"] == ["PeerSpot_Company__c$Country__c"]
+    assert charts["Activities_My_Products"] == charts["Activities_Competitor_Views"] == [f"{ACTIVITY}$Date_Visited__c"]
+    for name, grouping in charts.items():
+        report = ElementTree.parse(REPORTS_APP / f"reports/PeerSpot_Activities/{name}.report-meta.xml").getroot()
+        assert [node.text for node in report.iterfind("sf:groupingsDown/sf:field", NAMESPACE)] == grouping
