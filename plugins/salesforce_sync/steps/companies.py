@@ -73,7 +73,7 @@ def _chosen(new: str | None, old: str | None, is_latest: bool) -> str | None:
 
 
 def _iso(day: date | None) -> str | None:
-    return day and day.isoformat()
+    return day.isoformat() if day else None
 
 
 def companies(context: StepContext, mapping: MappingFile, *, today: date, resend: bool = False) -> Counts:
