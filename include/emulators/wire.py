@@ -9,13 +9,13 @@ import gzip
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
@@ -32,9 +32,10 @@ class Call:
     path: str
     raw_path: str
     query: dict[str, str]
-    headers: Headers
+    headers: Mapping[str, str]
     body: bytes
     base_url: str
+    target: str = ""  # path and query as they came
 
     @property
     def text(self) -> str:
@@ -115,8 +116,13 @@ class Application:
             return
         request = Request(scope, receive)
         body = await request.body()
-        if request.headers.get("content-encoding", "").lower() == "gzip":
-            body = gzip.decompress(body)
+        if request.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip"):
+            try:
+                body = gzip.decompress(body)
+            except (OSError, EOFError, zlib.error):
+                await send({"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain"), (b"content-length", b"0")]})
+                await send({"type": "http.response.body", "body": b""})
+                return
         call = Call(
             method=request.method,
             path=re.sub(r"/{2,}", "/", scope["path"]).rstrip("/") or "/",
@@ -125,6 +131,7 @@ class Application:
             headers=request.headers,
             body=body,
             base_url=_base_url(request),
+            target=scope["raw_path"].decode("latin-1") + "?" + scope["query_string"].decode("latin-1"),
         )
         reply, cut = await run_in_threadpool(self._with_faults, call)
         await _send(call, reply, cut, send)

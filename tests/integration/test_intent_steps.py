@@ -52,7 +52,7 @@ def test_a_changed_activity_is_updated_and_processed_again(world: World, pipelin
     loaded = pipeline.run(activity(domain="other.com", pages_visited=9))
     assert loaded.counts == Counts(read=1, updated=1)
     assert world.query("SELECT Account__r.Name, Pages_Visited__c, Processed__c FROM PeerSpot_Activity__c") == [
-        {"Account__r": {"attributes": {"type": "Account"}, "Name": "Other"}, "Pages_Visited__c": 9.0, "Processed__c": True}
+        {"Account__r": {"Name": "Other"}, "Pages_Visited__c": 9.0, "Processed__c": True}
     ]
 
 

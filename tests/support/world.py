@@ -64,11 +64,11 @@ class World:
         assert [str(result.error) for result in results if result.error] == []
 
     def query(self, soql: str) -> list[dict[str, Any]]:
-        """The org's records, read past all HTTP, without `attributes`."""
+        """The org's records, read past all HTTP, without any `attributes`."""
         compiled = self.org.compiler.compile(parse(soql), soql)
-        shape = shaper(compiled, "66.0")
+        shape = shaper(compiled, "66.0", self.org.schema)
         rows = self.org.store.reader.execute(compiled.sql, compiled.parameters).fetchall()
-        return [{key: value for key, value in shape(row).items() if key != "attributes"} for row in rows]
+        return [_plain(shape(row)) for row in rows]
 
     def count(self, object_name: str) -> int:
         return self.org.store.count(self.org.schema.objects[object_name])
@@ -92,6 +92,10 @@ class World:
     @property
     def peerspot_credentials(self) -> dict[str, Any]:
         return {"base_url": f"{self.vendors_url}/peerspot", "email": peerspot.EMAIL, "token": peerspot.TOKEN}
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: _plain(value) if isinstance(value, dict) else value for key, value in record.items() if key != "attributes"}
 
 
 def activity(number: int = 1, *, day: date = date(2026, 11, 10), **changes: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -10,14 +11,19 @@ from typing import Any
 
 from emulators.control import Fault
 from emulators.salesforce import signin
+from emulators.salesforce.conversion import Conversion, convert_lead
 from emulators.salesforce.errors import ApiError, method_not_allowed, not_found
-from emulators.salesforce.org import MAX_VERSION, MIN_VERSION, ORG_ID, Org
-from emulators.salesforce.routes import bulk, collections, rest
+from emulators.salesforce.generate import generate_records
+from emulators.salesforce.org import MAX_VERSION, MIN_VERSION, Org, SignInRules
+from emulators.salesforce.routes import bulk, bulk1, collections, composite, metadata, queries, records, rest, search, tooling
+from emulators.salesforce.soap import metadata as soap_metadata
+from emulators.salesforce.soap import partner
 from emulators.wire import Application, Call, Reply, Route, Router
 
 Seeds = dict[str, Callable[[Org], None] | None]
 
-DATA_ROUTES = (*rest.ROUTES, *collections.ROUTES, *bulk.ROUTES)
+MAX_ADDRESS = 16_384  # bytes
+DATA_ROUTES = tuple(route for module in (rest, queries, search, tooling, metadata, composite, collections, bulk, records) for route in module.ROUTES)
 _DATA = Router(DATA_ROUTES)
 
 
@@ -35,29 +41,71 @@ def create_app(org: Org, seeds: Seeds) -> Application:
 
 def _salesforce(org: Org, call: Call) -> Reply:
     try:
-        reply = _sign_in(org, call)
-        if reply is None:
-            if call.path != "/services/data":
-                org.authenticate(_token(call))
-                _check_version(call.path)
-                org.usage.count(f"{call.method} {_label(call.path)}")
-            reply = dispatch(org, call)
+        with org.usage.request():
+            _check_size(call)
+            reply = _outside_rest(org, call)
+            if reply is None:
+                if call.path != "/services/data":
+                    org.authenticate(_token(call))
+                    _check_version(call.path)
+                    org.usage.count(f"{call.method} {_label(call.path)}")
+                reply = dispatch(org, call)
     except ApiError as error:
-        reply = Reply([error.as_rest()], status=error.status)
+        reply = Reply(error.body if isinstance(error, HtmlError) else [error.as_rest()], status=error.status)
+        if isinstance(error, HtmlError):
+            reply.content_type = "text/html;charset=iso-8859-1"
+    except Exception:  # noqa: BLE001 - an emulator's own defect is answered as an org answers its own
+        traceback.print_exc()
+        reply = Reply(
+            [{"message": "An unexpected error occurred. Please include this ErrorId if you contact support", "errorCode": "UNKNOWN_EXCEPTION"}],
+            status=500,
+        )
     reply.headers.setdefault("Sforce-Limit-Info", org.usage.header)
     reply.headers.setdefault("Date", org.clock.now().strftime("%a, %d %b %Y %H:%M:%S GMT"))
     return reply
 
 
-def _sign_in(org: Org, call: Call) -> Reply | None:
+def _check_size(call: Call) -> None:
+    """An org takes 16,384 bytes of address, and as many of address and headers; beyond it answers in HTML."""
+    address = len(call.target)
+    if address > MAX_ADDRESS:
+        raise HtmlError(414, "URI Too Long")
+    if address + sum(len(name) + len(value) + 4 for name, value in call.headers.items()) > MAX_ADDRESS:
+        raise HtmlError(431, "Request Header Fields Too Large")
+
+
+def _outside_rest(org: Org, call: Call) -> Reply | None:
+    """The answer to a call that is not for the REST API: sign-in, identity, SOAP, Bulk API 1.0."""
     parts = call.path.strip("/").split("/")
-    if call.path == "/services/oauth2/token" and call.method == "POST":
-        return signin.token(org, call)
-    if parts[:2] == ["services", "Soap"] and len(parts) >= 4 and parts[2] in ("u", "c") and call.method == "POST":
-        return signin.soap_login(org, call, parts[2], parts[3])
+    if parts[:2] == ["services", "oauth2"] and len(parts) == 3:
+        return _oauth(org, call, parts[2])
     if parts[:1] == ["id"] and len(parts) == 3:
         org.authenticate(_token(call) or call.query.get("oauth_token"))
-        return Reply({"id": call.base_url + call.path, "user_id": org.user_id, "organization_id": ORG_ID, "username": org.credentials.username})
+        return signin.identity(org, call)
+    if parts[:2] == ["services", "Soap"] and len(parts) >= 4 and call.method == "POST":
+        if parts[2] == "m":
+            return soap_metadata.answer(org, call, parts[3])
+        if parts[2] in ("u", "c"):
+            return partner.answer(org, call, parts[2], parts[3])
+    if parts[:2] == ["services", "async"]:
+        return bulk1.answer(org, call)
+    return None
+
+
+def _oauth(org: Org, call: Call, name: str) -> Reply | None:
+    if name == "token" and call.method == "POST":
+        return signin.token(org, call)
+    if name == "revoke":
+        return signin.revoke(org, call)
+    if name == "introspect" and call.method == "POST":
+        return signin.introspect(org, call)
+    if name == "userinfo":
+        token = _token(call) or call.query.get("access_token")
+        try:
+            org.authenticate(token)
+        except ApiError:
+            return Reply("Bad_OAuth_Token" if token else "Missing_OAuth_Token", status=403, content_type="text/html;charset=UTF-8")
+        return signin.userinfo(org, call)
     return None
 
 
@@ -74,6 +122,14 @@ def dispatch(org: Org, call: Call) -> Reply:
         return handler(org, call, **parameters)
     except ApiError as error:
         return Reply([error.as_rest()], status=error.status)
+
+
+class HtmlError(ApiError):
+    """An error of the web server before the API: its body is HTML."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(str(status), reason, status=status)
+        self.body = f"<h1>Bad Message {status}</h1><pre>reason: {reason}</pre>"
 
 
 def _token(call: Call) -> str | None:
@@ -119,7 +175,7 @@ def _control(router: Router, call: Call) -> Reply:
     handler, parameters = found
     try:
         return handler(call, **parameters)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ApiError) as error:
         return Reply({"error": str(error)}, status=400)
 
 
@@ -128,16 +184,19 @@ def _control_routes(org: Org, seeds: Seeds) -> tuple[Route, ...]:
         return dict(json.loads(call.body or b"{}"))
 
     def reset(call: Call) -> Reply:
-        name = str(body(call).get("seed", "empty"))
+        order = body(call)
+        name = str(order.get("seed", "empty"))
         if name not in seeds:
             raise ValueError(f"no seed {name!r}: there are {', '.join(seeds)}")
-        org.reset(seeds[name])
+        org.reset(seeds[name], bare=bool(order.get("bare")))
         return Reply({"seed": name})
 
     def seed(call: Call) -> Reply:
-        """Inserts records as given, by object, through the org's rules; the answer holds their ids."""
+        """Inserts records as given, by object, through the org's rules; the answer holds their ids. `rules` are the org's own rules."""
         ids: dict[str, list[str | None]] = {}
-        for name, rows in body(call).items():
+        order = body(call)
+        org.policies.add(order.pop("rules", {}))
+        for name, rows in order.items():
             results = org.dml.insert(org.object_for_write(name), rows)
             problems = [f"{name}[{index}]: {result.error}" for index, result in enumerate(results) if result.error]
             if problems:
@@ -170,7 +229,21 @@ def _control_routes(org: Org, seeds: Seeds) -> tuple[Route, ...]:
         order = body(call)
         org.usage.limit = int(order.get("limit", org.usage.limit))
         org.usage.used = int(order.get("api_calls", org.usage.used))
+        if "concurrent_limit" in order:
+            org.usage.concurrent_limit = order["concurrent_limit"]
         return usage(call)
+
+    def sign_in_rules(call: Call) -> Reply:
+        org.sign_in_rules = SignInRules(**body(call))
+        return Reply(asdict(org.sign_in_rules))
+
+    def generate(call: Call) -> Reply:
+        """Makes many records at once, with a value in every field that can be written."""
+        order = body(call)
+        return Reply({"created": generate_records(org, str(order["object"]), int(order["count"]), order.get("fields"))})
+
+    def convert(call: Call) -> Reply:
+        return Reply(convert_lead(org, Conversion(**body(call))))
 
     def expire(call: Call) -> Reply:
         org.expire_sessions()
@@ -185,4 +258,7 @@ def _control_routes(org: Org, seeds: Seeds) -> tuple[Route, ...]:
         Route(("GET",), "/_emulator/usage", usage),
         Route(("POST",), "/_emulator/usage", set_usage),
         Route(("POST",), "/_emulator/sessions/expire", expire),
+        Route(("POST",), "/_emulator/sign-in", sign_in_rules),
+        Route(("POST",), "/_emulator/generate", generate),
+        Route(("POST",), "/_emulator/leads/convert", convert),
     )

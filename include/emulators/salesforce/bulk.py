@@ -15,7 +15,6 @@ from typing import Any
 
 from emulators.salesforce.dml import RowResult
 from emulators.salesforce.errors import ApiError
-from emulators.salesforce.ids import make_id
 from emulators.salesforce.org import Org
 from emulators.salesforce.schema import Field, SObject
 from emulators.salesforce.soql.compiler import Compiled
@@ -100,10 +99,6 @@ class QueryJob(Job):
                 "isPkChunkingSupported": True,
             }
         return answer | ({"errorMessage": self.error} if self.error else {})
-
-
-def new_id(org: Org) -> str:
-    return make_id("750", len(org.jobs) + 1 + int(time.time()) % 100_000 * 1_000)
 
 
 def run_later(org: Org, job: Job) -> None:

@@ -8,19 +8,38 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from emulators.control import Clock, Faults
 from emulators.salesforce.errors import ApiError, required_missing
 from emulators.salesforce.ids import looks_like_id, to_18
+from emulators.salesforce.policies import Policies
 from emulators.salesforce.rules import Check, checker
 from emulators.salesforce.schema import Field, Schema, SObject
 from emulators.salesforce.store import Store, quoted, timestamp
 
 NULL_IN_CSV = "#N/A"
 CLOSED_TASKS = frozenset({"completed"})
+_PERSON = frozenset({"FirstName", "LastName"})
+_DERIVED_FROM = {
+    "Contact": _PERSON, "Lead": _PERSON, "User": _PERSON,
+    "Task": frozenset({"Status"}), "Case": frozenset({"Status"}), "Opportunity": frozenset({"StageName"}),
+}  # fmt: skip
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """What the headers of a write say: Sforce-Duplicate-Rule-Header and Sforce-Auto-Assign."""
+
+    allow_duplicates: bool = False
+    duplicate_details: bool = False
+    auto_assign: bool = True
+
+
+DEFAULT_OPTIONS = WriteOptions()
 
 
 @dataclass(slots=True)
@@ -42,19 +61,38 @@ class _Draft:
     id: str | None = None
 
 
+def roll_back(results: Iterable[RowResult]) -> bool:
+    """Where one row failed, makes every result a failure, as allOrNone does; gives whether it did."""
+    results = list(results)
+    if not any(result.error for result in results):
+        return False
+    for result in results:
+        if result.error is None:
+            result.id, result.created = None, False
+            result.error = ApiError(
+                "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+                "Record rolled back because not all records were valid and the request was using AllOrNone header",
+            )
+    return True
+
+
 class Dml:
-    def __init__(self, store: Store, schema: Schema, clock: Clock, faults: Faults, user_id: Callable[[], str]) -> None:
-        self.store, self.schema, self.clock, self.faults, self.user_id = store, schema, clock, faults, user_id
+    def __init__(self, store: Store, schema: Schema, clock: Clock, faults: Faults, policies: Policies, user_id: Callable[[], str]) -> None:
+        self.store, self.schema, self.clock, self.faults, self.policies, self.user_id = store, schema, clock, faults, policies, user_id
         self._checks: dict[tuple[str, str, bool], Check] = {}
 
     # -- the four operations ------------------------------------------------------------------------------------------------------
 
-    def insert(self, sobject: SObject, rows: Sequence[Row], *, from_csv: bool = False, all_or_none: bool = False) -> list[RowResult]:
-        return self._write(sobject, rows, "insert", None, from_csv, all_or_none)
+    def insert(
+        self, sobject: SObject, rows: Sequence[Row], *, from_csv: bool = False, all_or_none: bool = False, options: WriteOptions = DEFAULT_OPTIONS
+    ) -> list[RowResult]:
+        return self._write(sobject, rows, "insert", None, from_csv, all_or_none, options)
 
-    def update(self, sobject: SObject, rows: Sequence[Row], *, from_csv: bool = False, all_or_none: bool = False) -> list[RowResult]:
+    def update(
+        self, sobject: SObject, rows: Sequence[Row], *, from_csv: bool = False, all_or_none: bool = False, options: WriteOptions = DEFAULT_OPTIONS
+    ) -> list[RowResult]:
         """Rows carry `Id`."""
-        return self._write(sobject, rows, "update", None, from_csv, all_or_none)
+        return self._write(sobject, rows, "update", None, from_csv, all_or_none, options)
 
     def upsert(
         self,
@@ -65,24 +103,31 @@ class Dml:
         from_csv: bool = False,
         all_or_none: bool = False,
         update_only: bool = False,
+        options: WriteOptions = DEFAULT_OPTIONS,
     ) -> list[RowResult]:
         """Rows carry the external id field; a value that several records share gives MULTIPLE_CHOICES for its row."""
-        return self._write(sobject, rows, "update-by-key" if update_only else "upsert", external_id, from_csv, all_or_none)
+        return self._write(sobject, rows, "update-by-key" if update_only else "upsert", external_id, from_csv, all_or_none, options)
 
     def delete(self, sobject: SObject, ids: Sequence[str], *, hard: bool = False, all_or_none: bool = False) -> list[RowResult]:
-        with self.store.writing() as connection:
-            connection.execute("SAVEPOINT dml")
+        with self.store.undoable() as undo:
             results = self._delete(sobject, [str(item or "") for item in ids], hard)
-            return self._finish(connection, results, all_or_none)
+            undo.wanted = all_or_none and roll_back(results)
+        return results
 
     # -- writing ------------------------------------------------------------------------------------------------------------------
 
     def _write(
-        self, sobject: SObject, rows: Sequence[Row], operation: str, external_id: Field | None, from_csv: bool, all_or_none: bool
+        self,
+        sobject: SObject,
+        rows: Sequence[Row],
+        operation: str,
+        external_id: Field | None,
+        from_csv: bool,
+        all_or_none: bool,
+        options: WriteOptions,
     ) -> list[RowResult]:
         results = [RowResult() for _ in rows]
-        with self.store.writing() as connection:
-            connection.execute("SAVEPOINT dml")
+        with self.store.undoable() as undo:
             drafts: dict[int, _Draft] = {}
             for index, row in enumerate(rows):
                 try:
@@ -93,21 +138,11 @@ class Dml:
             self._resolve_keys(sobject, drafts, results, operation, external_id)
             self._resolve_references(sobject, drafts, results)
             self._check_required_and_access(sobject, drafts, results)
+            self._refuse_converted(sobject, drafts, results)
             self._check_unique(sobject, drafts, results)
-            self._store(sobject, drafts, results)
-            return self._finish(connection, results, all_or_none)
-
-    def _finish(self, connection: Any, results: list[RowResult], all_or_none: bool) -> list[RowResult]:
-        if all_or_none and any(result.error for result in results):
-            connection.execute("ROLLBACK TO dml")
-            for result in results:
-                if result.error is None:
-                    result.id, result.created = None, False
-                    result.error = ApiError(
-                        "ALL_OR_NONE_OPERATION_ROLLED_BACK",
-                        "Record rolled back because not all records were valid and the request was using AllOrNone header",
-                    )
-        connection.execute("RELEASE dml")
+            self._check_policies(sobject, drafts, results, options)
+            self._store(sobject, drafts, results, options)
+            undo.wanted = all_or_none and roll_back(results)
         return results
 
     def _draft(self, sobject: SObject, row: Row, external_id: Field | None, from_csv: bool) -> _Draft:
@@ -295,17 +330,73 @@ class Dml:
                     message = f"duplicate value found: {item.name} duplicates value on record with id: {holder}"
                     self._fail(drafts, results, index, ApiError("DUPLICATE_VALUE", message, fields=[item.name]))
 
-    def _store(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+    def _refuse_converted(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        """A converted Lead lives on as a Contact and takes no more changes."""
+        if sobject.name != "Lead":
+            return
+        converted = {
+            row[1] for row in self.store.lookup(sobject, "Id", [draft.id for draft in drafts.values() if draft.id], ["IsConverted"]) if row[2]
+        }
+        for index in [index for index, draft in drafts.items() if draft.id in converted]:
+            self._fail(drafts, results, index, ApiError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", fields=[]))
+
+    def _check_policies(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], options: WriteOptions) -> None:
+        if not self.policies.watches(sobject.name):
+            return
+        for index, draft in list(drafts.items()):
+            row = self._whole_row(sobject, draft)
+            broken = self.policies.broken_rule(sobject.name, row)
+            if broken is not None:
+                self._fail(drafts, results, index, broken.error())
+                continue
+            for rule in [rule for rule in self.policies.duplicate if rule.object == sobject.name]:
+                if rule.action == "alert" and options.allow_duplicates:
+                    continue
+                found = self._equal_records(sobject, row, rule.match, draft.id)
+                if found:
+                    details = (lambda record_id: self.stored_row(sobject, record_id)) if options.duplicate_details else None
+                    self._fail(drafts, results, index, rule.error(found, with_details=details))
+                    break
+
+    def _whole_row(self, sobject: SObject, draft: _Draft) -> dict[str, Any]:
+        """All values of the record as it is about to be stored."""
+        before = self.stored_row(sobject, draft.id) if draft.id else self._with_defaults(sobject, {}, 0)
+        return _derived(sobject, before | draft.values)
+
+    def forget_checks(self) -> None:
+        self._checks.clear()
+
+    def stored_row(self, sobject: SObject, record_id: str) -> dict[str, Any]:
+        """All stored values of a record that there is."""
+        names = [item.name for item in sobject.fields.values() if not item.is_compound]
+        with self.store.writing() as connection:
+            row = connection.execute(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(sobject.name)} WHERE Id = ?", (record_id,)).fetchone()
+        return dict(zip(names, row, strict=True))
+
+    def _equal_records(self, sobject: SObject, row: Row, names: Sequence[str], own_id: str | None) -> list[str]:
+        """The live records that have the row's values in all the named fields; none when one of them is empty."""
+        if any(row.get(name) is None for name in names):
+            return []
+        condition = " AND ".join(f"{quoted(name)} = ?" for name in names)
+        sql = f"SELECT Id FROM {quoted(sobject.name)} WHERE {condition} AND IsDeleted = 0 AND Id IS NOT ? LIMIT 10"
+        with self.store.writing() as connection:
+            return [found[0] for found in connection.execute(sql, [*(row[name] for name in names), own_id])]
+
+    def _store(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], options: WriteOptions) -> None:
         now, user = timestamp(self.clock.now()), self.user_id()
+        owner = self.policies.owner_of_new(sobject.name) if options.auto_assign else None
+        late = self.faults.take("late", path=sobject.name)
+        visible_from = {"_visible_from": timestamp(self.clock.now() + timedelta(seconds=late.seconds))} if late else {}
+        self.store.has_late_rows |= late is not None
         new = {index: draft for index, draft in drafts.items() if draft.id is None}
         statements: dict[tuple[str, ...], list[list[Any]]] = {}
         for (index, draft), (number, record_id) in zip(new.items(), self.store.next_ids(sobject, len(new)), strict=True):
             values = self._with_defaults(sobject, draft.values, number) | {
                 "Id": record_id, "IsDeleted": 0, "CreatedDate": now, "CreatedById": user, "LastModifiedDate": now,
-                "LastModifiedById": user, "SystemModstamp": now,
+                "LastModifiedById": user, "SystemModstamp": now, **visible_from,
             }  # fmt: skip
             if "OwnerId" in sobject.fields:
-                values["OwnerId"] = values.get("OwnerId") or user
+                values["OwnerId"] = owner or values.get("OwnerId") or user
             statements.setdefault(tuple(values), []).append(list(values.values()))
             results[index].id, results[index].created = record_id, True
         with self.store.writing() as connection:
@@ -323,15 +414,16 @@ class Dml:
         for names, rows in statements.items():
             assignments = ", ".join(f"{quoted(name)} = ?" for name in names)
             connection.executemany(f"UPDATE {quoted(sobject.name)} SET {assignments} WHERE Id = ?", rows)
-        if drafts:
-            self._derive(connection, sobject, [draft.id for draft in drafts.values() if draft.id])
+        sources = _DERIVED_FROM.get(sobject.name, frozenset())
+        changed = [draft.id for draft in drafts.values() if draft.id and not sources.isdisjoint(draft.values)]
+        self._derive(connection, sobject, changed)
 
     def _with_defaults(self, sobject: SObject, values: dict[str, Any], number: int) -> dict[str, Any]:
         result = dict(values)
         for item in sobject.fields.values():
             if item.auto_number:
                 result[item.name] = _auto_number(item.auto_number, number)
-            elif item.name not in result:
+            elif item.name not in result and not item.is_compound:
                 if item.default is not None:
                     result[item.name] = int(item.default) if item.type == "boolean" else item.default
                 elif item.type == "boolean":
@@ -339,13 +431,9 @@ class Dml:
         return _derived(sobject, result)
 
     def _derive(self, connection: Any, sobject: SObject, ids: list[str]) -> None:
-        if not any(item.calculated for item in sobject.fields.values()):
-            return
-        names = list(sobject.fields)
         for record_id in ids:
-            cursor = connection.execute(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(sobject.name)} WHERE Id = ?", (record_id,))
-            before = dict(zip(names, cursor.fetchone(), strict=True))
-            changed = {name: value for name, value in _derived(sobject, before).items() if before[name] != value}
+            before = self.stored_row(sobject, record_id)
+            changed = {name: value for name, value in _derived(sobject, dict(before)).items() if before[name] != value}
             for name, value in changed.items():
                 connection.execute(f"UPDATE {quoted(sobject.name)} SET {quoted(name)} = ? WHERE Id = ?", (value, record_id))
 
@@ -413,6 +501,8 @@ def _derived(sobject: SObject, values: dict[str, Any]) -> dict[str, Any]:
         values["Name"] = " ".join(part for part in parts if part)
     elif sobject.name == "Task":
         values["IsClosed"] = int(str(values.get("Status") or "").lower() in CLOSED_TASKS)
+    elif sobject.name == "Case":
+        values["IsClosed"] = int(str(values.get("Status") or "").lower() == "closed")
     elif sobject.name == "Opportunity":
         stage = str(values.get("StageName") or "").lower()
         values["IsClosed"], values["IsWon"] = int(stage.startswith("closed")), int(stage == "closed won")

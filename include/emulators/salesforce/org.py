@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from emulators.control import Clock, Faults
 from emulators.salesforce.dml import Dml
 from emulators.salesforce.errors import ApiError, invalid_session, invalid_type
+from emulators.salesforce.ids import make_id
+from emulators.salesforce.policies import Policies
 from emulators.salesforce.schema import SFDX_PROJECT, SObject, load_schema
 from emulators.salesforce.soql.compiler import Compiler
 from emulators.salesforce.store import Store, quoted
+from emulators.salesforce.tooling import Tooling
 
 ORG_ID = "00D5g0000000001EAA"
 DAILY_REQUESTS = 100_000
@@ -44,10 +49,25 @@ class Usage:
     """API calls as the org counts them, and what they were for."""
 
     limit: int = DAILY_REQUESTS
+    concurrent_limit: int | None = None  # an org allows 25 long requests at a time; None: not watched
     used: int = 0
     logins: int = 0
     by_route: Counter[str] = field(default_factory=Counter)
+    _open: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """The time that a request is being answered; refused when too many are."""
+        with self._lock:
+            if self.concurrent_limit is not None and self._open >= self.concurrent_limit:
+                raise ApiError("REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests (Concurrent API Requests) Limit exceeded.", status=403)
+            self._open += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
 
     def count(self, label: str) -> None:
         with self._lock:
@@ -67,8 +87,19 @@ class Usage:
 
 @dataclass
 class Session:
+    """A valid access token; `grant` is the refresh token that it came of."""
+
     user_id: str
     expires: datetime
+    grant: str | None = None
+
+
+@dataclass
+class SignInRules:
+    """What the org asks of sign-ins beyond good credentials; both are off unless ordered."""
+
+    rotate_refresh_tokens: bool = False
+    logins_per_hour: int | None = None
 
 
 class Org:
@@ -77,13 +108,26 @@ class Org:
         self.data = data
         self.clock, self.faults, self.usage = Clock(), Faults(), Usage()
         self.credentials = Credentials()
+        self._sfdx_project = sfdx_project
         self.schema = load_schema(sfdx_project)
         self.store = Store(data / "salesforce.sqlite", self.schema)
-        self.dml = Dml(self.store, self.schema, self.clock, self.faults, lambda: self.user_id)
-        self.compiler = Compiler(self.schema, self.clock.now)
+        self.policies = Policies()
+        self.dml = Dml(self.store, self.schema, self.clock, self.faults, self.policies, lambda: self.user_id)
+        self.compiler = Compiler(self.schema, self.clock.now, self.store)
+        self.schema_changed_at = self.clock.now()
+        self.tooling = Tooling(data, self.clock)
+        self.sign_in_rules = SignInRules()
+        self.login_times: list[datetime] = []
+        self._started, self._ids_given = datetime.now(UTC), 0
         self.sessions: dict[str, Session] = {}
+        self.refresh_tokens: dict[str, str] = {self.credentials.refresh_token: "connected app"}  # token -> its grant
+        self.used_refresh_tokens: dict[str, str] = {}
         self.cursors: dict[str, Any] = {}
         self.jobs: dict[str, Any] = {}
+        self.bulk1_jobs: dict[str, Any] = {}
+        self.deployments: dict[str, Any] = {}
+        self.retrievals: dict[str, Any] = {}
+        self.components: dict[tuple[str, str], tuple[str, bytes]] = {}  # (type, full name) -> file name and content, as deployed
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         if self.store.count(self.schema.objects["Organization"]) == 0:
             self.make_org_records()
@@ -98,11 +142,14 @@ class Org:
             "Organization",
             {"Id": ORG_ID, "Name": "Emulated Org", "OrganizationType": "Enterprise Edition", "InstanceName": "EMU1", "IsSandbox": 1, **stamps},
         )
+        (_, profile_id) = self.store.next_ids(self.schema.objects["Profile"], 1)[0]
+        self._insert_raw("Profile", {"Id": profile_id, "Name": "System Administrator", "UserType": "Standard", **stamps})
         user = self.schema.objects["User"]
         (_, user_id) = self.store.next_ids(user, 1)[0]
         self._insert_raw("User", {
             "Id": user_id, "Username": self.credentials.username, "FirstName": "Integration", "LastName": "User", "Name": "Integration User",
-            "Email": self.credentials.username, "Alias": "integr", "IsActive": 1, **stamps,
+            "Email": self.credentials.username, "Alias": "integr", "IsActive": 1, "ProfileId": profile_id, "UserType": "Standard",
+            "TimeZoneSidKey": "GMT", "LocaleSidKey": "en_US", "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8", **stamps,
         })  # fmt: skip
 
     def _insert_raw(self, name: str, values: dict[str, Any]) -> None:
@@ -113,6 +160,14 @@ class Org:
     @property
     def user_id(self) -> str:
         return str(self.store.reader.execute('SELECT Id FROM "User" ORDER BY _n LIMIT 1').fetchone()[0])
+
+    def user(self) -> dict[str, Any]:
+        """The integration user's record, by stored values."""
+        return self.dml.stored_row(self.schema.objects["User"], self.user_id)
+
+    @property
+    def identity_path(self) -> str:
+        return f"/id/{ORG_ID}/{self.user_id}"
 
     @property
     def private_key(self) -> str:
@@ -125,12 +180,45 @@ class Org:
 
     # -- sessions -----------------------------------------------------------------------------------------------------------------
 
-    def sign_in(self) -> str:
-        """A new access token."""
+    def sign_in(self, grant: str | None = None) -> str:
+        """A new access token; LOGIN_RATE_EXCEEDED when that is watched and there were too many within the hour."""
+        now = self.clock.now()
+        self.login_times = [moment for moment in self.login_times if moment > now - timedelta(hours=1)]
+        most = self.sign_in_rules.logins_per_hour
+        if most is not None and len(self.login_times) >= most:
+            raise ApiError("LOGIN_RATE_EXCEEDED", "login rate exceeded", status=403)
+        self.login_times.append(now)
         self.usage.count_login()
         token = f"{ORG_ID[:15]}!AQ.FAKE.{secrets.token_urlsafe(32)}"
-        self.sessions[token] = Session(self.user_id, self.clock.now() + timedelta(hours=SESSION_HOURS))
+        self.sessions[token] = Session(self.user_id, now + timedelta(hours=SESSION_HOURS), grant)
         return token
+
+    def use_refresh_token(self, token: str) -> tuple[str, str | None]:
+        """(the grant, a new refresh token if they rotate); ApiError when the token is void. Using a rotated one again ends its grant."""
+        if token in self.used_refresh_tokens:
+            self.end_grant(self.used_refresh_tokens[token])
+        grant = self.refresh_tokens.get(token)
+        if grant is None:
+            raise ApiError("invalid_grant", "expired access/refresh token")
+        if not self.sign_in_rules.rotate_refresh_tokens:
+            return grant, None
+        del self.refresh_tokens[token]
+        self.used_refresh_tokens[token] = grant
+        fresh = f"5Aep861.FAKE.{secrets.token_urlsafe(24)}"
+        self.refresh_tokens[fresh] = grant
+        return grant, fresh
+
+    def end_grant(self, grant: str) -> None:
+        """Voids every token of the grant."""
+        self.refresh_tokens = {token: other for token, other in self.refresh_tokens.items() if other != grant}
+        self.sessions = {token: session for token, session in self.sessions.items() if session.grant != grant}
+
+    def revoke(self, token: str) -> bool:
+        """Voids an access token, or a refresh token with all that came of it; False when it is neither."""
+        if token in self.refresh_tokens:
+            self.end_grant(self.refresh_tokens[token])
+            return True
+        return self.sessions.pop(token, None) is not None
 
     def authenticate(self, token: str | None) -> Session:
         session = self.sessions.get(token or "")
@@ -140,6 +228,24 @@ class Org:
 
     def expire_sessions(self) -> None:
         self.sessions.clear()
+
+    # -- the schema ---------------------------------------------------------------------------------------------------------------
+
+    def schema_changed(self) -> None:
+        """After objects or fields came or went: their tables are made, and describe is news."""
+        self.store.ensure_tables()
+        self.dml.forget_checks()
+        self.schema_changed_at = self.clock.now()
+
+    def new_id(self, prefix: str) -> str:
+        """An id for what is no record: a job, a batch, a deployment. Never the same twice, also over restarts."""
+        self._ids_given += 1
+        return make_id(prefix, int(self._started.timestamp()) * 1_000 + self._ids_given)
+
+    def tooling_engine(self) -> Tooling:
+        """The Tooling API's objects, as the schema is now."""
+        self.tooling.refresh(self.schema, self.schema_changed_at, self.user_id)
+        return self.tooling
 
     # -- look-ups -----------------------------------------------------------------------------------------------------------------
 
@@ -155,13 +261,22 @@ class Org:
             raise invalid_type(name)
         return found
 
-    def reset(self, seed: Callable[[Org], None] | None = None) -> None:
-        """As new: no records but the seed's, no faults, no usage, real time. Sessions stay valid."""
+    def reset(self, seed: Callable[[Org], None] | None = None, *, bare: bool = False) -> None:
+        """As new: no records but the seed's, nothing deployed, no faults, no usage, real time. Sessions stay valid.
+
+        A `bare` org has the standard objects only; else it has the SFDX project's too.
+        """
         self.faults.clear()
         self.clock.reset()
-        self.jobs.clear()
-        self.cursors.clear()
+        self.policies.clear()
+        self.sign_in_rules, self.login_times, self.usage.concurrent_limit = SignInRules(), [], None
+        self.refresh_tokens, self.used_refresh_tokens = {self.credentials.refresh_token: "connected app"}, {}
+        for kept in (self.jobs, self.bulk1_jobs, self.cursors, self.deployments, self.retrievals, self.components):
+            kept.clear()
+        shutil.rmtree(self.data / "deployed", ignore_errors=True)
+        self.schema.adopt(load_schema(None if bare else self._sfdx_project))
         self.store.clear()
+        self.schema_changed()
         self.make_org_records()
         if seed:
             seed(self)

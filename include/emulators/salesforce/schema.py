@@ -1,11 +1,12 @@
-"""The org's schema: standard objects from standard_objects.yaml, custom ones from an SFDX project.
+"""The org's schema: standard objects from standard_objects.yaml, custom ones from an SFDX project or from what was deployed.
 
-Both become the same dataclasses, which describe, SOQL and the rules of the org all read.
+All become the same dataclasses, which describe, SOQL and the rules of the org read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -24,9 +25,10 @@ _SFDX_TYPES = {
     "Text": "string", "TextArea": "textarea", "LongTextArea": "textarea", "Html": "textarea", "Email": "email", "Phone": "phone",
     "Url": "url", "Picklist": "picklist", "MultiselectPicklist": "multipicklist", "Checkbox": "boolean", "Date": "date",
     "DateTime": "datetime", "Number": "double", "Currency": "currency", "Percent": "percent", "Lookup": "reference",
-    "MasterDetail": "reference", "AutoNumber": "string",
+    "MasterDetail": "reference", "AutoNumber": "string", "Time": "time", "EncryptedText": "encryptedstring", "Summary": "double",
 }  # fmt: skip
-_ACTIVITY_KINDS = {"Activity": "Task"}  # custom fields of tasks are defined on Activity
+_ACTIVITY_OBJECTS = ("Task", "Event")  # custom fields of both are defined on Activity
+ADDRESS_PARTS = ("Street", "City", "State", "PostalCode", "Country")
 _DEFAULT_LENGTHS = {"email": 80, "phone": 40, "url": 255, "picklist": 255, "multipicklist": 4099, "textarea": 255, "reference": 18}
 
 
@@ -54,7 +56,18 @@ class Field:
     name_field: bool = False
     auto_number: str | None = None
     calculated: bool = False
+    formula: str | None = None
     custom: bool = False
+    compound: str | None = None  # the compound field that this one is a part of
+    parts: tuple[tuple[str, str], ...] = ()  # of a compound field: key in the answer, field
+
+    @property
+    def is_compound(self) -> bool:
+        return self.type == "address"
+
+    @property
+    def is_polymorphic(self) -> bool:
+        return len(self.reference_to) > 1
 
     @property
     def is_text(self) -> bool:
@@ -74,6 +87,7 @@ class SObject:
     fields: dict[str, Field] = field(default_factory=dict)
     custom: bool = False
     createable: bool = True
+    queryable: bool = True
 
     def __post_init__(self) -> None:
         self._by_lower = {name.lower(): item for name, item in self.fields.items()}
@@ -102,6 +116,24 @@ class Schema:
     def find(self, name: str) -> SObject | None:
         return self._by_lower.get(name.lower())
 
+    def put(self, sobject: SObject) -> None:
+        """Adds the object, or puts it in the place of the one with its name."""
+        self.objects[sobject.name] = sobject
+        self._by_lower[sobject.name.lower()] = sobject
+
+    def adopt(self, other: Schema) -> None:
+        """Becomes as the other schema is."""
+        self.objects, self._by_lower = dict(other.objects), dict(other._by_lower)
+
+    def remove(self, name: str) -> None:
+        del self.objects[name], self._by_lower[name.lower()]
+
+    def free_prefix(self) -> str:
+        """The key prefix of the next custom object."""
+        taken = {item.prefix for item in self.objects.values()}
+        letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+        return next(prefix for first in letters for second in letters if (prefix := f"a{first}{second}") not in taken)
+
     def by_prefix(self, prefix: str) -> SObject | None:
         return next((item for item in self.objects.values() if item.prefix == prefix), None)
 
@@ -112,15 +144,19 @@ class Schema:
 
 def load_schema(sfdx_project: Path | None = SFDX_PROJECT) -> Schema:
     """The baseline of standard objects, with the project's custom objects and fields added; None for a bare org."""
-    raw: dict[str, dict[str, Any]] = yaml.safe_load(STANDARD_OBJECTS.read_text())
-    fields = {name: _standard_fields(name, spec) for name, spec in raw.items()}
-    objects = {
-        name: SObject(name, spec["label"], spec["plural"], spec["prefix"], fields[name], createable=spec.get("createable", True))
+    schema = Schema(standard_objects(STANDARD_OBJECTS))
+    if sfdx_project is not None:
+        _add_sfdx(schema, sfdx_project)
+    return schema
+
+
+def standard_objects(path: Path) -> dict[str, SObject]:
+    """The objects of a YAML file."""
+    raw: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text())
+    return {
+        name: SObject(name, spec["label"], spec["plural"], spec["prefix"], _standard_fields(spec), createable=spec.get("createable", True))
         for name, spec in raw.items()
     }
-    if sfdx_project is not None:
-        _add_sfdx(objects, sfdx_project)
-    return Schema(objects)
 
 
 def _system_fields(owned: bool) -> dict[str, Field]:
@@ -140,7 +176,7 @@ def _system_fields(owned: bool) -> dict[str, Field]:
     return {item.name: item for item in items}
 
 
-def _standard_fields(object_name: str, spec: dict[str, Any]) -> dict[str, Field]:
+def _standard_fields(spec: dict[str, Any]) -> dict[str, Field]:
     result = _system_fields(owned=spec.get("owned", True))
     for name, definition in spec["fields"].items():
         options = dict(definition)
@@ -150,10 +186,20 @@ def _standard_fields(object_name: str, spec: dict[str, Any]) -> dict[str, Field]
         options["reference_to"] = tuple(options.get("reference_to", ()))
         if options["type"] == "reference" and "relationship" not in options:
             options["relationship"] = name.removesuffix("Id")
+        if options["type"] == "address":
+            prefix = name.removesuffix("Address")
+            options["parts"] = tuple((part[0].lower() + part[1:], f"{prefix}{part}") for part in ADDRESS_PARTS)
+            options |= {"createable": False, "updateable": False}
         options.setdefault("length", _DEFAULT_LENGTHS.get(options["type"], 0))
         options.setdefault("label", _spaced(name))
         result[name] = Field(name=name, **options)
-    return result
+    return {name: replace(item, compound=_compound_of(name, result)) for name, item in result.items()}
+
+
+def _compound_of(name: str, fields: dict[str, Field]) -> str | None:
+    if name in ("FirstName", "LastName", "Salutation") and "FirstName" in fields:
+        return "Name"
+    return next((item.name for item in fields.values() if name in dict(item.parts).values()), None)
 
 
 def _spaced(name: str) -> str:
@@ -161,51 +207,54 @@ def _spaced(name: str) -> str:
     return words.removesuffix(" Id") + (" ID" if name.endswith("Id") else "")
 
 
-def _add_sfdx(objects: dict[str, SObject], project: Path) -> None:
-    folders = sorted(project.glob("**/objects/*"))
-    next_prefix = iter(f"a0{digit}" for digit in "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    for folder in folders:
+def _add_sfdx(schema: Schema, project: Path) -> None:
+    for folder in sorted(project.glob("**/objects/*")):
         meta = folder / f"{folder.name}.object-meta.xml"
-        custom_fields = [_sfdx_field(path) for path in sorted(folder.glob("fields/*.field-meta.xml"))]
-        target = _ACTIVITY_KINDS.get(folder.name, folder.name)
-        if target in objects:
-            base = objects[target]
-            added = {item.name: item for item in custom_fields}
-            objects[target] = SObject(base.name, base.label, base.plural, base.prefix, base.fields | added, createable=base.createable)
-        elif meta.exists():
-            objects[folder.name] = _sfdx_object(meta, custom_fields, next(next_prefix))
+        fields = [field_of(ElementTree.parse(path).getroot()) for path in sorted(folder.glob("fields/*.field-meta.xml"))]
+        if schema.find(folder.name) is None and folder.name != "Activity":
+            if not meta.exists():
+                raise ValueError(f"{folder}: an object that is not in the org needs {meta.name}")
+            schema.put(object_of(folder.name, ElementTree.parse(meta).getroot(), schema.free_prefix(), fields))
         else:
-            raise ValueError(f"{folder}: an object that is not in the org needs {meta.name}")
+            add_fields(schema, folder.name, fields)
 
 
-def _sfdx_object(meta: Path, custom_fields: list[Field], prefix: str) -> SObject:
-    root = ElementTree.parse(meta).getroot()
+def add_fields(schema: Schema, object_name: str, fields: Iterable[Field]) -> None:
+    """Adds the fields to an object of the org, or replaces those with their names."""
+    for name in _ACTIVITY_OBJECTS if object_name == "Activity" else (object_name,):
+        base = schema.objects[name]
+        schema.put(replace(base, fields=base.fields | {item.name: item for item in fields}))
+
+
+def object_of(api_name: str, root: ElementTree.Element, prefix: str, custom_fields: Iterable[Field]) -> SObject:
+    """A custom object by its CustomObject element."""
+    custom_fields = list(custom_fields)
     name_node = root.find(f"{NAMESPACE}nameField")
-    label = _text(root, "label")
-    display_format = _text(name_node, "displayFormat") if name_node is not None else ""
-    is_auto = name_node is not None and _text(name_node, "type") == "AutoNumber"
-    name_label = _text(name_node, "label") if name_node is not None else "Name"
+    display_format = _text(name_node, "displayFormat")
+    is_auto = _text(name_node, "type") == "AutoNumber"
     name_field = Field(
-        "Name", "string", name_label, length=80, required=not is_auto, name_field=True,
-        auto_number=display_format if is_auto else None, createable=not is_auto, updateable=not is_auto,
+        "Name", "string", _text(name_node, "label") or "Name", length=80, required=not is_auto, name_field=True,
+        auto_number=(display_format or "{0}") if is_auto else None, createable=not is_auto, updateable=not is_auto,
     )  # fmt: skip
     owned = not any(item.cascade_delete for item in custom_fields)  # the detail side of a master-detail has no owner
     fields = _system_fields(owned) | {"Name": name_field} | {item.name: item for item in custom_fields}
-    api_name = meta.name.removesuffix(".object-meta.xml")
+    label = _text(root, "label")
     return SObject(api_name, label, _text(root, "pluralLabel") or label, prefix, fields, custom=True)
 
 
-def _sfdx_field(path: Path) -> Field:
-    root = ElementTree.parse(path).getroot()
+def field_of(root: ElementTree.Element) -> Field:
+    """A custom field by its CustomField element; ValueError for a type that there is not."""
     sfdx_type = _text(root, "type")
     if sfdx_type not in _SFDX_TYPES:
-        raise ValueError(f"{path}: field type {sfdx_type!r} is not one that this emulator knows")
+        raise ValueError(f"Unknown field type {sfdx_type!r} of {_text(root, 'fullName')}")
     name, kind = _text(root, "fullName"), _SFDX_TYPES[sfdx_type]
     scale = int(_text(root, "scale") or 0)
     value_set = root.find(f"{NAMESPACE}valueSet")
     values = [_text(node, "fullName") for node in root.iter(f"{NAMESPACE}value") if node.find(f"{NAMESPACE}fullName") is not None]
     default = _text(root, "defaultValue")
     target = _text(root, "referenceTo")
+    formula = _text(root, "formula") or None
+    calculated = formula is not None or sfdx_type == "Summary"
     return Field(
         name=name,
         type=kind,
@@ -217,15 +266,20 @@ def _sfdx_field(path: Path) -> Field:
         unique=_text(root, "unique") == "true",
         case_sensitive=_text(root, "caseSensitive") == "true",
         external_id=_text(root, "externalId") == "true",
-        default=(default == "true") if kind == "boolean" else None,
+        default=(default == "true") if kind == "boolean" and not calculated else None,
         restricted=value_set is not None and _text(value_set, "restricted") == "true",
         values=tuple(values),
         reference_to=(target,) if target else (),
         relationship=f"{name.removesuffix('__c')}__r" if target else None,
         child_relationship=f"{_text(root, 'relationshipName')}__r" if target else None,
         cascade_delete=sfdx_type == "MasterDetail",
-        updateable=sfdx_type != "MasterDetail" or _text(root, "reparentableMasterDetail") == "true",
-        auto_number=_text(root, "displayFormat") or None,
+        createable=not calculated and sfdx_type != "AutoNumber",
+        updateable=not calculated
+        and sfdx_type != "AutoNumber"
+        and (sfdx_type != "MasterDetail" or _text(root, "reparentableMasterDetail") == "true"),
+        auto_number=(_text(root, "displayFormat") or "{0}") if sfdx_type == "AutoNumber" else None,
+        calculated=calculated,
+        formula=formula,
         custom=True,
     )
 

@@ -1,19 +1,17 @@
-"""Sign-in: the OAuth token endpoint's grants and the SOAP login call."""
+"""Sign-in by OAuth: the token endpoint's grants, revocation, and who a session belongs to. SOAP's login is in soap/partner.py."""
 
 from __future__ import annotations
 
 import base64
-import time
-from urllib.parse import unquote
-from xml.etree import ElementTree
-from xml.sax.saxutils import escape
+from typing import Any
+from urllib.parse import unquote, urlencode
 
 import jwt
 
+from emulators.salesforce.errors import ApiError
 from emulators.salesforce.org import ORG_ID, Org
 from emulators.wire import Call, Reply
 
-SOAP_LOGIN_LAST_VERSION = 64
 JWT_LIFETIME_SECONDS = 180
 _AUDIENCES = ("https://login.salesforce.com", "https://test.salesforce.com")
 
@@ -34,18 +32,87 @@ def token(org: Org, call: Call) -> Reply:
     problem = grant(org, call, form, client_id, client_secret)
     if problem is not None:
         return problem
-    access_token = org.sign_in()
+    fresh = None
+    try:
+        family, fresh = org.use_refresh_token(form["refresh_token"]) if grant is _refresh_token else (None, None)
+        access_token = org.sign_in(family)
+    except ApiError as error:
+        return _refused("invalid_grant", error.message)
     issued = str(int(org.clock.now().timestamp() * 1000))
     body = {
         "access_token": access_token,
-        "instance_url": call.base_url,
-        "id": f"{call.base_url}/id/{ORG_ID}/{org.user_id}",
-        "token_type": "Bearer",
-        "issued_at": issued,
         "signature": base64.b64encode(f"fake signature {issued}".encode()).decode(),
         "scope": "api id refresh_token",
+        "instance_url": call.base_url,
+        "id": f"{call.base_url}{org.identity_path}",
+        "token_type": "Bearer",
+        "issued_at": issued,
     }
-    return Reply(body)
+    if form.get("format") == "urlencoded":
+        return Reply(urlencode(body), content_type="application/x-www-form-urlencoded")
+    return Reply(body | ({"refresh_token": fresh} if fresh else {}))
+
+
+def revoke(org: Org, call: Call) -> Reply:
+    """POST or GET /services/oauth2/revoke?token=: an access token, or a refresh token with every session that came of it."""
+    token = (call.form() if call.method == "POST" else {}).get("token") or call.query.get("token", "")
+    return Reply(status=200, body=b"") if org.revoke(token) else _refused("unsupported_token_type", "this token type is not supported")
+
+
+def introspect(org: Org, call: Call) -> Reply:
+    """POST /services/oauth2/introspect: whether a token is valid."""
+    form = call.form()
+    problem = _check_client(org, *_client(call, form))
+    if problem is not None:
+        return problem
+    session = org.sessions.get(form.get("token", ""))
+    if session is None or session.expires <= org.clock.now():
+        return Reply({"active": False})
+    return Reply({
+        "active": True, "scope": "api id refresh_token", "client_id": org.credentials.consumer_key, "username": org.credentials.username,
+        "sub": f"{call.base_url}{org.identity_path}", "token_type": "access_token", "exp": int(session.expires.timestamp()),
+    })  # fmt: skip
+
+
+def userinfo(org: Org, call: Call) -> Reply:
+    """GET or POST /services/oauth2/userinfo, with all its keys."""
+    user = org.user()
+    about = _about(org, call)
+    return Reply({
+        "sub": f"{call.base_url}{org.identity_path}", "user_id": user["Id"], "organization_id": ORG_ID,
+        "preferred_username": user["Username"], "nickname": user["Alias"], "name": user["Name"], "email": user["Email"],
+        "email_verified": True, "given_name": user["FirstName"], "family_name": user["LastName"], "zoneinfo": user["TimeZoneSidKey"],
+        "photos": about["photos"], "profile": f"{call.base_url}/{user['Id']}", "picture": about["photos"]["picture"],
+        "address": {}, "urls": about["urls"], "active": bool(user["IsActive"]), "user_type": "STANDARD",
+        "language": user["LanguageLocaleKey"], "locale": user["LocaleSidKey"], "utcOffset": 0,
+        "updated_at": user["LastModifiedDate"].replace(".000Z", "Z"), "is_app_installed": True,
+    })  # fmt: skip
+
+
+def identity(org: Org, call: Call) -> Reply:
+    """GET /id/ORG/USER: the identity service."""
+    user = org.user()
+    return Reply({
+        "id": f"{call.base_url}{org.identity_path}", "asserted_user": True, "user_id": user["Id"], "organization_id": ORG_ID,
+        "username": user["Username"], "nick_name": user["Alias"], "display_name": user["Name"], "email": user["Email"],
+        "email_verified": True, "first_name": user["FirstName"], "last_name": user["LastName"], "timezone": user["TimeZoneSidKey"],
+        **_about(org, call), "active": bool(user["IsActive"]), "user_type": "STANDARD", "language": user["LanguageLocaleKey"],
+        "locale": user["LocaleSidKey"], "utcOffset": 0, "last_modified_date": user["LastModifiedDate"].replace(".000Z", "Z"),
+        "is_app_installed": True,
+    })  # fmt: skip
+
+
+def _about(org: Org, call: Call) -> dict[str, Any]:
+    base, user_id = call.base_url, org.user_id
+    data = f"{base}/services/data/v{{version}}"
+    urls = {
+        "enterprise": f"{base}/services/Soap/c/{{version}}/{ORG_ID[:15]}", "metadata": f"{base}/services/Soap/m/{{version}}/{ORG_ID[:15]}",
+        "partner": f"{base}/services/Soap/u/{{version}}/{ORG_ID[:15]}", "rest": f"{data}/", "sobjects": f"{data}/sobjects/",
+        "search": f"{data}/search/", "query": f"{data}/query/", "tooling_rest": f"{data}/tooling/", "profile": f"{base}/{user_id}",
+        "custom_domain": base,
+    }  # fmt: skip
+    photos = {"picture": f"{base}/profilephoto/005/F", "thumbnail": f"{base}/profilephoto/005/T"}
+    return {"urls": urls, "photos": photos}
 
 
 def _client(call: Call, form: dict[str, str]) -> tuple[str, str]:
@@ -84,9 +151,9 @@ def _password(org: Org, call: Call, form: dict[str, str], client_id: str, client
 
 
 def _refresh_token(org: Org, call: Call, form: dict[str, str], client_id: str, client_secret: str) -> Reply | None:
-    if form.get("refresh_token") != org.credentials.refresh_token:
-        return _refused("invalid_grant", "expired access/refresh token")
-    return None if client_id == org.credentials.consumer_key else _refused("invalid_client_id", "client identifier invalid")
+    if client_id != org.credentials.consumer_key:
+        return _refused("invalid_client_id", "client identifier invalid")
+    return None if form.get("refresh_token") else _refused("invalid_request", "refresh_token is missing")
 
 
 def _jwt_bearer(org: Org, call: Call, form: dict[str, str], client_id: str, client_secret: str) -> Reply | None:
@@ -106,44 +173,3 @@ def _jwt_bearer(org: Org, call: Call, form: dict[str, str], client_id: str, clie
     if claims.get("sub") != org.credentials.username:
         return _refused("invalid_grant", "user hasn't approved this consumer")
     return None
-
-
-def soap_login(org: Org, call: Call, flavour: str, version: str) -> Reply:
-    """POST /services/Soap/u/NN and /c/NN: login() only."""
-    namespace = "urn:partner.soap.sforce.com" if flavour == "u" else "urn:enterprise.soap.sforce.com"
-    fault_namespace = f"urn:fault.{namespace.removeprefix('urn:')}"
-    if float(version) > SOAP_LOGIN_LAST_VERSION:
-        return _soap_fault("UNSUPPORTED_API_VERSION", "login() is not available in this API version", fault_namespace)
-    try:
-        root = ElementTree.fromstring(call.body)
-    except ElementTree.ParseError as error:
-        return _soap_fault("UNKNOWN_EXCEPTION", str(error), fault_namespace)
-    texts = {node.tag.rpartition("}")[2]: (node.text or "") for node in root.iter()}
-    known = org.credentials
-    if texts.get("username") != known.username or texts.get("password") != known.password + known.security_token:
-        time.sleep(0.05)
-        return _soap_fault("INVALID_LOGIN", "Invalid username, password, security token; or user locked out.", fault_namespace)
-    session, base = org.sign_in(), call.base_url
-    short_org = ORG_ID[:15]
-    body = (
-        '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
-        f'xmlns="{namespace}"><soapenv:Body><loginResponse><result>'
-        f"<metadataServerUrl>{base}/services/Soap/m/{version}/{short_org}</metadataServerUrl><passwordExpired>false</passwordExpired>"
-        f"<sandbox>true</sandbox><serverUrl>{base}/services/Soap/{flavour}/{version}/{short_org}</serverUrl>"
-        f"<sessionId>{session}</sessionId><userId>{org.user_id}</userId>"
-        f"<userInfo><organizationId>{ORG_ID}</organizationId><userName>{known.username}</userName></userInfo>"
-        "</result></loginResponse></soapenv:Body></soapenv:Envelope>"
-    )
-    return Reply(body, content_type="text/xml;charset=UTF-8")
-
-
-def _soap_fault(code: str, message: str, namespace: str) -> Reply:
-    text = escape(message)
-    body = (
-        '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
-        f'xmlns:sf="{namespace}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body><soapenv:Fault>'
-        f'<faultcode>sf:{code}</faultcode><faultstring>{code}: {text}</faultstring><detail><sf:LoginFault xsi:type="sf:LoginFault">'
-        f"<sf:exceptionCode>{code}</sf:exceptionCode><sf:exceptionMessage>{text}</sf:exceptionMessage></sf:LoginFault></detail>"
-        "</soapenv:Fault></soapenv:Body></soapenv:Envelope>"
-    )
-    return Reply(body, status=500, content_type="text/xml;charset=UTF-8")

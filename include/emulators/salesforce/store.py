@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+@dataclass
+class Undo:
+    wanted: bool = False
+
+
 class Store:
     """The tables of one org. Writers share one connection and a lock; every reading thread has a connection of its own."""
 
@@ -36,10 +42,16 @@ class Store:
         self.path, self.schema = path, schema
         self.lock = threading.RLock()
         self._local = threading.local()
+        self._writing_thread: int | None = None
         self._writer = self._connect()
-        for sobject in schema.objects.values():
-            self._ensure_table(sobject)
-        self._writer.commit()
+        self.has_late_rows = False  # whether some rows are not to be seen by queries yet
+        self.ensure_tables()
+
+    def ensure_tables(self) -> None:
+        """Makes the tables and columns that the schema has and the file does not."""
+        with self.lock:
+            for sobject in self.schema.objects.values():
+                self._ensure_table(sobject)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, check_same_thread=False, timeout=60, isolation_level=None, cached_statements=512)
@@ -50,6 +62,9 @@ class Store:
 
     @property
     def reader(self) -> sqlite3.Connection:
+        """A connection to read by; within a transaction of this thread the writing one, which sees what it has written."""
+        if self._writing_thread == threading.get_ident():
+            return self._writer
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._connect()
@@ -63,21 +78,37 @@ class Store:
                 yield self._writer
                 return
             self._writer.execute("BEGIN IMMEDIATE")
+            self._writing_thread = threading.get_ident()
             try:
                 yield self._writer
             except BaseException:
                 self._writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
+            else:
+                self._writer.execute("COMMIT")
+            finally:
+                self._writing_thread = None
+
+    @contextmanager
+    def undoable(self) -> Iterator[Undo]:
+        """A part of a transaction that is undone at its end when `Undo.wanted` was set."""
+        undo = Undo()
+        with self.writing() as connection:
+            connection.execute("SAVEPOINT undoable")
+            yield undo
+            if undo.wanted:
+                connection.execute("ROLLBACK TO undoable")
+            connection.execute("RELEASE undoable")
 
     def _ensure_table(self, sobject: SObject) -> None:
         table = quoted(sobject.name)
         existing = {row[1] for row in self._writer.execute(f"PRAGMA table_info({table})")}
-        columns = {item.name: _column_type(item) for item in sobject.fields.values()}
+        columns = {item.name: _column_type(item) for item in sobject.fields.values() if not item.is_compound}
         if not existing:
             body = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
-            self._writer.execute(f"CREATE TABLE {table} (_n INTEGER PRIMARY KEY AUTOINCREMENT, {body})")
+            self._writer.execute(f"CREATE TABLE {table} (_n INTEGER PRIMARY KEY AUTOINCREMENT, _visible_from TEXT, {body})")
         else:
+            columns["_visible_from"] = "TEXT"
             for name in columns.keys() - existing:
                 self._writer.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {columns[name]}")
         self._index(sobject, "Id", unique=True)
@@ -113,9 +144,11 @@ class Store:
     def clear(self) -> None:
         """Every record of every object is gone, as if the org were new."""
         with self.writing() as connection:
-            for name in self.schema.objects:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()
+            for (name,) in tables:
                 connection.execute(f"DELETE FROM {quoted(name)}")
             connection.execute("DELETE FROM sqlite_sequence")
+            self.has_late_rows = False
 
     def count(self, sobject: SObject) -> int:
         return int(self.reader.execute(f"SELECT COUNT(*) FROM {quoted(sobject.name)} WHERE IsDeleted = 0").fetchone()[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from emulators.salesforce.errors import ApiError
@@ -27,3 +28,19 @@ def json_value(call: Call) -> Any:
 
 def flag(value: str | None) -> bool:
     return (value or "").lower() == "true"
+
+
+def multipart(call: Call) -> dict[str, bytes] | None:
+    """The parts of a multipart message by name; None when it is not one."""
+    boundary = re.search(r'boundary="?([^";]+)', call.headers.get("content-type", ""))
+    if boundary is None:
+        return None
+    parts: dict[str, bytes] = {}
+    for chunk in call.body.split(b"--" + boundary[1].encode()):
+        head, found, content = chunk.partition(b"\r\n\r\n")
+        if not found:
+            head, _, content = chunk.partition(b"\n\n")
+        name = re.search(rb'name="?([^";\r\n]+)', head)
+        if name:
+            parts[name[1].decode()] = content.removesuffix(b"\n").removesuffix(b"\r")
+    return parts

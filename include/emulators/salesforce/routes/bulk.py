@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, TypeVar
 
 from emulators.salesforce.bulk import (
@@ -15,14 +14,13 @@ from emulators.salesforce.bulk import (
     Job,
     QueryJob,
     check_bulk_query,
-    new_id,
     result_csv,
     result_page,
     run_later,
 )
 from emulators.salesforce.errors import ApiError, not_found
 from emulators.salesforce.org import Org
-from emulators.salesforce.routes.body import json_object
+from emulators.salesforce.routes.body import json_object, multipart
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.store import timestamp
 from emulators.wire import Call, Reply, Route
@@ -34,8 +32,7 @@ MAX_RESULT_PAGES = 5
 
 
 def create_ingest(org: Org, call: Call, version: str) -> Reply:
-    boundary = re.search(r'boundary="?([^";]+)', call.headers.get("content-type", ""))
-    body, inline = (json_object(call), None) if boundary is None else _multipart(call, boundary[1])
+    body, inline = _job_and_content(call)
     operation = str(body.get("operation", ""))
     if operation not in OPERATIONS:
         raise ApiError("INVALIDJOB", f"Operation '{operation}' is not one of {', '.join(OPERATIONS)}")
@@ -50,7 +47,7 @@ def create_ingest(org: Org, call: Call, version: str) -> Reply:
             f"InvalidJob : Field name provided, {key} does not match an External ID, Salesforce Id, or indexed field for {sobject.name}",
         )
     job = IngestJob(
-        new_id(org), sobject, operation, version, org.user_id, timestamp(org.clock.now()), "Open",
+        org.new_id("750"), sobject, operation, version, org.user_id, timestamp(org.clock.now()), "Open",
         line_ending=_choice(body, "lineEnding", "LF", LINE_ENDINGS), delimiter=_choice(body, "columnDelimiter", "COMMA", DELIMITERS),
         external_id=item,
     )  # fmt: skip
@@ -63,13 +60,11 @@ def create_ingest(org: Org, call: Call, version: str) -> Reply:
     return answer
 
 
-def _multipart(call: Call, boundary: str) -> tuple[dict[str, Any], bytes]:
-    parts: dict[str, bytes] = {}
-    for chunk in call.body.split(b"--" + boundary.encode()):
-        head, _, content = chunk.partition(b"\r\n\r\n")
-        name = re.search(rb'name="([^"]+)"', head)
-        if name:
-            parts[name[1].decode()] = content.removesuffix(b"\r\n")
+def _job_and_content(call: Call) -> tuple[dict[str, Any], bytes | None]:
+    """The job's description, and its rows when they come with it."""
+    parts = multipart(call)
+    if parts is None:
+        return json_object(call), None
     try:
         return json.loads(parts["job"]), parts["content"]
     except (KeyError, ValueError) as error:
@@ -173,7 +168,7 @@ def create_query(org: Org, call: Call, version: str) -> Reply:
     compiled = org.compiler.compile(parse(text), text, include_deleted=operation == "queryAll")
     check_bulk_query(text, compiled)
     job = QueryJob(
-        new_id(org), compiled.sobject, operation, version, org.user_id, timestamp(org.clock.now()), "UploadComplete",
+        org.new_id("750"), compiled.sobject, operation, version, org.user_id, timestamp(org.clock.now()), "UploadComplete",
         line_ending=_choice(body, "lineEnding", "LF", LINE_ENDINGS), delimiter=_choice(body, "columnDelimiter", "COMMA", DELIMITERS),
         compiled=compiled,
     )  # fmt: skip

@@ -11,6 +11,7 @@ _SPANS = ("DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
 
 def interval(name: str, count: int | None, today: date) -> tuple[date, date]:
     """[first day, day after the last) of a date literal; weeks start on Sunday, as in an org's US locale."""
+    name = name.replace("FISCAL_", "")  # the fiscal year is the calendar year
     if name in ("TODAY", "YESTERDAY", "TOMORROW"):
         first = today + timedelta(days={"YESTERDAY": -1, "TODAY": 0, "TOMORROW": 1}[name])
         return first, first + timedelta(days=1)

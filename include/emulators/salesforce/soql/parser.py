@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
-from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
+from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedToken, VisitError
 
 from emulators.salesforce.errors import ApiError
 
+_HEX = re.compile("[0-9A-Fa-f]{4}")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
 
@@ -70,11 +72,12 @@ class Ordering:
 
 @dataclass(frozen=True)
 class Query:
-    select: tuple[Any, ...]  # Selected, Query (a child query), or Unsupported
+    select: tuple[Any, ...]  # Selected, Query (a child query), or Typeof
     object: str
     alias: str | None = None
     where: Any = None
     group_by: tuple[Any, ...] = ()
+    subtotals: str | None = None  # ROLLUP or CUBE
     having: Any = None
     order_by: tuple[Ordering, ...] = ()
     limit: int | None = None
@@ -83,8 +86,12 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Unsupported:
-    what: str
+class Typeof:
+    """TYPEOF over a polymorphic relationship: (object, its fields) for each WHEN, and the fields of ELSE."""
+
+    relationship: FieldPath
+    whens: tuple[tuple[str, tuple[FieldPath, ...]], ...]
+    otherwise: tuple[FieldPath, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,10 @@ class _TreeBuilder(Transformer[Token, Any]):
         return query
 
     def query(self, select: tuple[Any, ...], name: Token, *clauses: _Clause) -> Query:
-        return Query(select, str(name), **{clause.name: clause.value for clause in clauses if clause.name})
+        given = {clause.name: clause.value for clause in clauses if clause.name}
+        if "subtotals" in given:
+            given["subtotals"], given["group_by"] = given["subtotals"]
+        return Query(select, str(name), **given)
 
     def from_alias(self, name: Token) -> _Clause:
         return _Clause("alias", str(name))
@@ -122,8 +132,18 @@ class _TreeBuilder(Transformer[Token, Any]):
     def child_query(self, query: Query) -> Query:
         return query
 
-    def typeof_item(self, _: Any) -> Unsupported:
-        return Unsupported("TYPEOF")
+    def typeof_item(self, item: Typeof) -> Typeof:
+        return item
+
+    def typeof(self, relationship: FieldPath, *parts: Any) -> Typeof:
+        otherwise = tuple(path for name, paths in parts if name is None for path in paths)
+        return Typeof(relationship, tuple((name, paths) for name, paths in parts if name is not None), otherwise)
+
+    def type_when(self, name: Token, *paths: FieldPath) -> tuple[str, tuple[FieldPath, ...]]:
+        return str(name), paths
+
+    def type_else(self, *paths: FieldPath) -> tuple[None, tuple[FieldPath, ...]]:
+        return None, paths
 
     def function(self, name: Token, *arguments: Any) -> Function:
         return Function(str(name), tuple(item for item in arguments if item is not None))
@@ -174,7 +194,8 @@ class _TreeBuilder(Transformer[Token, Any]):
         return Literal("string", _unescape(str(token)[1:-1]))
 
     def number(self, token: Token) -> Literal:
-        return Literal("number", float(token) if "." in token else int(token))
+        is_whole = token.lstrip("+-").isdigit() and len(token) < 18  # SQLite holds 64 bits
+        return Literal("number", int(token) if is_whole else float(token))
 
     def true(self) -> Literal:
         return Literal("boolean", True)
@@ -197,6 +218,9 @@ class _TreeBuilder(Transformer[Token, Any]):
     def group(self, *items: Any) -> _Clause:
         return _Clause("group_by", items)
 
+    def group_with_subtotals(self, kind: Token, *items: Any) -> _Clause:
+        return _Clause("subtotals", (str(kind).upper(), items))
+
     def order(self, *items: Ordering) -> _Clause:
         return _Clause("order_by", items)
 
@@ -206,13 +230,19 @@ class _TreeBuilder(Transformer[Token, Any]):
         return Ordering(expression, "DESC" in words, nulls)
 
     def limit(self, token: Token) -> _Clause:
-        return _Clause("limit", int(token))
+        return _Clause("limit", _row_count(token))
 
     def offset(self, token: Token) -> _Clause:
-        return _Clause("offset", int(token))
+        return _Clause("offset", _row_count(token))
 
     def all_rows(self) -> _Clause:
         return _Clause("all_rows", True)
+
+
+def _row_count(token: Token) -> int:
+    if not token.isdigit() or len(token) > 9:
+        raise ApiError("MALFORMED_QUERY", f"unexpected token: '{token}'")
+    return int(token)
 
 
 def _unescape(text: str) -> str:
@@ -221,7 +251,7 @@ def _unescape(text: str) -> str:
         char = text[position]
         if char == "\\" and position + 1 < len(text):
             following = text[position + 1]
-            if following == "u" and len(text) >= position + 6:
+            if following == "u" and _HEX.fullmatch(text[position + 2 : position + 6]):
                 result.append(chr(int(text[position + 2 : position + 6], 16)))
                 position += 6
                 continue
@@ -241,10 +271,13 @@ _BUILDER = _TreeBuilder()
 def parse(text: str) -> Query:
     """The tree of a SOQL statement; ApiError MALFORMED_QUERY names the token that was not expected."""
     try:
-        tree = _LARK.parse(text)
+        query: Query = _BUILDER.transform(_LARK.parse(text))
     except UnexpectedInput as error:
         raise _malformed(text, error) from error
-    query: Query = _BUILDER.transform(tree)
+    except VisitError as error:
+        raise error.orig_exc from error
+    except RecursionError:
+        raise ApiError("QUERY_TOO_COMPLICATED", "Query is either selecting too many fields or the filter conditions are too complicated.") from None
     return query
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from emulators.salesforce.soql.compiler import Column, Compiled
+from emulators.salesforce.schema import Schema
+from emulators.salesforce.soql.compiler import Compiled, Parent
 from emulators.salesforce.store import Store
 
 FETCH_ROWS = 2_000
@@ -21,6 +23,8 @@ def rest_value(value: Any, kind: str) -> Any:
         return bool(value)
     if kind == "datetime":
         return value.replace("Z", "+0000")
+    if kind == "address":
+        return json.loads(value) | {"geocodeAccuracy": None, "latitude": None, "longitude": None}
     return value
 
 
@@ -35,58 +39,71 @@ def csv_value(value: Any, kind: str) -> str:
     return str(value)
 
 
-def shaper(compiled: Compiled, version: str) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
-    """A function from an SQL row (Id first) to the JSON record."""
+def shaper(compiled: Compiled, version: str, schema: Schema) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
+    """A function from an SQL row (Id first, then columns, then the ids of parents) to the JSON record."""
     name = "AggregateResult" if compiled.is_aggregate else compiled.sobject.name
-
-    def attributes(kind: str, record_id: str | None) -> dict[str, Any]:
-        if compiled.is_aggregate or record_id is None:
-            return {"type": kind}
-        return {"type": kind, "url": f"/services/data/v{version}/sobjects/{kind}/{record_id}"}
+    root = f"/services/data/v{version}/sobjects"
+    first_parent = 1 + len(compiled.columns)
 
     def shape(row: tuple[Any, ...]) -> dict[str, Any]:
-        record: dict[str, Any] = {"attributes": attributes(name, row[0])}
-        for column, value in zip(compiled.columns, row[1:], strict=True):
+        attributes = {"type": name} if row[0] is None else {"type": name, "url": f"{root}/{name}/{row[0]}"}
+        record: dict[str, Any] = {"attributes": attributes}
+        nodes = _parents(compiled.parents, row[first_parent:], root, schema) if compiled.parents else {}
+        for column, value in zip(compiled.columns, row[1:first_parent], strict=True):
             if len(column.path) == 1:
                 record[column.path[0]] = rest_value(value, column.type)
-            else:
-                _nest(record, column, value)
+                continue
+            _attach(record, column.path[:-1], nodes)
+            node, kind = nodes[column.path[:-1]]
+            if node is not None and (column.when is None or column.when == kind):
+                node[column.path[-1]] = rest_value(value, column.type)
         return record
 
     return shape
 
 
-def _nest(record: dict[str, Any], column: Column, value: Any) -> None:
-    node = record
-    for name, parent in zip(column.path[:-1], column.parents, strict=True):
-        if node.get(name) is None:
-            node[name] = {"attributes": {"type": parent.name}}
-        node = node[name]
-    node[column.path[-1]] = rest_value(value, column.type)
+Nodes = dict[tuple[str, ...], tuple[dict[str, Any] | None, str]]
 
 
-def drop_missing_parents(record: dict[str, Any]) -> dict[str, Any]:
-    """A parent none of whose values is known is null, not an object of nulls."""
-    for name, value in list(record.items()):
-        if name != "attributes" and isinstance(value, dict) and "attributes" in value:
-            drop_missing_parents(value)
-            if all(item is None or item is False for key, item in value.items() if key != "attributes"):
-                record[name] = None
-    return record
+def _parents(parents: tuple[Parent, ...], ids: tuple[Any, ...], root: str, schema: Schema) -> Nodes:
+    """Path -> (the parent's JSON object or None, the name by which TYPEOF's columns know it)."""
+    nodes: Nodes = {}
+    for parent, record_id in zip(parents, ids, strict=True):
+        if record_id is None:
+            nodes[parent.path] = (None, "")
+            continue
+        actual = parent.sobject or schema.by_prefix(record_id[:3])
+        kind = actual.name if actual else "Name"
+        shown = kind if parent.sobject or parent.whens is not None else "Name"
+        when = kind if parent.whens is not None and kind in parent.whens else ""
+        nodes[parent.path] = ({"attributes": {"type": shown, "url": f"{root}/{kind}/{record_id}"}}, when)
+    return nodes
+
+
+def _attach(record: dict[str, Any], path: tuple[str, ...], nodes: Nodes) -> None:
+    """Hangs the parents on the way of `path` into the record, unless they hang there."""
+    node: dict[str, Any] | None = record
+    for depth, name in enumerate(path):
+        if node is None:
+            return
+        found = nodes[path[: depth + 1]][0]
+        node.setdefault(name, found)
+        node = found
 
 
 def csv_rows(store: Store, compiled: Compiled) -> Iterator[tuple[str, int]]:
     """(CSV text, number of rows in it), a block at a time, without the header."""
     cursor = store.reader.execute(compiled.sql, compiled.parameters)
     kinds = [column.type for column in compiled.columns]
+    end = 1 + len(kinds)
     plain = all(kind not in ("boolean", "double", "currency", "percent") for kind in kinds)
     while rows := cursor.fetchmany(FETCH_ROWS):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
         if plain:
-            writer.writerows([row[1:] for row in rows])
+            writer.writerows([row[1:end] for row in rows])
         else:
-            writer.writerows([[csv_value(value, kind) for value, kind in zip(row[1:], kinds, strict=True)] for row in rows])
+            writer.writerows([[csv_value(value, kind) for value, kind in zip(row[1:end], kinds, strict=True)] for row in rows])
         yield text.getvalue(), len(rows)
 
 

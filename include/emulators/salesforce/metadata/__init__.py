@@ -1,0 +1,1 @@
+"""The Metadata API beneath its two protocols: packages, components, deployments."""

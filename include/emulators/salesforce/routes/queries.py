@@ -1,0 +1,182 @@
+"""SOQL over REST: query, queryAll, and the pages that follow."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from emulators.salesforce.errors import ApiError
+from emulators.salesforce.org import Org
+from emulators.salesforce.routes.body import flag
+from emulators.salesforce.routes.options import header_options
+from emulators.salesforce.schema import NUMBER_TYPES, TEXT_TYPES, Schema
+from emulators.salesforce.soql.compiler import PARENT_ID, Compiled, Compiler
+from emulators.salesforce.soql.parser import parse
+from emulators.salesforce.soql.results import shaper
+from emulators.salesforce.store import VARIABLES_PER_STATEMENT, Store
+from emulators.salesforce.tooling import IN_DATA_API
+from emulators.wire import Call, Reply, Route
+
+DEFAULT_PAGE, SMALLEST_PAGE = 2_000, 200
+CURSOR_LIFETIME = timedelta(days=2)
+CURSORS_KEPT = 1_000  # an org keeps them all; memory here is smaller
+_APEX_TYPES = {
+    "id": "Id", "reference": "Id", "boolean": "Boolean", "int": "Integer", "double": "Double", "currency": "Decimal", "percent": "Double",
+    "date": "Date", "datetime": "Datetime",
+}  # fmt: skip
+
+
+class Engine(Protocol):
+    """What queries run on."""
+
+    @property
+    def schema(self) -> Schema: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def compiler(self) -> Compiler: ...
+
+
+@dataclass
+class Cursor:
+    """The rest of a result: the ids still to come, and the statement that reads their columns."""
+
+    engine: Engine
+    compiled: Compiled
+    ids: list[str]
+    page: int
+    opened: datetime
+
+
+def query(org: Org, call: Call, version: str) -> Reply:
+    return run_query(org, call, version, _engine(org, call), include_deleted=False)
+
+
+def query_all(org: Org, call: Call, version: str) -> Reply:
+    return run_query(org, call, version, _engine(org, call), include_deleted=True)
+
+
+def _engine(org: Org, call: Call) -> Engine:
+    """The org itself, or its Tooling API for the objects that both know."""
+    words = re.search(r"\bFROM\s+(\w+)", call.query.get("q", ""), re.IGNORECASE)
+    return org.tooling_engine() if words and words[1].lower() in IN_DATA_API else org
+
+
+def run_query(org: Org, call: Call, version: str, engine: Engine, *, include_deleted: bool) -> Reply:
+    """The first page of a query on the org's data or on another engine's."""
+    text = call.query.get("q", "")
+    if not text:
+        raise ApiError("MALFORMED_QUERY", "SOQL query is missing")
+    compiled = engine.compiler.compile(parse(text), text, include_deleted=include_deleted)
+    if flag(call.query.get("columns")):
+        return Reply(column_metadata(compiled))
+    reader = engine.store.reader
+    if compiled.is_count:
+        total = reader.execute(compiled.sql, compiled.parameters).fetchone()[0]
+        return Reply({"totalSize": total if compiled.limit is None else min(total, compiled.limit), "done": True, "records": []})
+    page = _page_size(call)
+    if compiled.is_aggregate:
+        shape = shaper(compiled, version, engine.schema)
+        rows = reader.execute(compiled.sql, compiled.parameters).fetchmany(DEFAULT_PAGE + 1)
+        if len(rows) > DEFAULT_PAGE:
+            raise ApiError("EXCEEDED_ID_LIMIT", "Aggregate query has too many rows for direct assignment, use FOR loop")
+        records = [shape(row) for row in rows]
+        return Reply({"totalSize": len(records), "done": True, "records": records})
+    ids = [row[0] for row in reader.execute(compiled.id_sql, compiled.parameters)]
+    return _page(org, version, _open_cursor(org, engine, compiled, ids, page), 0)
+
+
+def _open_cursor(org: Org, engine: Engine, compiled: Compiled, ids: list[str], page: int) -> str:
+    locator = f"0r8{uuid.uuid4().hex[:15]}"
+    org.cursors[locator] = Cursor(engine, compiled, ids, page, org.clock.now())
+    while len(org.cursors) > CURSORS_KEPT:
+        org.cursors.pop(next(iter(org.cursors)))
+    return locator
+
+
+def query_more(org: Org, call: Call, version: str, locator: str) -> Reply:
+    name, _, start = locator.partition("-")
+    cursor = org.cursors.get(name)
+    if cursor is None or not start.isdigit() or cursor.opened < org.clock.now() - CURSOR_LIFETIME:
+        raise ApiError("INVALID_QUERY_LOCATOR", "invalid query locator")
+    return _page(org, version, name, int(start))
+
+
+def _page(org: Org, version: str, locator: str, start: int) -> Reply:
+    cursor: Cursor = org.cursors[locator]
+    wanted = cursor.ids[start : start + cursor.page]
+    shape = shaper(cursor.compiled, version, cursor.engine.schema)
+    by_id = {row[0]: row for row in _rows(cursor.engine, cursor.compiled, wanted)}
+    records = [shape(by_id[record_id]) for record_id in wanted if record_id in by_id]
+    for child in cursor.compiled.children:
+        for record in records:
+            record[child.name] = _child_records(org, cursor.engine, version, child.compiled, record["attributes"]["url"].rpartition("/")[2])
+    end = start + cursor.page
+    answer: dict[str, Any] = {"totalSize": len(cursor.ids), "done": end >= len(cursor.ids)}
+    if answer["done"]:
+        if start == 0:
+            del org.cursors[locator]
+    else:
+        answer["nextRecordsUrl"] = f"/services/data/v{version}/query/{locator}-{end}"
+    return Reply(answer | {"records": records})
+
+
+def _rows(engine: Engine, compiled: Compiled, ids: list[str]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for start in range(0, len(ids), VARIABLES_PER_STATEMENT):
+        part = ids[start : start + VARIABLES_PER_STATEMENT]
+        rows += engine.store.reader.execute(compiled.by_id_sql.format(marks=",".join("?" * len(part))), part).fetchall()
+    return rows
+
+
+def _child_records(org: Org, engine: Engine, version: str, compiled: Compiled, parent_id: str) -> dict[str, Any] | None:
+    """The first page of a parent's children; null when it has none."""
+    shape = shaper(compiled, version, engine.schema)
+    place = compiled.parameters.index(PARENT_ID)
+    parameters = (*compiled.parameters[:place], parent_id, *compiled.parameters[place + 1 :])
+    rows = engine.store.reader.execute(compiled.sql, parameters).fetchall()
+    if not rows:
+        return None
+    answer: dict[str, Any] = {"totalSize": len(rows), "done": len(rows) <= DEFAULT_PAGE}
+    if not answer["done"]:
+        locator = _open_cursor(org, engine, compiled, [row[0] for row in rows], DEFAULT_PAGE)
+        answer["nextRecordsUrl"] = f"/services/data/v{version}/query/{locator}-{DEFAULT_PAGE}"
+    records = [shape(row) for row in rows[:DEFAULT_PAGE]]
+    for child in compiled.children:
+        for record in records:
+            record[child.name] = _child_records(org, engine, version, child.compiled, record["attributes"]["url"].rpartition("/")[2])
+    return answer | {"records": records}
+
+
+def column_metadata(compiled: Compiled) -> dict[str, Any]:
+    """What `columns=true` answers instead of records."""
+    columns = []
+    for column in compiled.columns:
+        item = compiled.sobject.find(column.path[0])
+        columns.append({
+            "aggregate": compiled.is_aggregate, "apexType": _APEX_TYPES.get(column.type, "String"), "booleanType": column.type == "boolean",
+            "columnName": ".".join(column.path), "custom": column.path[-1].endswith("__c"), "displayName": ".".join(column.path),
+            "foreignKeyName": item.relationship if item else None, "insertable": bool(item and item.createable), "joinColumns": [],
+            "numberType": column.type in NUMBER_TYPES, "textType": column.type in TEXT_TYPES, "updatable": bool(item and item.updateable),
+        })  # fmt: skip
+    return {
+        "columnMetadata": columns, "entityName": compiled.sobject.name, "groupBy": compiled.is_aggregate,
+        "idSelected": any(column.path == ("Id",) for column in compiled.columns), "keyPrefix": compiled.sobject.prefix,
+    }  # fmt: skip
+
+
+def _page_size(call: Call) -> int:
+    value = header_options(call, "sforce-query-options").get("batchsize", "")
+    return max(SMALLEST_PAGE, min(DEFAULT_PAGE, int(value))) if value.isdigit() else DEFAULT_PAGE
+
+
+_V = "/services/data/v{version}"
+ROUTES = (
+    Route(("GET",), f"{_V}/query", query),
+    Route(("GET",), f"{_V}/queryAll", query_all),
+    Route(("GET",), f"{_V}/query/{{locator}}", query_more),
+    Route(("GET",), f"{_V}/queryAll/{{locator}}", query_more),
+)
