@@ -21,7 +21,7 @@ from emulators.salesforce.dml import Dml
 from emulators.salesforce.errors import ApiError, invalid_session, invalid_type
 from emulators.salesforce.ids import make_id
 from emulators.salesforce.policies import Policies
-from emulators.salesforce.schema import SFDX_PROJECT, SObject, load_schema
+from emulators.salesforce.schema import SFDX_PROJECT, Schema, SObject, load_schema
 from emulators.salesforce.soql.compiler import Compiler
 from emulators.salesforce.store import Store, quoted
 from emulators.salesforce.tooling import Tooling
@@ -108,8 +108,8 @@ class Org:
         self.data = data
         self.clock, self.faults, self.usage = Clock(), Faults(), Usage()
         self.credentials = Credentials()
-        self._sfdx_project = sfdx_project
-        self.schema = load_schema(sfdx_project)
+        self._shipped_schema = load_schema(sfdx_project)
+        self.schema = Schema(dict(self._shipped_schema.objects))
         self.store = Store(data / "salesforce.sqlite", self.schema)
         self.policies = Policies()
         self.dml = Dml(self.store, self.schema, self.clock, self.faults, self.policies, lambda: self.user_id)
@@ -274,9 +274,9 @@ class Org:
         for kept in (self.jobs, self.bulk1_jobs, self.cursors, self.deployments, self.retrievals, self.components):
             kept.clear()
         shutil.rmtree(self.data / "deployed", ignore_errors=True)
-        self.schema.adopt(load_schema(None if bare else self._sfdx_project))
-        self.store.clear()
+        self.schema.adopt(load_schema(None) if bare else self._shipped_schema)
         self.schema_changed()
+        self.store.clear()
         self.make_org_records()
         if seed:
             seed(self)

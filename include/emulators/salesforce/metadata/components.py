@@ -30,11 +30,12 @@ class Draft:
     known: set[tuple[str, str]]
 
 
-def order_of(component: Component) -> int:
-    """Objects before fields before whatever may refer to them."""
-    return {"CustomObject": 0, "CustomField": 1, "PermissionSet": 8, "Profile": 8, "CustomApplication": 7, "Report": 9, "Dashboard": 10}.get(
-        component.type, 5
-    )
+_ORDER = {"CustomObject": 0, "CustomField": 1, "CustomApplication": 7, "PermissionSet": 8, "Profile": 8, "Report": 9, "Dashboard": 10}
+
+
+def order_of(component: Component) -> tuple[int, bool]:
+    """Objects before fields before whatever may refer to them; folders before what lies in them."""
+    return _ORDER.get(component.type, 5), "/" in component.full_name
 
 
 def apply(draft: Draft, component: Component) -> bool:
