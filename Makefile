@@ -25,13 +25,19 @@ $(VENV)/installed-tests: $(VENV)/installed tests/requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements.txt
 	@touch $@
 
+# A JavaScript client to test the emulator with, where there is Node.
+$(VENV)/installed-node: tests/node/package-lock.json
+	@mkdir -p $(VENV)/node && cp tests/node/package.json tests/node/package-lock.json tests/node/.npmrc $(VENV)/node
+	@if command -v npm >/dev/null; then cd $(VENV)/node && npm ci --silent --ignore-scripts --no-audit --no-fund; fi
+	@touch $@
+
 demo: $(VENV)/installed
 	@$(BIN)/python -m demo up
 
 stop:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo down; else echo "Nothing was running."; fi
 
-test: $(VENV)/installed-tests
+test: $(VENV)/installed-tests $(VENV)/installed-node
 	$(BIN)/python -m pytest
 
 check: $(VENV)/installed-tests
