@@ -25,9 +25,9 @@ def answer(org: Org, call: Call, version: str) -> Reply:
         request = read_request(call.body)
         org.authenticate(request.session_id)
         org.usage.count(f"SOAP {request.operation}")
-        if request.operation not in _OPERATIONS:
+        if request.operation not in OPERATIONS:
             raise ApiError("INVALID_OPERATION", f"The operation {request.operation} is not built in this emulator")
-        return result_reply(request.operation, catalogue.NAMESPACE_URI, _OPERATIONS[request.operation](org, request))
+        return result_reply(request.operation, catalogue.NAMESPACE_URI, OPERATIONS[request.operation](org, request))
     except ApiError as error:
         return fault_reply(error, catalogue.NAMESPACE_URI)
 
@@ -183,7 +183,7 @@ def _check_count(items: list[Any]) -> None:
         raise ApiError("LIMIT_EXCEEDED", f"record limit reached. cannot submit more than {MAX_CRUD} records in this operation")
 
 
-_OPERATIONS: dict[str, Callable[[Org, Request], list[Any]]] = {
+OPERATIONS: dict[str, Callable[[Org, Request], list[Any]]] = {
     "deploy": _deploy, "checkDeployStatus": _check_deploy, "cancelDeploy": _cancel_deploy, "describeMetadata": _describe,
     "listMetadata": _list, "readMetadata": _read, "retrieve": _retrieve, "checkRetrieveStatus": _check_retrieve,
     "createMetadata": _create, "updateMetadata": _update, "upsertMetadata": _upsert, "deleteMetadata": _delete,

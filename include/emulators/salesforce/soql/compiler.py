@@ -79,6 +79,7 @@ class Compiled:
     limit: int | None = None
     children: tuple[Child, ...] = ()
     id_sql: str = ""  # the same rows, ids only: what a cursor remembers
+    csv_sql: str = ""  # the same rows, columns only, booleans as true and false
     by_id_sql: str = ""  # the same columns, without conditions: `{marks}` stands for the ids
 
 
@@ -132,6 +133,10 @@ class _Statement:
         )
         expressions, columns = self._selection(aggregate)
         children = tuple(self._child(item) for item in query.select if isinstance(item, Query))
+        cells = [
+            f"CASE {sql} WHEN 1 THEN 'true' ELSE 'false' END" if column.type == "boolean" else sql
+            for sql, column in zip(expressions, columns, strict=True)
+        ]
         parents = () if aggregate else tuple(self.scope.parents.values())
         expressions += [sql for _, sql in parents]
         identity = "NULL" if aggregate else 't0."Id"'
@@ -145,7 +150,7 @@ class _Statement:
         return Compiled(
             self.sobject, f"SELECT {selection} {body}", tuple(self.parameters), tuple(columns),
             parents=tuple(parent for parent, _ in parents), is_aggregate=aggregate, limit=query.limit, children=children,
-            id_sql=f'SELECT t0."Id" {body}', by_id_sql=f'SELECT {selection} FROM {self._from()} WHERE t0."Id" IN ({{marks}})',
+            id_sql=f'SELECT t0."Id" {body}', csv_sql=f"SELECT {', '.join(cells)} {body}", by_id_sql=f'SELECT {selection} FROM {self._from()} WHERE t0."Id" IN ({{marks}})',
         )  # fmt: skip
 
     def _with_subtotals(self, expressions: list[str], columns: list[Column]) -> Compiled:

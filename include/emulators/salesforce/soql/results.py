@@ -28,17 +28,6 @@ def rest_value(value: Any, kind: str) -> Any:
     return value
 
 
-def csv_value(value: Any, kind: str) -> str:
-    """A stored value as a cell of a Bulk API 2.0 result."""
-    if kind == "boolean":
-        return "true" if value else "false"
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return repr(int(value)) + ".0" if value == int(value) and kind != "int" else repr(value)
-    return str(value)
-
-
 def shaper(compiled: Compiled, version: str, schema: Schema) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
     """A function from an SQL row (Id first, then columns, then the ids of parents) to the JSON record."""
     name = "AggregateResult" if compiled.is_aggregate else compiled.sobject.name
@@ -92,18 +81,11 @@ def _attach(record: dict[str, Any], path: tuple[str, ...], nodes: Nodes) -> None
 
 
 def csv_rows(store: Store, compiled: Compiled) -> Iterator[tuple[str, int]]:
-    """(CSV text, number of rows in it), a block at a time, without the header."""
-    cursor = store.reader.execute(compiled.sql, compiled.parameters)
-    kinds = [column.type for column in compiled.columns]
-    end = 1 + len(kinds)
-    plain = all(kind not in ("boolean", "double", "currency", "percent") for kind in kinds)
+    """(CSV text, number of rows in it), a block at a time, without the header. Null is an empty cell."""
+    cursor = store.reader.execute(compiled.csv_sql, compiled.parameters)
     while rows := cursor.fetchmany(FETCH_ROWS):
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        if plain:
-            writer.writerows([row[1:end] for row in rows])
-        else:
-            writer.writerows([[csv_value(value, kind) for value, kind in zip(row[1:end], kinds, strict=True)] for row in rows])
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
         yield text.getvalue(), len(rows)
 
 
