@@ -6,8 +6,11 @@ Both are plain objects shared by the routes of one server; the HTTP side of them
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+
+FIRST_YEAR, LAST_YEAR = 1900, 2200
+LONGEST_FAULT = 86_400  # seconds
 
 
 class Clock:
@@ -22,11 +25,18 @@ class Clock:
         return self._stopped_at or datetime.now(UTC) + self._shift
 
     def stop_at(self, moment: datetime) -> None:
-        self._stopped_at = moment.astimezone(UTC)
+        """ValueError when the moment leaves no room for spans before and after it."""
+        stopped = moment.astimezone(UTC)
+        if not FIRST_YEAR <= stopped.year <= LAST_YEAR:
+            raise ValueError(f"the clock goes from {FIRST_YEAR} to {LAST_YEAR}")
+        self._stopped_at = stopped
 
     def shift(self, seconds: float) -> None:
+        target = self.now() + timedelta(seconds=seconds)
+        if not FIRST_YEAR <= target.year <= LAST_YEAR:
+            raise ValueError(f"the clock goes from {FIRST_YEAR} to {LAST_YEAR}")
         if self._stopped_at:
-            self._stopped_at += timedelta(seconds=seconds)
+            self._stopped_at = target
         else:
             self._shift += timedelta(seconds=seconds)
 
@@ -56,6 +66,16 @@ class Fault:
     share: float = 1.0
     object: str = ""
     message: str = ""
+
+    def __post_init__(self) -> None:
+        """TypeError or ValueError for an order that could not be carried out."""
+        for item in fields(self):
+            value, wanted = getattr(self, item.name), {"str": str, "int": int, "float": (int, float)}[str(item.type)]
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                raise TypeError(f"{item.name} of a fault must be of type {item.type}, not {value!r}")
+        if not 200 <= self.status <= 599 or self.seconds < 0 or self.seconds > LONGEST_FAULT or self.times < 1 or self.skip < 0:
+            raise ValueError("a fault needs a status from 200 to 599, seconds from 0 to a day, times from 1 and skip from 0")
+        self.content_type.encode("latin-1")
 
 
 @dataclass

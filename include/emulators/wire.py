@@ -61,7 +61,7 @@ class Reply:
             return self.body
         if isinstance(self.body, str):
             return self.body.encode()
-        return json.dumps(self.body, separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(self.body, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
 Handler = Callable[..., Reply]
@@ -167,7 +167,8 @@ async def _send(call: Call, reply: Reply, cut: Fault | None, send: Send) -> None
         body = body[: len(body) // 2]
         headers.pop("content-encoding", None)
         body = reply.encoded()[: len(reply.encoded()) // 2]
-    if reply.status == 204:
+    if reply.status in (204, 304):
+        body = b""
         headers.pop("content-type")
     else:
         # A promised length that never comes makes uvicorn drop the connection: the client sees a reset.

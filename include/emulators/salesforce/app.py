@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,6 +24,7 @@ from emulators.wire import Application, Call, Reply, Route, Router
 
 Seeds = dict[str, Callable[[Org], None] | None]
 
+_TOO_MUCH = ("parser stack overflow", "too large", "too many", "too complex", "LIKE or GLOB pattern")
 MAX_ADDRESS = 16_384  # bytes
 DATA_ROUTES = tuple(route for module in (rest, queries, search, tooling, metadata, composite, collections, bulk, records) for route in module.ROUTES)
 _DATA = Router(DATA_ROUTES)
@@ -47,7 +50,6 @@ def _salesforce(org: Org, call: Call) -> Reply:
             if reply is None:
                 if call.path != "/services/data":
                     org.authenticate(_token(call))
-                    _check_version(call.path)
                     org.usage.count(f"{call.method} {_label(call.path)}")
                 reply = dispatch(org, call)
     except ApiError as error:
@@ -113,6 +115,8 @@ def dispatch(org: Org, call: Call) -> Reply:
     """Runs the route of a call that is already let in; composite requests come here again with their parts."""
     found = _DATA.find(call.method, call.raw_path)
     try:
+        if call.path != "/services/data":
+            _check_version(call.path)
         if found is None:
             raise not_found()
         if not callable(found[0]):
@@ -122,6 +126,11 @@ def dispatch(org: Org, call: Call) -> Reply:
         return handler(org, call, **parameters)
     except ApiError as error:
         return Reply([error.as_rest()], status=error.status)
+    except sqlite3.OperationalError as error:
+        if not any(text in str(error) for text in _TOO_MUCH):
+            raise
+        too_much = ApiError("QUERY_TOO_COMPLICATED", "Query is either selecting too many fields or the filter conditions are too complicated.")
+        return Reply([too_much.as_rest()], status=too_much.status)
 
 
 class HtmlError(ApiError):
@@ -139,21 +148,20 @@ def _token(call: Call) -> str | None:
 
 def _check_version(path: str) -> None:
     parts = path.split("/")
-    version = parts[3].lstrip("v") if len(parts) > 3 else ""
-    try:
-        number = float(version)
-    except ValueError:
-        raise not_found() from None
-    if number < MIN_VERSION:
-        raise ApiError("UNSUPPORTED_API_VERSION", f"API version {version} is retired: use {MIN_VERSION}.0 or later", status=410)
-    if number > MAX_VERSION:
+    match = re.fullmatch(r"v([0-9]{2})\.0", parts[3], re.IGNORECASE) if len(parts) > 3 else None
+    if match is None or int(match[1]) > MAX_VERSION:
         raise not_found()
+    if int(match[1]) < MIN_VERSION:
+        raise ApiError("UNSUPPORTED_API_VERSION", f"API version {match[1]}.0 is retired: use {MIN_VERSION}.0 or later", status=410)
 
 
 def _label(path: str) -> str:
     """A path without version, ids and values, for counting: `/sobjects/Account/describe`."""
     parts = path.split("/")[4:]
-    return "/" + "/".join("*" if len(part) >= 15 and not part.endswith(("__c", "records", "Results")) else part for part in parts)
+    shown = ["*" if len(part) >= 15 and not part.endswith(("__c", "records", "Results")) else part for part in parts]
+    if parts[:1] == ["sobjects"] and len(parts) > 3 and parts[2] != "describe":
+        shown[3:] = ["*"]  # the value of an external id
+    return "/" + "/".join(shown)
 
 
 def _fault_reply(fault: Fault) -> Reply:
@@ -175,7 +183,7 @@ def _control(router: Router, call: Call) -> Reply:
     handler, parameters = found
     try:
         return handler(call, **parameters)
-    except (ValueError, TypeError, KeyError, AttributeError, ApiError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, ApiError) as error:
         return Reply({"error": str(error)}, status=400)
 
 
@@ -195,7 +203,7 @@ def _control_routes(org: Org, seeds: Seeds) -> tuple[Route, ...]:
         """Inserts records as given, by object, through the org's rules; the answer holds their ids. `rules` are the org's own rules."""
         ids: dict[str, list[str | None]] = {}
         order = body(call)
-        org.policies.add(order.pop("rules", {}))
+        org.policies.add(order.pop("rules", {}), org.schema)
         for name, rows in order.items():
             results = org.dml.insert(org.object_for_write(name), rows)
             problems = [f"{name}[{index}]: {result.error}" for index, result in enumerate(results) if result.error]
@@ -230,7 +238,8 @@ def _control_routes(org: Org, seeds: Seeds) -> tuple[Route, ...]:
         org.usage.limit = int(order.get("limit", org.usage.limit))
         org.usage.used = int(order.get("api_calls", org.usage.used))
         if "concurrent_limit" in order:
-            org.usage.concurrent_limit = order["concurrent_limit"]
+            limit = order["concurrent_limit"]
+            org.usage.concurrent_limit = None if limit is None else int(limit)
         return usage(call)
 
     def sign_in_rules(call: Call) -> Reply:

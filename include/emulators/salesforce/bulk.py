@@ -51,6 +51,11 @@ class Job:
     milliseconds: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def format(self) -> tuple[str, str]:
+        """(delimiter, line ending) of its CSV."""
+        return DELIMITERS[self.delimiter], LINE_ENDINGS[self.line_ending]
+
     def info(self) -> dict[str, Any]:
         return {
             "id": self.id, "operation": self.operation, "object": self.sobject.name, "createdById": self.user_id,
@@ -145,10 +150,11 @@ def _ingest(org: Org, job: IngestJob) -> None:
     _check_columns(job)
     job.upload = None
     for start in range(0, len(job.rows), CHUNK_ROWS):
-        if job.state == "Aborted":
-            return
         chunk = [dict(zip(job.columns, row, strict=True)) for row in job.rows[start : start + CHUNK_ROWS]]
-        results = _write(org, job, chunk)
+        with org.store.writing():
+            if job.state == "Aborted" or job.id not in org.jobs:  # the org may have been reset meanwhile
+                return
+            results = _write(org, job, chunk)
         job.results += results
         job.processed += len(results)
         job.failed += sum(1 for result in results if result.error)
@@ -190,6 +196,10 @@ def _parse(job: IngestJob) -> tuple[list[str], list[list[str]]]:
 
 def _check_columns(job: IngestJob) -> None:
     lower = {column.lower() for column in job.columns}
+    if not job.columns:
+        raise ApiError("ClientInputError", "The file has no header")
+    if len(lower) < len(job.columns):
+        raise ApiError("InvalidBatch", "Duplicate field in the header")
     if job.operation in ("update", "delete", "hardDelete") and "id" not in lower:
         raise ApiError("InvalidBatch", f"The '{job.operation}' batch must contain an 'Id' field")
     if job.operation in ("delete", "hardDelete") and lower != {"id"}:
@@ -204,7 +214,7 @@ def _check_columns(job: IngestJob) -> None:
 
 def result_csv(job: IngestJob, which: str) -> Iterator[str]:
     """The lines of successfulResults, failedResults or unprocessedrecords."""
-    delimiter, ending = DELIMITERS[job.delimiter], LINE_ENDINGS[job.line_ending]
+    delimiter, ending = job.format
     text = io.StringIO()
     writer = csv.writer(text, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL)
     own = {"successfulResults": ["sf__Id", "sf__Created"], "failedResults": ["sf__Id", "sf__Error"]}.get(which, [])
@@ -225,9 +235,9 @@ def result_csv(job: IngestJob, which: str) -> Iterator[str]:
 
 def _query(org: Org, job: QueryJob) -> None:
     assert job.compiled is not None
-    job.file = org.data / f"{job.id}.csv"
+    job.file = org.result_file(job.id)
     with job.file.open("wb") as file:
-        for text, count in csv_rows(org.store, job.compiled):
+        for text, count in csv_rows(org.store, job.compiled, *job.format):
             job.offsets.append(file.tell())
             job.blocks.append(job.processed)
             file.write(text.encode())
@@ -238,7 +248,7 @@ def result_page(job: QueryJob, start: int, most: int) -> tuple[bytes, int]:
     """(CSV with header, number of rows) of the rows from `start` on."""
     assert job.compiled is not None
     count = max(0, min(most, job.processed - start))
-    header = csv_header(job.compiled).encode()
+    header = csv_header(job.compiled, *job.format).encode()
     if count == 0:
         return header, 0
     return header + _rows_between(job, start, start + count), count
@@ -256,14 +266,15 @@ def _rows_between(job: QueryJob, start: int, end: int) -> bytes:
     if job.blocks[first] == start and end_row == end:
         return raw
     text = io.StringIO()
-    rows = list(csv.reader(io.StringIO(raw.decode(), newline="")))
-    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows[start - job.blocks[first] : end - job.blocks[first]])
+    delimiter, ending = job.format
+    rows = list(csv.reader(io.StringIO(raw.decode(), newline=""), delimiter=delimiter))
+    csv.writer(text, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL).writerows(
+        rows[start - job.blocks[first] : end - job.blocks[first]]
+    )
     return text.getvalue().encode()
 
 
-def check_bulk_query(text: str, compiled: Compiled) -> None:
+def check_bulk_query(compiled: Compiled) -> None:
     """What Bulk API 2.0 does not take, refused as an org refuses it."""
-    if compiled.is_count or compiled.is_aggregate:
-        raise ApiError("INVALIDENTITY", "Aggregate Relationships not supported in Bulk Query")
-    if compiled.children:
-        raise ApiError("INVALIDENTITY", "Nested queries are not supported in Bulk Query")
+    if compiled.not_in_bulk:
+        raise ApiError("INVALIDENTITY", compiled.not_in_bulk)

@@ -19,7 +19,7 @@ from emulators.salesforce.dml import NULL_IN_CSV, RowResult
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.org import Org
 from emulators.salesforce.schema import Field, SObject
-from emulators.salesforce.soql.compiler import Compiled
+from emulators.salesforce.soql.compiler import AGGREGATES_IN_BULK, Compiled
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.soql.results import csv_header, csv_rows, shaper
 from emulators.salesforce.store import timestamp
@@ -76,20 +76,21 @@ class BulkJob:
     batches: dict[str, Batch] = field(default_factory=dict)
 
     def info(self) -> dict[str, Any]:
-        states = [batch.state for batch in self.batches.values()]
+        batches = list(self.batches.values())
+        states = [batch.state for batch in batches]
         answer: dict[str, Any] = {
             "id": self.id, "operation": self.operation, "object": self.sobject.name, "createdById": self.user_id, "createdDate": self.created,
             "systemModstamp": self.created, "state": self.state,
         }  # fmt: skip
         if self.external_id:
             answer["externalIdFieldName"] = self.external_id.name
-        milliseconds = sum(batch.milliseconds for batch in self.batches.values())
+        milliseconds = sum(batch.milliseconds for batch in batches)
         return answer | {
             "concurrencyMode": self.concurrency, "contentType": self.content_type, "numberBatchesQueued": states.count("Queued"),
             "numberBatchesInProgress": states.count("InProgress"), "numberBatchesCompleted": states.count("Completed"),
             "numberBatchesFailed": states.count("Failed"), "numberBatchesTotal": len(states),
-            "numberRecordsProcessed": sum(batch.processed for batch in self.batches.values()), "numberRetries": 0,
-            "apiVersion": float(self.version), "numberRecordsFailed": sum(batch.failed for batch in self.batches.values()),
+            "numberRecordsProcessed": sum(batch.processed for batch in batches), "numberRetries": 0,
+            "apiVersion": float(self.version), "numberRecordsFailed": sum(batch.failed for batch in batches),
             "totalProcessingTime": milliseconds, "apiActiveProcessingTime": milliseconds, "apexProcessingTime": 0,
         }  # fmt: skip
 
@@ -101,7 +102,7 @@ def new_job(org: Org, spec: dict[str, str], version: str, chunk_rows: int | None
         raise ApiError("InvalidJob", f"Invalid operation: {operation}")
     sobject = org.schema.find(name)
     if sobject is None:
-        raise ApiError("InvalidEntity", f"Unable to find object: {name}")
+        raise ApiError("InvalidJob", f"Unable to find object: {name}")
     content_type = spec.get("contentType") or "XML"
     if content_type not in CONTENT_TYPES:
         raise ApiError("InvalidJob", f"The content type {content_type} is not one of {', '.join(CONTENT_TYPES)}")
@@ -158,6 +159,8 @@ def _run(org: Org, batch: Batch) -> None:
 def _ingest(org: Org, batch: Batch) -> str:
     job = batch.job
     from_text = job.content_type != "JSON"
+    if job.id not in org.bulk1_jobs:
+        return "NotProcessed"  # the org was reset meanwhile
     rows = {"CSV": _csv_rows, "XML": _xml_rows, "JSON": _json_rows}[job.content_type](batch.request)
     if len(rows) > MAX_BATCH_ROWS:
         raise ApiError("InvalidBatch", f"Batch has {len(rows)} records; the limit is {MAX_BATCH_ROWS}")
@@ -172,6 +175,8 @@ def _ingest(org: Org, batch: Batch) -> str:
         assert job.external_id is not None
         batch.results = org.dml.upsert(job.sobject, rows, job.external_id, from_csv=from_text)
     else:
+        if any(name.lower() not in ("id", "attributes") for row in rows for name in row):
+            raise ApiError("InvalidBatch", "The 'delete' batch must contain only ids")
         ids = [next((str(value) for name, value in row.items() if name.lower() == "id"), "") for row in rows]
         batch.results = org.dml.delete(job.sobject, ids, hard=job.operation == "hardDelete")
     batch.processed = len(batch.results)
@@ -210,7 +215,7 @@ def _json_rows(body: bytes) -> list[dict[str, Any]]:
 def _xml_rows(body: bytes) -> list[dict[str, Any]]:
     try:
         root = ElementTree.fromstring(body)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise ApiError("InvalidBatch", f"Failed to parse XML: {error}") from error
     return [dict(_xml_values(node)) for node in root]
 
@@ -264,11 +269,20 @@ def result_xml(batch: Batch) -> str:
 def _query(org: Org, batch: Batch) -> str:
     """Runs the batch's statement; with PK chunking it stands for batches of its own, one for each chunk."""
     job, text = batch.job, batch.request.decode("utf-8", errors="replace").strip()
-    compiled = org.compiler.compile(parse(text), text, include_deleted=job.operation == "queryAll")
+    try:
+        compiled = org.compiler.compile(parse(text), text, include_deleted=job.operation == "queryAll")
+    except ApiError as error:
+        raise ApiError("InvalidBatch", f"Failed to process query: {error.code}: {error.message}") from error
     if compiled.sobject is not job.sobject:
-        raise ApiError("InvalidBatch", f"The query is not on the job's object {job.sobject.name}")
-    if compiled.is_count or compiled.is_aggregate or compiled.children:
-        raise ApiError("FeatureNotEnabled", "Aggregates, GROUP BY and nested queries are not supported in bulk queries")
+        raise ApiError(
+            "InvalidBatch",
+            f"Failed to process query: INVALID_TYPE_FOR_OPERATION: The root entity of the requested query ({compiled.sobject.name}) does not match "
+            f"the entity of the requested Bulk API Job ({job.sobject.name}).",
+        )
+    if compiled.not_in_bulk == AGGREGATES_IN_BULK:
+        raise ApiError("FeatureNotEnabled", f"{AGGREGATES_IN_BULK} with {job.content_type} content type")
+    if compiled.not_in_bulk:
+        raise ApiError("InvalidBatch", f"Failed to process query: FUNCTIONALITY_NOT_ENABLED: {compiled.not_in_bulk}")
     if job.chunk_rows is None:
         _write_result(org, batch, compiled, 0, None)
         return "Completed"
@@ -283,7 +297,7 @@ def _query(org: Org, batch: Batch) -> str:
 
 def _write_result(org: Org, batch: Batch, compiled: Compiled, start: int, end: int | None) -> None:
     result_id = org.new_id("752")
-    path = org.data / f"{result_id}.result"
+    path = org.result_file(result_id)
     kind = batch.job.content_type
     with path.open("w", encoding="utf-8", newline="") as file:
         if kind == "CSV" and end is None:
@@ -295,6 +309,8 @@ def _write_result(org: Org, batch: Batch, compiled: Compiled, start: int, end: i
             records = list(_records(org, compiled, batch.job.version))[start:end]
             batch.processed = len(records)
             file.write(_records_text(kind, compiled, records))
+    if kind == "CSV" and batch.processed == 0:
+        path.write_text("Records not found for this query")
     batch.files[result_id] = path
 
 

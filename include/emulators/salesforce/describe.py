@@ -44,7 +44,7 @@ def _summary(sobject: SObject, version: str) -> dict[str, Any]:
     root = f"/services/data/v{version}/sobjects/{sobject.name}"
     return {
         "name": sobject.name, "label": sobject.label, "labelPlural": sobject.plural, "keyPrefix": sobject.prefix, "custom": sobject.custom,
-        "activateable": False, "createable": sobject.createable, "updateable": sobject.createable, "deletable": sobject.createable,
+        "activateable": False, "createable": sobject.createable, "updateable": sobject.createable, "deletable": sobject.deletable,
         "queryable": True, "retrieveable": True, "searchable": True, "replicateable": True, "triggerable": True, "undeletable": True,
         "mergeable": sobject.name in ("Account", "Contact", "Lead"), "layoutable": True, "feedEnabled": False, "customSetting": False,
         "deprecatedAndHidden": False, "hasSubtypes": False, "isInterface": False, "isSubtype": False, "mruEnabled": True,
@@ -56,11 +56,12 @@ def _field(item: Field) -> dict[str, Any]:
     is_number = item.type in NUMBER_TYPES
     whole = item.type == "int"
     return {
-        "name": item.name, "label": item.label, "type": item.type, "length": item.length, "byteLength": item.length * 3,
+        "name": item.name, "label": item.label, "type": item.type, "length": item.length,
+        "byteLength": item.length * (1 if item.is_id else 3),
         "digits": item.precision if whole else 0, "precision": item.precision if is_number and not whole else 0, "scale": item.scale,
         "soapType": _SOAP_TYPES.get(item.type, "xsd:string"), "nillable": not item.required and item.type not in ("boolean", "id"),
         "createable": item.createable, "updateable": item.updateable,
-        "defaultedOnCreate": item.default is not None or item.auto_number is not None or item.type == "boolean" or item.name == "OwnerId",
+        "defaultedOnCreate": item.default is not None or item.auto_number is not None or item.type == "boolean" or item.name in ("Id", "OwnerId"),
         "defaultValue": item.default if item.default is not None else (False if item.type == "boolean" else None), "defaultValueFormula": None,
         "calculated": item.calculated, "calculatedFormula": None, "custom": item.custom, "externalId": item.external_id,
         "idLookup": item.external_id or item.type == "id" or item.name in ("Name", "Email"), "unique": item.unique,

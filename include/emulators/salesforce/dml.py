@@ -6,9 +6,10 @@ Work goes by chunk: one look-up for all keys of the chunk, one for all reference
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from emulators.control import Clock, Faults
@@ -131,6 +132,7 @@ class Dml:
             drafts: dict[int, _Draft] = {}
             for index, row in enumerate(rows):
                 try:
+                    self._require_access(sobject, "create" if operation in ("insert", "upsert") else "update")
                     drafts[index] = self._draft(sobject, row, external_id, from_csv)
                 except ApiError as error:
                     results[index].error = error
@@ -140,10 +142,16 @@ class Dml:
             self._check_required_and_access(sobject, drafts, results)
             self._refuse_converted(sobject, drafts, results)
             self._check_unique(sobject, drafts, results)
+            self._check_pairs(sobject, drafts, results)
             self._check_policies(sobject, drafts, results, options)
             self._store(sobject, drafts, results, options)
             undo.wanted = all_or_none and roll_back(results)
         return results
+
+    def _require_access(self, sobject: SObject, what: str) -> None:
+        allowed = sobject.deletable if what == "delete" else sobject.createable
+        if not allowed:
+            raise ApiError("INVALID_TYPE_FOR_OPERATION", f"entity type {sobject.name} does not support {what}", fields=[])
 
     def _draft(self, sobject: SObject, row: Row, external_id: Field | None, from_csv: bool) -> _Draft:
         draft = _Draft()
@@ -156,10 +164,16 @@ class Dml:
                     continue
                 value = None if raw == NULL_IN_CSV else raw
             if name.lower() == "id":
+                if not isinstance(value, (str, type(None))):
+                    raise ApiError("MALFORMED_ID", f"malformed id {value}"[:60], fields=["Id"])
                 draft.id = value
                 continue
             parent_name, _, parent_key = name.partition(".")
             item = sobject.find(name)
+            if item is None and value is None and sobject.find_relationship(parent_name) is not None:
+                cleared = sobject.find_relationship(parent_name)
+                draft.values[cleared.name if cleared else name] = None
+                continue
             if item is None and (parent_key or isinstance(value, Mapping)):
                 draft.references.append(self._reference(sobject, parent_name, parent_key, value))
                 continue
@@ -382,6 +396,21 @@ class Dml:
         with self.store.writing() as connection:
             return [found[0] for found in connection.execute(sql, [*(row[name] for name in names), own_id])]
 
+    def _check_pairs(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        """Two fields that may hold the same two values in one record only: a person is a member of a campaign once."""
+        for first, second in sobject.unique_pairs:
+            for index, draft in list(drafts.items()):
+                values = (draft.values.get(first), draft.values.get(second))
+                if draft.id is not None or None in values:
+                    continue
+                sql = f"SELECT Id FROM {quoted(sobject.name)} WHERE {quoted(first)} = ? AND {quoted(second)} = ? AND IsDeleted = 0"
+                with self.store.writing() as connection:
+                    known = connection.execute(sql, values).fetchone()
+                twice = any(other < index and (item.values.get(first), item.values.get(second)) == values for other, item in drafts.items())
+                if known or twice:
+                    message = f"Duplicate {sobject.name}. {first}: {values[0]}; {second}: {values[1]}"
+                    self._fail(drafts, results, index, ApiError("DUPLICATE_VALUE", message, fields=[first, second]))
+
     def _store(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], options: WriteOptions) -> None:
         now, user = timestamp(self.clock.now()), self.user_id()
         owner = self.policies.owner_of_new(sobject.name) if options.auto_assign else None
@@ -422,7 +451,7 @@ class Dml:
         result = dict(values)
         for item in sobject.fields.values():
             if item.auto_number:
-                result[item.name] = _auto_number(item.auto_number, number)
+                result[item.name] = _auto_number(item.auto_number, number, self.clock.now().date())
             elif item.name not in result and not item.is_compound:
                 if item.default is not None:
                     result[item.name] = int(item.default) if item.type == "boolean" else item.default
@@ -441,6 +470,10 @@ class Dml:
 
     def _delete(self, sobject: SObject, ids: list[str], hard: bool) -> list[RowResult]:
         results = [RowResult() for _ in ids]
+        try:
+            self._require_access(sobject, "delete")
+        except ApiError as error:
+            return [RowResult(error=error) for _ in ids]
         drafts = {index: _Draft(id=record_id) for index, record_id in enumerate(ids)}
         self._refuse_by_fault(sobject, drafts, results)
         self._resolve_ids(sobject, drafts, results, may_create=False)
@@ -477,10 +510,12 @@ def _fold(item: Field, value: Any) -> Any:
     return value.lower() if isinstance(value, str) and item.is_text and not item.case_sensitive else value
 
 
-def _auto_number(display_format: str, number: int) -> str:
-    head, _, rest = display_format.partition("{")
-    digits, _, tail = rest.partition("}")
-    return f"{head}{number:0{len(digits)}d}{tail}"
+def _auto_number(display_format: str, number: int, today: date) -> str:
+    """A-{YYYY}-{0000} with the date and the number filled in."""
+    text = display_format
+    for token, value in (("{YYYY}", f"{today:%Y}"), ("{YY}", f"{today:%y}"), ("{MM}", f"{today:%m}"), ("{DD}", f"{today:%d}")):
+        text = text.replace(token, value)
+    return re.sub(r"\{(0+)\}", lambda match: f"{number:0{len(match[1])}d}", text)
 
 
 def _wrong_id(sobject: SObject, value: str) -> ApiError:

@@ -26,7 +26,8 @@ class ApiError(Exception):
 
     def as_bulk(self) -> str:
         """The `sf__Error` cell of a Bulk API 2.0 result."""
-        return f"{self.code}:{self.message}:{','.join(self.fields or [])} --"
+        fields = ",".join(self.fields or [])
+        return f"{self.code}:{self.message}:{fields} --" if fields else f"{self.code}:{self.message}:--"
 
 
 def not_found(message: str = "The requested resource does not exist") -> ApiError:

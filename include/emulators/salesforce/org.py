@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,10 @@ class SignInRules:
     rotate_refresh_tokens: bool = False
     logins_per_hour: int | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.rotate_refresh_tokens, bool) or not isinstance(self.logins_per_hour, (int, type(None))):
+            raise TypeError("rotate_refresh_tokens must be true or false, logins_per_hour a number or null")
+
 
 class Org:
     def __init__(self, data: Path, *, sfdx_project: Path | None = SFDX_PROJECT) -> None:
@@ -149,7 +153,8 @@ class Org:
         self._insert_raw("User", {
             "Id": user_id, "Username": self.credentials.username, "FirstName": "Integration", "LastName": "User", "Name": "Integration User",
             "Email": self.credentials.username, "Alias": "integr", "IsActive": 1, "ProfileId": profile_id, "UserType": "Standard",
-            "TimeZoneSidKey": "GMT", "LocaleSidKey": "en_US", "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8", **stamps,
+            "CreatedById": user_id, "LastModifiedById": user_id, "TimeZoneSidKey": "GMT", "LocaleSidKey": "en_US",
+            "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8", **stamps,
         })  # fmt: skip
 
     def _insert_raw(self, name: str, values: dict[str, Any]) -> None:
@@ -164,6 +169,11 @@ class Org:
     def user(self) -> dict[str, Any]:
         """The integration user's record, by stored values."""
         return self.dml.stored_row(self.schema.objects["User"], self.user_id)
+
+    def set_password(self, user_id: str, password: str) -> None:
+        """Only the integration user signs in here; the passwords of others are taken and never asked for."""
+        if user_id == self.user_id:
+            self.credentials = replace(self.credentials, password=password)
 
     @property
     def identity_path(self) -> str:
@@ -231,11 +241,20 @@ class Org:
 
     # -- the schema ---------------------------------------------------------------------------------------------------------------
 
-    def schema_changed(self) -> None:
-        """After objects or fields came or went: their tables are made, and describe is news."""
-        self.store.ensure_tables()
+    def change_schema(self, schema: Schema) -> None:
+        """Becomes an org with these objects and fields; what was in those that go is gone."""
+        with self.store.writing():
+            self.store.forget(self.schema, schema)
+            self.schema.adopt(schema)
+            self.store.ensure_tables()
         self.dml.forget_checks()
         self.schema_changed_at = self.clock.now()
+
+    def result_file(self, name: str) -> Path:
+        """Where a job keeps its result until the org is reset."""
+        folder = self.data / "results"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{name}.csv"
 
     def new_id(self, prefix: str) -> str:
         """An id for what is no record: a job, a batch, a deployment. Never the same twice, also over restarts."""
@@ -266,6 +285,7 @@ class Org:
 
         A `bare` org has the standard objects only; else it has the SFDX project's too.
         """
+        self.credentials = Credentials()
         self.faults.clear()
         self.clock.reset()
         self.policies.clear()
@@ -273,9 +293,9 @@ class Org:
         self.refresh_tokens, self.used_refresh_tokens = {self.credentials.refresh_token: "connected app"}, {}
         for kept in (self.jobs, self.bulk1_jobs, self.cursors, self.deployments, self.retrievals, self.components):
             kept.clear()
-        shutil.rmtree(self.data / "deployed", ignore_errors=True)
-        self.schema.adopt(load_schema(None) if bare else self._shipped_schema)
-        self.schema_changed()
+        for folder in ("deployed", "results"):
+            shutil.rmtree(self.data / folder, ignore_errors=True)
+        self.change_schema(load_schema(None) if bare else self._shipped_schema)
         self.store.clear()
         self.make_org_records()
         if seed:

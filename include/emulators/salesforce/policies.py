@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from emulators.salesforce.errors import ApiError
+from emulators.salesforce.ids import looks_like_id
+from emulators.salesforce.schema import Schema
+from emulators.salesforce.soql.conditions import CONSTANTS
 from emulators.salesforce.soql.parser import Comparison, FieldPath, Junction, Literal, parse
 
 Row = Mapping[str, Any]
@@ -66,14 +69,21 @@ class Policies:
     duplicate: list[DuplicateRule] = field(default_factory=list)
     assignment: list[AssignmentRule] = field(default_factory=list)
 
-    def add(self, order: Mapping[str, Any]) -> None:
-        """Rules as the control API takes them: {"validation": [...], "duplicate": [...], "assignment": [...]}."""
+    def add(self, order: Mapping[str, Any], schema: Schema) -> None:
+        """Rules as the control API takes them: {"validation": [...], "duplicate": [...], "assignment": [...]}. ValueError for a bad one."""
         validation = [ValidationRule(**rule) for rule in order.get("validation", ())]
+        duplicate = [DuplicateRule(**{**rule, "match": tuple(rule["match"])}) for rule in order.get("duplicate", ())]
+        assignment = [AssignmentRule(**rule) for rule in order.get("assignment", ())]
         for rule in validation:
-            condition_of(rule.condition)
+            _check_fields(schema, rule.object, fields_in(condition_of(rule.condition)))
+        for duplicate_rule in duplicate:
+            _check_fields(schema, duplicate_rule.object, duplicate_rule.match)
+        for assignment_rule in assignment:
+            if not looks_like_id(str(assignment_rule.owner)):
+                raise ValueError(f"{assignment_rule.owner} is not the id of an owner")
         self.validation += validation
-        self.duplicate += [DuplicateRule(**{**rule, "match": tuple(rule["match"])}) for rule in order.get("duplicate", ())]
-        self.assignment += [AssignmentRule(**rule) for rule in order.get("assignment", ())]
+        self.duplicate += duplicate
+        self.assignment += assignment
 
     def clear(self) -> None:
         self.validation.clear()
@@ -90,6 +100,25 @@ class Policies:
     def watches(self, object_name: str) -> bool:
         """Whether records of the object must be looked at as a whole before they are stored."""
         return object_name in {rule.object for rule in self.validation} | {rule.object for rule in self.duplicate}
+
+
+def _check_fields(schema: Schema, object_name: str, names: Sequence[str]) -> None:
+    sobject = schema.find(object_name)
+    unknown = [name for name in names if sobject is None or sobject.find(name) is None]
+    if sobject is None or unknown or not names:
+        raise ValueError(f"a rule on {object_name} needs fields that it has, not {', '.join(unknown) or 'none'}")
+
+
+def fields_in(node: Any) -> list[str]:
+    """The fields that a condition compares; ValueError for what rules do not know."""
+    if isinstance(node, Junction):
+        return [name for part in node.parts for name in fields_in(part)]
+    constants = node.right if isinstance(node.right, tuple) else (node.right,)
+    if not isinstance(node.left, FieldPath) or not all(isinstance(item, Literal) and item.kind in CONSTANTS for item in constants):
+        raise ValueError("a rule compares fields with constants")
+    if node.operator in ("includes", "excludes"):
+        raise ValueError(f"a rule knows no {node.operator}")
+    return [str(node.left)]
 
 
 def condition_of(text: str) -> Any:
@@ -116,6 +145,8 @@ def is_true(node: Any, row: Row) -> bool:
         return False
     if node.operator == "like":
         return _is_like(str(value), str(wanted))
+    if isinstance(value, str) != isinstance(wanted, str):
+        return False
     return bool({"<": value < wanted, ">": value > wanted, "<=": value <= wanted, ">=": value >= wanted}[node.operator])
 
 

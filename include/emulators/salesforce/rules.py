@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -13,6 +14,10 @@ from emulators.salesforce.schema import Field, Schema
 from emulators.salesforce.store import timestamp
 
 _EMAIL = re.compile(r"[^\s@,;<>()\[\]]+@[^\s@,;<>()\[\]]+\.[A-Za-z]{2,}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,3})?Z?")
+FIRST_YEAR = 1700  # an org keeps no earlier dates
 _TRUE_FALSE = {"true": 1, "false": 0, "1": 1, "0": 0}
 
 Check = Callable[[Any], Any]
@@ -33,6 +38,10 @@ def checker(item: Field, schema: Schema, *, from_csv: bool) -> Check:
         return _date_checker(item, from_csv)
     if item.type == "datetime":
         return _datetime_checker(item, from_csv)
+    if item.type == "time":
+        return _time_checker(item, from_csv)
+    if item.is_compound:
+        return _refuse_compound(item)
     return _id_checker(item, schema)
 
 
@@ -91,14 +100,18 @@ def _number_checker(item: Field, from_csv: bool) -> Check:
     def check(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise _wrong_type(item, value, from_csv)
+        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+            raise _wrong_type(item, value[:40], from_csv)
         try:
             number = float(value)
-        except ValueError:
-            raise _wrong_type(item, value, from_csv) from None
+        except OverflowError:
+            number = math.inf
+        if not abs(number) < limit:
+            raise ApiError(
+                "NUMBER_OUTSIDE_VALID_RANGE", f"{item.label}: value outside of valid range on numeric field: {value}"[:200], fields=[item.name]
+            )
         if whole and number != int(number):
             raise _wrong_type(item, value, from_csv)
-        if not abs(number) < limit:
-            raise ApiError("NUMBER_OUTSIDE_VALID_RANGE", f"{item.label}: value outside of valid range on numeric field: {value}", fields=[item.name])
         return int(number) if whole else round(number, item.scale)
 
     return check
@@ -106,11 +119,13 @@ def _number_checker(item: Field, from_csv: bool) -> Check:
 
 def _date_checker(item: Field, from_csv: bool) -> Check:
     def check(value: Any) -> Any:
-        if isinstance(value, str):
+        if isinstance(value, str) and _DATE.match(value.strip()):
             try:
-                return date.fromisoformat(value.strip()[:10]).isoformat()
+                day = date.fromisoformat(value.strip()[:10])
             except ValueError:
-                pass
+                raise _wrong_type(item, value[:40], from_csv) from None
+            if day.year >= FIRST_YEAR:
+                return day.isoformat()
         raise _wrong_type(item, value, from_csv)
 
     return check
@@ -118,13 +133,36 @@ def _date_checker(item: Field, from_csv: bool) -> Check:
 
 def _datetime_checker(item: Field, from_csv: bool) -> Check:
     def check(value: Any) -> Any:
-        if isinstance(value, str):
+        if isinstance(value, str) and _DATE.match(value.strip()):
             try:
                 moment = datetime.fromisoformat(value.strip())
-                return timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-            except ValueError:
-                pass
+                stored = timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+            except (ValueError, OverflowError):
+                raise _wrong_type(item, value[:40], from_csv) from None
+            if moment.year >= FIRST_YEAR:
+                return stored
         raise _wrong_type(item, value, from_csv)
+
+    return check
+
+
+def _time_checker(item: Field, from_csv: bool) -> Check:
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and _TIME.fullmatch(value.strip()):
+            return f"{value.strip()[:8]}.000Z"
+        raise _wrong_type(item, value, from_csv)
+
+    return check
+
+
+def _refuse_compound(item: Field) -> Check:
+    def check(value: Any) -> Any:
+        raise ApiError(
+            "INVALID_FIELD_FOR_INSERT_UPDATE",
+            f"Unable to create/update fields: {item.name}. Please check the security settings of this field and verify that it is read/write for "
+            "your profile or permission set.",
+            fields=[item.name],
+        )
 
     return check
 

@@ -87,7 +87,9 @@ class SObject:
     fields: dict[str, Field] = field(default_factory=dict)
     custom: bool = False
     createable: bool = True
+    deletable: bool = True
     queryable: bool = True
+    unique_pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         self._by_lower = {name.lower(): item for name, item in self.fields.items()}
@@ -154,7 +156,16 @@ def standard_objects(path: Path) -> dict[str, SObject]:
     """The objects of a YAML file."""
     raw: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text())
     return {
-        name: SObject(name, spec["label"], spec["plural"], spec["prefix"], _standard_fields(spec), createable=spec.get("createable", True))
+        name: SObject(
+            name,
+            spec["label"],
+            spec["plural"],
+            spec["prefix"],
+            _standard_fields(spec),
+            createable=spec.get("createable", True),
+            deletable=spec.get("deletable", spec.get("createable", True)),
+            unique_pairs=tuple(map(tuple, spec.get("unique_pairs", ()))),
+        )
         for name, spec in raw.items()
     }
 
@@ -247,11 +258,10 @@ def field_of(root: ElementTree.Element) -> Field:
     sfdx_type = _text(root, "type")
     if sfdx_type not in _SFDX_TYPES:
         raise ValueError(f"Unknown field type {sfdx_type!r} of {_text(root, 'fullName')}")
-    name, kind = _text(root, "fullName"), _SFDX_TYPES[sfdx_type]
+    name, kind = _text(root, "fullName").rpartition(".")[2], _SFDX_TYPES[sfdx_type]
     scale = int(_text(root, "scale") or 0)
     value_set = root.find(f"{NAMESPACE}valueSet")
     values = [_text(node, "fullName") for node in root.iter(f"{NAMESPACE}value") if node.find(f"{NAMESPACE}fullName") is not None]
-    default = _text(root, "defaultValue")
     target = _text(root, "referenceTo")
     formula = _text(root, "formula") or None
     calculated = formula is not None or sfdx_type == "Summary"
@@ -266,7 +276,7 @@ def field_of(root: ElementTree.Element) -> Field:
         unique=_text(root, "unique") == "true",
         case_sensitive=_text(root, "caseSensitive") == "true",
         external_id=_text(root, "externalId") == "true",
-        default=(default == "true") if kind == "boolean" and not calculated else None,
+        default=None if calculated else _default_of(root, kind),
         restricted=value_set is not None and _text(value_set, "restricted") == "true",
         values=tuple(values),
         reference_to=(target,) if target else (),
@@ -282,6 +292,19 @@ def field_of(root: ElementTree.Element) -> Field:
         formula=formula,
         custom=True,
     )
+
+
+def _default_of(root: ElementTree.Element, kind: str) -> Any:
+    """The default of new records; a formula that is more than a number or a quoted text is not computed."""
+    chosen = (node for node in root.iter(f"{NAMESPACE}value") if _text(node, "default") == "true")
+    if kind in ("picklist", "multipicklist"):
+        return next((_text(node, "fullName") for node in chosen), None)
+    text = _text(root, "defaultValue")
+    if kind == "boolean":
+        return text == "true"
+    if kind in NUMBER_TYPES:
+        return float(text) if text.lstrip("-").replace(".", "", 1).isdigit() else None
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else None
 
 
 def _text(node: ElementTree.Element | None, tag: str) -> str:

@@ -13,6 +13,8 @@ from emulators.salesforce.org import ORG_ID, Org
 from emulators.wire import Call, Reply
 
 JWT_LIFETIME_SECONDS = 180
+LOGIN_HOSTS = ("login.salesforce.com", "test.salesforce.com")
+MY_DOMAIN = "emulated-org.my.salesforce.com"
 _AUDIENCES = ("https://login.salesforce.com", "https://test.salesforce.com")
 
 
@@ -25,6 +27,8 @@ def token(org: Org, call: Call) -> Reply:
         "refresh_token": _refresh_token,
         "urn:ietf:params:oauth:grant-type:jwt-bearer": _jwt_bearer,
     }
+    if form.get("grant_type") == "authorization_code":  # nobody can sign in on a page here, so no code is ever good
+        return _refused("invalid_grant", "invalid authorization code")
     grant = grants.get(form.get("grant_type", ""))
     if grant is None:
         return _refused("unsupported_grant_type", "grant type not supported")
@@ -43,7 +47,7 @@ def token(org: Org, call: Call) -> Reply:
         "access_token": access_token,
         "signature": base64.b64encode(f"fake signature {issued}".encode()).decode(),
         "scope": "api id refresh_token",
-        "instance_url": call.base_url,
+        "instance_url": instance_url(call),
         "id": f"{call.base_url}{org.identity_path}",
         "token_type": "Bearer",
         "issued_at": issued,
@@ -115,6 +119,12 @@ def _about(org: Org, call: Call) -> dict[str, Any]:
     return {"urls": urls, "photos": photos}
 
 
+def instance_url(call: Call) -> str:
+    """Where the org is: where the call went, or the org's own host when it went to a login host, which serves no data."""
+    scheme, _, host = call.base_url.partition("://")
+    return f"{scheme}://{MY_DOMAIN}" if host.lower() in LOGIN_HOSTS else call.base_url
+
+
 def _client(call: Call, form: dict[str, str]) -> tuple[str, str]:
     scheme, _, value = call.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
@@ -139,7 +149,7 @@ def _check_client(org: Org, client_id: str, client_secret: str) -> Reply | None:
 
 
 def _client_credentials(org: Org, call: Call, form: dict[str, str], client_id: str, client_secret: str) -> Reply | None:
-    if call.headers.get("host", "").lower() in ("login.salesforce.com", "test.salesforce.com"):
+    if call.headers.get("host", "").lower() in LOGIN_HOSTS:
         return _refused("invalid_grant", "request not supported on this domain")
     return _check_client(org, client_id, client_secret)
 
@@ -153,6 +163,8 @@ def _password(org: Org, call: Call, form: dict[str, str], client_id: str, client
 def _refresh_token(org: Org, call: Call, form: dict[str, str], client_id: str, client_secret: str) -> Reply | None:
     if client_id != org.credentials.consumer_key:
         return _refused("invalid_client_id", "client identifier invalid")
+    if client_secret and client_secret != org.credentials.consumer_secret:
+        return _refused("invalid_client", "invalid client credentials", status=401)
     return None if form.get("refresh_token") else _refused("invalid_request", "refresh_token is missing")
 
 

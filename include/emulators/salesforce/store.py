@@ -43,6 +43,7 @@ class Store:
         self.lock = threading.RLock()
         self._local = threading.local()
         self._writing_thread: int | None = None
+        self._depth = 0  # of undoable parts within each other
         self._writer = self._connect()
         self.has_late_rows = False  # whether some rows are not to be seen by queries yet
         self.ensure_tables()
@@ -57,7 +58,7 @@ class Store:
         connection = sqlite3.connect(self.path, check_same_thread=False, timeout=60, isolation_level=None, cached_statements=512)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=OFF")
-        connection.execute("PRAGMA cache_size=-65536")
+        connection.execute("PRAGMA cache_size=-16384")
         return connection
 
     @property
@@ -89,27 +90,47 @@ class Store:
             finally:
                 self._writing_thread = None
 
+    def forget(self, before: Schema, after: Schema) -> None:
+        """Empties the tables and columns of objects and fields that `after` has no more."""
+        with self.writing() as connection:
+            for old in before.objects.values():
+                new = after.find(old.name)
+                if new is None:
+                    connection.execute(f"DELETE FROM {quoted(old.name)}")
+                    continue
+                for item in old.fields.values():
+                    if new.find(item.name) is None and not item.is_compound:
+                        connection.execute(f"UPDATE {quoted(old.name)} SET {quoted(item.name)} = NULL")
+
     @contextmanager
     def undoable(self) -> Iterator[Undo]:
-        """A part of a transaction that is undone at its end when `Undo.wanted` was set."""
+        """A part of a transaction that is undone at its end when `Undo.wanted` was set, or when the block raises. May be nested."""
         undo = Undo()
         with self.writing() as connection:
-            connection.execute("SAVEPOINT undoable")
-            yield undo
-            if undo.wanted:
-                connection.execute("ROLLBACK TO undoable")
-            connection.execute("RELEASE undoable")
+            self._depth += 1
+            name = f"part_{self._depth}"
+            connection.execute(f"SAVEPOINT {name}")
+            try:
+                yield undo
+            except BaseException:
+                undo.wanted = True
+                raise
+            finally:
+                if undo.wanted:
+                    connection.execute(f"ROLLBACK TO {name}")
+                connection.execute(f"RELEASE {name}")
+                self._depth -= 1
 
     def _ensure_table(self, sobject: SObject) -> None:
         table = quoted(sobject.name)
-        existing = {row[1] for row in self._writer.execute(f"PRAGMA table_info({table})")}
+        existing = {row[1].lower() for row in self._writer.execute(f"PRAGMA table_info({table})")}
         columns = {item.name: _column_type(item) for item in sobject.fields.values() if not item.is_compound}
         if not existing:
             body = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
             self._writer.execute(f"CREATE TABLE {table} (_n INTEGER PRIMARY KEY AUTOINCREMENT, _visible_from TEXT, {body})")
         else:
             columns["_visible_from"] = "TEXT"
-            for name in columns.keys() - existing:
+            for name in [name for name in columns if name.lower() not in existing]:
                 self._writer.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {columns[name]}")
         self._index(sobject, "Id", unique=True)
         self._index(sobject, "SystemModstamp")

@@ -142,8 +142,18 @@ def test_a_retired_version_is_400(raw: Raw, bulk: Bulk1) -> None:
     [
         ("insert", b"Nope\nx\n", "InvalidBatch : Field name not found : Nope"),
         ("insert", b"Name,Phone\nx\n", "InvalidBatch : Failed to parse CSV: a row has another number of fields than the header"),
-        ("query", b"SELECT COUNT(Id) FROM Account", "FeatureNotEnabled : Aggregates, GROUP BY and nested queries are not supported in bulk queries"),
-        ("query", b"SELECT Id FROM Lead", "InvalidBatch : The query is not on the job's object Account"),
+        ("query", b"SELECT COUNT(Id) FROM Account", "FeatureNotEnabled : Aggregate Relationships not supported in Bulk Query with CSV content type"),
+        (
+            "query",
+            b"SELECT Id FROM Lead",
+            "InvalidBatch : Failed to process query: INVALID_TYPE_FOR_OPERATION: The root entity of the requested query (Lead) does not match the "
+            "entity of the requested Bulk API Job (Account).",
+        ),
+        (
+            "query",
+            b"SELECT BillingAddress FROM Account",
+            "InvalidBatch : Failed to process query: FUNCTIONALITY_NOT_ENABLED: Selecting compound data not supported in Bulk Query",
+        ),
     ],
 )
 def test_a_batch_that_cannot_be_read_fails(bulk: Bulk1, operation: str, content: bytes, message: str) -> None:

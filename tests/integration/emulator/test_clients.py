@@ -78,7 +78,7 @@ def test_simple_salesforce_reads_and_writes_records(sf: Salesforce, world: World
     assert sf.Account.update(created["id"], {"Name": "Acme BV"}) == 204
     assert sf.PeerSpot_Vendor_Product__c.upsert("PeerSpot_Product_Id__c/a%2Fb", {"Name": "One"}) == 201
     assert sf.PeerSpot_Vendor_Product__c.upsert("PeerSpot_Product_Id__c/a%2Fb", {"Name": "Uno"}) == 200
-    assert sf.PeerSpot_Vendor_Product__c.get_by_custom_id("PeerSpot_Product_Id__c", "a%2Fb")["Name"] == "Uno"
+    assert sf.PeerSpot_Vendor_Product__c.get_by_custom_id("PeerSpot_Product_Id__c", "a/b")["Name"] == "Uno"
     with pytest.raises(SalesforceMalformedRequest, match="REQUIRED_FIELD_MISSING"):
         sf.Contact.create({})
     assert sf.Account.delete(created["id"]) == 204

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from xml.sax.saxutils import escape
 
+from emulators.salesforce.errors import ApiError
 from emulators.salesforce.ids import make_id
 from emulators.salesforce.metadata.types import BY_NAME, TYPES
 from emulators.salesforce.org import MAX_VERSION, Org
@@ -48,7 +49,7 @@ def list_metadata(org: Org, kind: str, folder: str | None = None) -> list[dict[s
     """FileProperties of the components of a type, in a folder if one is given."""
     now, known = timestamp(org.schema_changed_at), BY_NAME.get("CustomObject" if kind == "CustomField" else kind)
     if known is None:
-        return []
+        raise ApiError("INVALID_TYPE", f"Unknown type:{kind}")
     listed = []
     for number, name in enumerate(sorted(names_of(org, kind)), 1):
         if folder and not name.startswith(f"{folder}/"):
@@ -114,7 +115,7 @@ def _manifest(found: dict[str, list[str]], version: str) -> str:
 def _object_xml(sobject: SObject) -> str:
     fields = "".join(f"<fields>{_field_xml(item, item.name)}</fields>" for item in sobject.fields.values() if item.custom)
     if not sobject.custom:
-        return fields
+        return f"<fullName>{sobject.name}</fullName>{fields}<label>{escape(sobject.label)}</label><sharingModel>ReadWrite</sharingModel>"
     name = sobject.fields["Name"]
     shown = f"<label>{escape(name.label)}</label><type>{'AutoNumber' if name.auto_number else 'Text'}</type>"
     if name.auto_number:
@@ -146,9 +147,12 @@ def _field_xml(item: Field, full_name: str) -> str:
         values.append(("visibleLines", 3))
     text = "".join(f"<{name}>{str(value).lower() if isinstance(value, bool) else escape(str(value))}</{name}>" for name, value in values)
     if item.values:
-        choices = "".join(
-            f"<value><fullName>{escape(value)}</fullName><default>false</default><label>{escape(value)}</label></value>" for value in item.values
-        )
+        choices = "".join(_choice_xml(value, is_default=value == item.default) for value in item.values)
         definition = f"<valueSetDefinition><sorted>false</sorted>{choices}</valueSetDefinition>"
         text += f"<valueSet><restricted>{str(item.restricted).lower()}</restricted>{definition}</valueSet>"
     return text
+
+
+def _choice_xml(value: str, *, is_default: bool) -> str:
+    text = escape(value)
+    return f"<value><fullName>{text}</fullName><default>{str(is_default).lower()}</default><label>{text}</label></value>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from xml.etree import ElementTree
@@ -15,7 +16,8 @@ _MUST_SAY = {
     "Number": ("precision", "scale"), "Currency": ("precision", "scale"), "Percent": ("precision", "scale"), "Checkbox": ("defaultValue",),
     "Lookup": ("referenceTo",), "MasterDetail": ("referenceTo", "relationshipName"), "MultiselectPicklist": ("visibleLines",),
 }  # fmt: skip
-LONGEST_TEXT = 255
+LONGEST_TEXT, LONGEST_AREA, LONGEST_NUMBER = 255, 131_072, 18
+_API_NAME = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*__c")
 
 
 class ComponentError(Exception):
@@ -52,6 +54,9 @@ def apply(draft: Draft, component: Component) -> bool:
 def remove(draft: Draft, kind: str, full_name: str) -> Problem | None:
     """Takes a component out of the draft; the problem says when there is none."""
     schema = draft.schema
+    if kind == "CustomObject" and any(child.name.lower() != full_name.lower() for child, _ in schema.children_of(full_name)):
+        users = ", ".join(f"{child.name}.{item.name}" for child, item in schema.children_of(full_name))
+        return Problem(f"Cannot delete {full_name}: it is referenced by {users}")
     if kind == "CustomField":
         object_name, _, field_name = full_name.partition(".")
         sobject = schema.find(object_name)
@@ -79,8 +84,8 @@ def _object(draft: Draft, name: str, root: ElementTree.Element) -> None:
         if existing is not None and existing.custom and root.find(f"{NAMESPACE}label") is not None:
             draft.schema.put(replace(existing, label=_text(root, "label"), plural=_text(root, "pluralLabel") or existing.plural))
         return
-    if not name.endswith("__c"):
-        raise ComponentError(f"Not a valid custom object name: {name}: it must end with __c")
+    if not _API_NAME.fullmatch(name):
+        raise ComponentError(f"Not a valid custom object name: {name}: letters, digits and underscores, beginning with a letter, ending with __c")
     for tag in ("label", "pluralLabel"):
         if not _text(root, tag):
             raise ComponentError(f"Must specify a non-empty {tag} for the CustomObject")
@@ -99,9 +104,18 @@ def _field(draft: Draft, full_name: str, root: ElementTree.Element) -> None:
     existing = owner.find(name)
     if existing is not None and not existing.custom:
         return  # a standard field's settings: nothing that data depends on
-    if not name.endswith("__c"):
-        raise ComponentError(f"Invalid field name: {name}: the name of a custom field must end with __c")
+    if not _API_NAME.fullmatch(name):
+        raise ComponentError(
+            "The Field API Name can only contain underscores and alphanumeric characters. It must be unique, begin with a letter, not include "
+            f"spaces, not end with an underscore, not contain two consecutive underscores, and end with __c: {name}"
+        )
     item = _checked_field(draft, root, name)
+    for parent in item.reference_to:
+        taken = {(child.name, other.name): other.child_relationship for child, other in draft.schema.children_of(parent)}
+        if item.child_relationship != "__r" and item.child_relationship in {
+            relationship for place, relationship in taken.items() if place != (owner.name, name)
+        }:
+            raise ComponentError(f"There is already a Child Relationship named {item.child_relationship} on {parent}.")
     if existing is not None and existing.type != item.type and not (existing.is_text and item.is_text):
         raise ComponentError(f"Cannot change the type of {full_name} from {existing.type} to {item.type}")
     if item.cascade_delete and existing is None and owner.custom:
@@ -122,13 +136,17 @@ def _checked_field(draft: Draft, root: ElementTree.Element, name: str) -> Field:
             raise ComponentError(f"Must specify '{tag}' for a CustomField of type {kind}")
     if kind in ("Picklist", "MultiselectPicklist") and root.find(f"{NAMESPACE}valueSet") is None:
         raise ComponentError(f"Must specify 'valueSet' for a CustomField of type {kind}")
-    if kind == "Text" and not is_formula and not 1 <= int(_text(root, "length")) <= LONGEST_TEXT:
-        raise ComponentError(f"The length of a CustomField of type Text must be between 1 and {LONGEST_TEXT}")
-    target = _text(root, "referenceTo")
-    if target and draft.schema.find(target) is None:
-        raise ComponentError(f"referenceTo value of '{target}' does not resolve to a valid sObject type")
+    for tag, most in (("length", LONGEST_AREA), ("precision", LONGEST_NUMBER), ("scale", LONGEST_NUMBER)):
+        text = _text(root, tag)
+        if text and (not re.fullmatch("[0-9]{1,6}", text) or int(text) > (LONGEST_TEXT if (kind, tag) == ("Text", "length") else most)):
+            raise ComponentError(f"{tag} of {name} must be a number and not greater than {most}")
+    if int(_text(root, "scale") or 0) > int(_text(root, "precision") or LONGEST_NUMBER):
+        raise ComponentError(f"scale of {name} must not be greater than its precision")
+    target = draft.schema.find(_text(root, "referenceTo"))
+    if _text(root, "referenceTo") and target is None:
+        raise ComponentError(f"referenceTo value of '{_text(root, 'referenceTo')}' does not resolve to a valid sObject type")
     try:
-        return replace(field_of(root), name=name)
+        return replace(field_of(root), name=name, reference_to=(target.name,) if target else ())
     except ValueError:
         raise ComponentError(f"'{kind}' is not a valid value for the enum 'FieldType'") from None
 

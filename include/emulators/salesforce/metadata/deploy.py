@@ -10,6 +10,7 @@ from typing import Any
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.metadata.components import ComponentError, Draft, apply, order_of, remove
 from emulators.salesforce.metadata.package import Component, Package, read_package
+from emulators.salesforce.metadata.types import KNOWN_NAMES
 from emulators.salesforce.org import Org
 from emulators.salesforce.schema import Schema
 from emulators.salesforce.store import timestamp
@@ -99,7 +100,7 @@ def start(org: Org, content: bytes, options: DeployOptions) -> Deployment:
 
 
 def find(org: Org, deployment_id: str) -> Deployment:
-    for known, item in org.deployments.items():
+    for known, item in list(org.deployments.items()):
         if known[:15] == deployment_id[:15]:
             found: Deployment = item
             return found
@@ -119,9 +120,12 @@ def _run(org: Org, deployment: Deployment, content: bytes) -> None:
         if not deployment.options.check_only and not (failed and deployment.options.rollback_on_error):
             install(org, draft, package)
             _keep(org, content)
-        status = "Succeeded" if not failed else "Failed" if deployment.options.rollback_on_error else "SucceededPartial"
+        some = any(message["success"] and message["componentType"] for message in messages)
+        status = "Succeeded" if not failed else "SucceededPartial" if some and not deployment.options.rollback_on_error else "Failed"
     except ApiError as error:
         deployment.error, status = error, "Failed"
+        text = {"problem": error.message, "problemType": "Error"}
+        deployment.messages = [message("", "package.xml", "package.xml", now=timestamp(org.clock.now()), success=False, **text)]
     except Exception as error:  # noqa: BLE001 - an emulator's own defect must show as a failed deployment, not as one that never ends
         deployment.error, status = ApiError("UNKNOWN_EXCEPTION", f"{type(error).__name__}: {error}"), "Failed"
     deployment.completed = timestamp(org.clock.now())
@@ -140,17 +144,22 @@ def draft_of(org: Org) -> Draft:
 def check(draft: Draft, package: Package, now: str) -> list[dict[str, Any]]:
     """Puts every component into the draft; a DeployMessage for each, and for package.xml."""
     messages = [message("", "package.xml", "package.xml", now=now)]
-    for kind, name in package.destructive:
+    for kind, name in sorted(package.destructive, key=lambda item: item[0] == "CustomObject"):  # fields before their objects
         odd = remove(draft, kind, name)
-        text: dict[str, Any] = {"problem": odd.text, "problemType": "Warning"} if odd else {}
-        messages.append(message(kind, name, "destructiveChanges.xml", now=now, deleted=odd is None, **text))
+        about: dict[str, Any] = {"problem": odd.text, "problemType": "Warning" if odd.is_warning else "Error"} if odd else {}
+        success = odd is None or odd.is_warning
+        messages.append(message(kind, name, "destructiveChanges.xml", now=now, success=success, deleted=odd is None, **about))
     for component in sorted(package.components, key=order_of):
         if not package.lists(component) and component.problem is None:
             continue  # a file that package.xml does not name is not deployed
         messages.append(_applied(draft, component, now))
+    for kind in sorted({kind for kind, _ in package.named} | package.wildcards):
+        if kind not in KNOWN_NAMES:
+            text = {"problem": f"Unknown type name '{kind}' specified in package.xml", "problemType": "Error"}
+            messages.append(message("", "package.xml", "package.xml", now=now, success=False, **text))
     present = {(component.type, component.full_name) for component in package.components}
     for kind, name in sorted(package.named - present):
-        if (kind, name) in draft.known or draft.schema.find(name) is not None:
+        if kind not in KNOWN_NAMES or (kind, name) in draft.known or draft.schema.find(name) is not None:
             continue
         problem = f"An object '{name}' of type {kind} was named in package.xml, but was not found in zipped directory"
         messages.append(message(kind, name, "package.xml", now=now, success=False, problem=problem, problemType="Error"))
@@ -180,8 +189,7 @@ def message(kind: str, name: str, file_name: str, *, now: str, success: bool = T
 
 def install(org: Org, draft: Draft, package: Package) -> None:
     """Makes the draft the org's schema."""
-    org.schema.adopt(draft.schema)
-    org.schema_changed()
+    org.change_schema(draft.schema)
     for kind, name in package.destructive:
         org.components.pop((kind, name), None)
     keep_components(org, package.components)

@@ -37,4 +37,5 @@ TYPES = (
 )
 BY_NAME = {item.name: item for item in TYPES}
 BY_FOLDER = {item.folder: item for item in TYPES}
+KNOWN_NAMES = frozenset(BY_NAME) | frozenset(OBJECT_CHILDREN.values())
 FOLDER_SUFFIXES = {"reportFolder", "dashboardFolder"}

@@ -9,6 +9,9 @@ from typing import Any
 from emulators.salesforce.errors import ApiError
 from emulators.wire import Call
 
+_SURROGATE = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
+_COUNT = re.compile("[0-9]{1,9}")
+
 
 def json_object(call: Call) -> dict[str, Any]:
     """The body as a JSON object; JSON_PARSER_ERROR when it is not one."""
@@ -20,10 +23,41 @@ def json_object(call: Call) -> dict[str, Any]:
 
 def json_value(call: Call) -> Any:
     try:
-        return json.loads(call.body)
-    except ValueError as error:
+        value = json.loads(call.body, parse_constant=_no_constant)
+        if _SURROGATE.search(call.body):
+            json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be stored
+    except (ValueError, RecursionError) as error:
         line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
         raise ApiError("JSON_PARSER_ERROR", f"Unexpected character at [line:{line}, column:{column}]") from error
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def objects(value: Any, what: str) -> list[dict[str, Any]]:
+    """The value as a list of objects; `what` names it in the error."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ApiError("INVALID_INPUT", f"{what} must be a list of objects")
+    return value
+
+
+def texts(value: Any, what: str) -> list[str]:
+    """The value as a list of texts."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ApiError("INVALID_INPUT", f"{what} must be a list of texts")
+    return value
+
+
+def count(value: Any, what: str, *, default: int, most: int) -> int:
+    """The value as a whole number from 1 to `most`, also when it is given as text; `default` when there is none."""
+    if value is None:
+        return default
+    text = str(value)
+    if not _COUNT.fullmatch(text) or not 1 <= int(text) <= most:
+        raise ApiError("INVALID_INPUT", f"{what} must be a whole number from 1 to {most}, not {text[:20]}")
+    return int(text)
 
 
 def flag(value: str | None) -> bool:
@@ -42,5 +76,5 @@ def multipart(call: Call) -> dict[str, bytes] | None:
             head, _, content = chunk.partition(b"\n\n")
         name = re.search(rb'name="?([^";\r\n]+)', head)
         if name:
-            parts[name[1].decode()] = content.removesuffix(b"\n").removesuffix(b"\r")
+            parts[name[1].decode("utf-8", errors="replace")] = content.removesuffix(b"\n").removesuffix(b"\r")
     return parts

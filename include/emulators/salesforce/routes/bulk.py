@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TypeVar
 
 from emulators.salesforce.bulk import (
@@ -20,7 +21,7 @@ from emulators.salesforce.bulk import (
 )
 from emulators.salesforce.errors import ApiError, not_found
 from emulators.salesforce.org import Org
-from emulators.salesforce.routes.body import json_object, multipart
+from emulators.salesforce.routes.body import count, json_object, multipart
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.store import timestamp
 from emulators.wire import Call, Reply, Route
@@ -28,7 +29,7 @@ from emulators.wire import Call, Reply, Route
 JobKind = TypeVar("JobKind", bound=Job)
 
 DEFAULT_RESULT_ROWS = 50_000  # without maxRecords the org chooses
-MAX_RESULT_PAGES = 5
+MAX_RESULT_ROWS, MAX_RESULT_PAGES = 250_000, 5
 
 
 def create_ingest(org: Org, call: Call, version: str) -> Reply:
@@ -38,9 +39,11 @@ def create_ingest(org: Org, call: Call, version: str) -> Reply:
         raise ApiError("INVALIDJOB", f"Operation '{operation}' is not one of {', '.join(OPERATIONS)}")
     sobject = org.schema.find(str(body.get("object", "")))
     if sobject is None:
-        raise ApiError("INVALIDENTITY", f"'{body.get('object')}' is not supported to use by Bulk API 2.0")
+        raise ApiError("INVALIDJOB", f"InvalidJob : Unable to find object: {body.get('object')}")
     key = str(body.get("externalIdFieldName", ""))
     item = sobject.find(key) if operation == "upsert" else None
+    if operation == "upsert" and not key:
+        raise ApiError("INVALIDJOB", f"InvalidJob : External ID was blank for {sobject.name}. An External ID must be specified for upsert.")
     if operation == "upsert" and (item is None or not (item.external_id or item.type == "id")):
         raise ApiError(
             "INVALIDJOB",
@@ -66,9 +69,12 @@ def _job_and_content(call: Call) -> tuple[dict[str, Any], bytes | None]:
     if parts is None:
         return json_object(call), None
     try:
-        return json.loads(parts["job"]), parts["content"]
+        job, content = json.loads(parts["job"]), parts["content"]
     except (KeyError, ValueError) as error:
         raise ApiError("InvalidMultiPartMessage", "The multipart message needs the parts 'job' and 'content'") from error
+    if not isinstance(job, dict):
+        raise ApiError("InvalidMultiPartMessage", "The part 'job' must be an object")
+    return job, content
 
 
 def _choice(body: dict[str, Any], key: str, default: str, allowed: dict[str, str]) -> str:
@@ -136,7 +142,7 @@ def list_query(org: Org, call: Call, version: str) -> Reply:
 
 
 def _list(org: Org, kind: type[Job]) -> Reply:
-    return Reply({"done": True, "records": [job.info() for job in org.jobs.values() if isinstance(job, kind)], "nextRecordsUrl": None})
+    return Reply({"done": True, "records": [job.info() for job in list(org.jobs.values()) if isinstance(job, kind)], "nextRecordsUrl": None})
 
 
 def ingest_results(org: Org, call: Call, version: str, job_id: str, which: str) -> Reply:
@@ -166,7 +172,7 @@ def create_query(org: Org, call: Call, version: str) -> Reply:
     if operation not in ("query", "queryAll"):
         raise ApiError("INVALIDJOB", f"Operation '{operation}' is not one of query, queryAll")
     compiled = org.compiler.compile(parse(text), text, include_deleted=operation == "queryAll")
-    check_bulk_query(text, compiled)
+    check_bulk_query(compiled)
     job = QueryJob(
         org.new_id("750"), compiled.sobject, operation, version, org.user_id, timestamp(org.clock.now()), "UploadComplete",
         line_ending=_choice(body, "lineEnding", "LF", LINE_ENDINGS), delimiter=_choice(body, "columnDelimiter", "COMMA", DELIMITERS),
@@ -189,11 +195,11 @@ def change_query(org: Org, call: Call, version: str, job_id: str) -> Reply:
 def query_results(org: Org, call: Call, version: str, job_id: str) -> Reply:
     job = _ready(org, version, job_id)
     start = _locator(call.query.get("locator"))
-    most = int(call.query.get("maxRecords", DEFAULT_RESULT_ROWS))
-    body, count = result_page(job, start, most)
-    end = start + count
+    most = count(call.query.get("maxRecords"), "maxRecords", default=DEFAULT_RESULT_ROWS, most=MAX_RESULT_ROWS)
+    body, found = result_page(job, start, most)
+    end = start + found
     following = _locator_text(end) if end < job.processed else "null"
-    return Reply(body, content_type="text/csv", headers={"Sforce-Locator": following, "Sforce-NumberOfRecords": str(count)})
+    return Reply(body, content_type="text/csv", headers={"Sforce-Locator": following, "Sforce-NumberOfRecords": str(found)})
 
 
 def result_pages(org: Org, call: Call, version: str, job_id: str) -> Reply:
@@ -224,14 +230,14 @@ def _locator_text(row: int) -> str:
 def _locator(text: str | None) -> int:
     if not text:
         return 0
-    try:
-        return int(text.removeprefix("MTA"), 16)
-    except ValueError:
-        raise ApiError("INVALID_QUERY_LOCATOR", "invalid query locator") from None
+    digits = text.removeprefix("MTA")
+    if not re.fullmatch("[0-9a-f]{1,9}", digits):
+        raise ApiError("INVALID_QUERY_LOCATOR", "invalid query locator")
+    return int(digits, 16)
 
 
 def _job(org: Org, job_id: str, kind: type[JobKind]) -> JobKind:
-    for known, job in org.jobs.items():
+    for known, job in list(org.jobs.items()):
         if known[:15] == job_id[:15] and isinstance(job, kind):
             return job
     raise not_found()

@@ -29,6 +29,7 @@ from emulators.salesforce.org import MAX_VERSION, MIN_VERSION, Org
 from emulators.salesforce.routes.options import header_options
 from emulators.wire import Call, Reply, Route, Router
 
+MAX_CHUNK_ROWS = 250_000
 _XML_TYPE, _JSON_TYPE, _CSV_TYPE = "application/xml", "application/json", "text/csv"
 
 
@@ -81,7 +82,10 @@ def _wants_json(call: Call) -> bool:
 def create_job(org: Org, call: Call, version: str) -> Reply:
     chunking = header_options(call, "sforce-enable-pkchunking")
     wants_chunks = bool(chunking) and "false" not in chunking
-    rows = int(chunking.get("chunksize") or DEFAULT_CHUNK_ROWS) if wants_chunks else None
+    size = chunking.get("chunksize") or str(DEFAULT_CHUNK_ROWS)
+    if wants_chunks and (not size.isascii() or not size.isdigit() or not 1 <= int(size) <= MAX_CHUNK_ROWS):
+        raise ApiError("InvalidJob", f"The chunk size must be a number from 1 to {MAX_CHUNK_ROWS}, not {size}")
+    rows = int(size) if wants_chunks else None
     job = new_job(org, _spec(call), version, rows)
     org.bulk1_jobs[job.id] = job
     return _job_reply(call, job, 201)
@@ -108,13 +112,13 @@ def _spec(call: Call) -> dict[str, str]:
         if _wants_json(call):
             return {key: str(value) for key, value in json.loads(call.body).items() if value is not None}
         root = ElementTree.fromstring(call.body)
-    except (ValueError, AttributeError, ElementTree.ParseError) as error:
+    except (ValueError, LookupError, AttributeError, ElementTree.ParseError) as error:
         raise ApiError("InvalidJob", f"Unable to parse Job: {error}") from error
     return {str(node.tag).rpartition("}")[2]: (node.text or "").strip() for node in root}
 
 
 def _job(org: Org, job_id: str) -> BulkJob:
-    for known, job in org.bulk1_jobs.items():
+    for known, job in list(org.bulk1_jobs.items()):
         if known[:15] == job_id[:15]:
             found: BulkJob = job
             return found
@@ -140,7 +144,7 @@ def create_batch(org: Org, call: Call, version: str, job_id: str) -> Reply:
 
 def list_batches(org: Org, call: Call, version: str, job_id: str) -> Reply:
     job = _job(org, job_id)
-    infos = [batch.info() for batch in job.batches.values()]
+    infos = [batch.info() for batch in list(job.batches.values())]
     if job.content_type == "JSON":
         return Reply({"batchInfo": [_for_json(info) for info in infos]})
     inner = "".join(f"<batchInfo>{_xml(info)}</batchInfo>" for info in infos)
@@ -161,6 +165,8 @@ def batch_result(org: Org, call: Call, version: str, job_id: str, batch_id: str)
     """Row by row for an ingest batch; the ids of the results for a query batch."""
     job = _job(org, job_id)
     batch = _batch(job, batch_id)
+    if batch.state == "Failed" and job.operation not in QUERIES:
+        raise ApiError("InvalidBatch", "Records not processed")
     if batch.state != "Completed":
         raise ApiError("InvalidBatch", f"Batch not completed: it is {batch.state}")
     if job.operation in QUERIES:

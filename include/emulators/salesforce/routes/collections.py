@@ -7,16 +7,18 @@ from typing import Any
 
 from emulators.salesforce.dml import RowResult, roll_back
 from emulators.salesforce.errors import ApiError
+from emulators.salesforce.ids import looks_like_id, to_18
 from emulators.salesforce.org import Org
-from emulators.salesforce.routes.body import flag, json_object
+from emulators.salesforce.routes.body import flag, json_object, objects, texts
 from emulators.salesforce.routes.options import write_options
+from emulators.salesforce.routes.queries import rows_of
 from emulators.salesforce.routes.records import key_field
 from emulators.salesforce.schema import SObject
-from emulators.salesforce.soql.results import rest_value
-from emulators.salesforce.store import quoted
+from emulators.salesforce.soql.parser import parse
+from emulators.salesforce.soql.results import shaper
 from emulators.wire import Call, Reply, Route
 
-MAX_RECORDS, MAX_TYPE_CHUNKS = 200, 10
+MAX_RECORDS, MAX_TYPE_CHUNKS, MAX_RETRIEVED = 200, 10, 2_000
 
 
 def create(org: Org, call: Call, version: str) -> Reply:
@@ -59,24 +61,26 @@ def delete(org: Org, call: Call, version: str) -> Reply:
 def retrieve(org: Org, call: Call, version: str, name: str) -> Reply:
     sobject = org.object(name)
     body = json_object(call) if call.method == "POST" else {key: call.query.get(key, "").split(",") for key in ("ids", "fields")}
-    ids, names = list(body.get("ids", [])), list(body.get("fields", []))
-    items = []
-    for field_name in names:
-        item = sobject.find(field_name)
-        if item is None:
-            raise ApiError("INVALID_FIELD", f"No such column '{field_name}' on sobject of type {sobject.name}")
-        items.append(item)
-    columns = ", ".join(quoted(item.name) for item in items) or "Id"
-    answer: list[Any] = []
-    for record_id in ids:
-        row = org.store.reader.execute(f"SELECT {columns} FROM {quoted(sobject.name)} WHERE Id = ? AND IsDeleted = 0", (record_id,)).fetchone()
-        if row is None:
-            answer.append(None)
-            continue
-        url = f"/services/data/v{version}/sobjects/{sobject.name}/{record_id}"
-        values = {item.name: rest_value(value, item.type) for item, value in zip(items, row, strict=False)}
-        answer.append({"attributes": {"type": sobject.name, "url": url}} | values)
-    return Reply(answer)
+    ids = [to_18(record_id) for record_id in texts(body.get("ids"), "ids") if looks_like_id(record_id)]
+    names = [item for item in texts(body.get("fields"), "fields") if item]
+    if not ids or not names:
+        raise ApiError("INVALID_INPUT", "ids and fields must each name at least one")
+    if len(ids) > MAX_RETRIEVED:
+        raise ApiError("EXCEEDED_ID_LIMIT", f"record limit reached. cannot submit more than {MAX_RETRIEVED} records into this call")
+    unknown = next((item for item in names if sobject.find(item) is None), None)
+    if unknown is not None:
+        raise ApiError("INVALID_FIELD", f"No such column '{unknown}' on sobject of type {sobject.name}")
+    text = f"SELECT {', '.join({item.lower(): item for item in names}.values())} FROM {sobject.name}"
+    compiled = org.compiler.compile(parse(text), text)
+    shape = shaper(compiled, version, org.schema)
+    found = {row[0]: shape(row) for row in rows_of(org, compiled, ids)}
+    deleted_too = {record_id for record_id in found if record_id not in _alive(org, sobject, list(found))}
+    return Reply([None if record_id in deleted_too else found.get(record_id) for record_id in ids])
+
+
+def _alive(org: Org, sobject: SObject, ids: list[str]) -> set[str]:
+    with org.store.lock:
+        return {record_id for _, record_id in org.store.lookup(sobject, "Id", ids)}
 
 
 Write = Callable[[SObject, Sequence[dict[str, Any]]], list[RowResult]]
@@ -86,7 +90,7 @@ def _by_type(org: Org, call: Call, write: Write) -> Reply:
     """Runs `write` for the records of each type, and gives the results in input order."""
     body = json_object(call)
     rows = _records(body)
-    names = [str((row.get("attributes") or {}).get("type", "")) for row in rows]
+    names = [str(row["attributes"].get("type", "")) if isinstance(row.get("attributes"), dict) else "" for row in rows]
     if not all(names):
         raise ApiError("INVALID_TYPE", "The type attribute is required for each record in attributes")
     if sum(name != before for name, before in zip(names, ["", *names], strict=False)) > MAX_TYPE_CHUNKS:
@@ -103,9 +107,7 @@ def _by_type(org: Org, call: Call, write: Write) -> Reply:
 
 
 def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = body.get("records")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ApiError("INVALID_INPUT", "records must be a list of objects")
+    rows = objects(body.get("records"), "records")
     _check_size(rows)
     return rows
 

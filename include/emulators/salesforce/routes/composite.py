@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.org import Org
-from emulators.salesforce.routes.body import json_object
+from emulators.salesforce.routes.body import json_object, objects
 from emulators.salesforce.routes.options import write_options
 from emulators.wire import Call, Reply, Route
 
@@ -40,9 +40,9 @@ def composite(org: Org, call: Call, version: str) -> Reply:
 
 def graph(org: Org, call: Call, version: str) -> Reply:
     """Each graph succeeds or fails as a whole."""
-    graphs = json_object(call).get("graphs")
-    if not isinstance(graphs, list) or not graphs:
-        raise ApiError("INVALID_INPUT", "graphs must be a list of graphs")
+    graphs = objects(json_object(call).get("graphs"), "graphs")
+    for item in graphs:
+        objects(item.get("compositeRequest"), "compositeRequest")
     if len(graphs) > MAX_GRAPHS:
         raise ApiError("LIMIT_EXCEEDED", f"Limit of {MAX_GRAPHS} reached for number of Graphs")
     if sum(len(item.get("compositeRequest", [])) for item in graphs) > MAX_NODES:
@@ -60,13 +60,13 @@ def _graph_answer(item: dict[str, Any], answers: Answers, succeeded: bool) -> di
 
 
 def _requests(body: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    requests = body.get("compositeRequest")
-    if not isinstance(requests, list) or not requests or not all(isinstance(request, dict) for request in requests):
-        raise ApiError("INVALID_INPUT", "compositeRequest must be a list of requests")
+    requests = objects(body.get("compositeRequest"), "compositeRequest")
+    if not requests:
+        raise ApiError("INVALID_INPUT", "compositeRequest must hold at least one request")
     if len(requests) > most:
         raise ApiError("LIMIT_EXCEEDED", f"Limit of {most} reached for number of subrequests in composite request")
     names = [request.get("referenceId") for request in requests]
-    if len(set(names)) != len(names) or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_]+", name) for name in names):
+    if not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_]+", name) for name in names) or len(set(names)) != len(names):
         raise ApiError("INVALID_INPUT", "Each subrequest needs a referenceId of its own, of letters, digits and underscores")
     return requests
 
@@ -149,9 +149,7 @@ def _referred(match: re.Match[str], known: dict[str, Any]) -> Any:
 def batch(org: Org, call: Call, version: str) -> Reply:
     """Independent requests, one after the other; every part counts as a call."""
     body = json_object(call)
-    requests = body.get("batchRequests")
-    if not isinstance(requests, list) or not requests:
-        raise ApiError("INVALID_BATCH_REQUEST", "batchRequests must be a list of requests")
+    requests = objects(body.get("batchRequests"), "batchRequests")
     if len(requests) > MAX_SUBREQUESTS:
         raise ApiError("LIMIT_EXCEEDED", f"Limit of {MAX_SUBREQUESTS} reached for number of batch requests")
     for _ in requests[1:]:  # the call itself was counted when it came in
@@ -169,11 +167,11 @@ def batch(org: Org, call: Call, version: str) -> Reply:
     return Reply({"hasErrors": any(item["statusCode"] >= 400 for item in results), "results": results})
 
 
-def _subrequest(org: Org, call: Call, method: str, url: str, body: Any, headers: dict[str, str] | None = None) -> Reply:
+def _subrequest(org: Org, call: Call, method: str, url: str, body: Any, headers: Any = None) -> Reply:
     from emulators.salesforce.app import dispatch  # the routes of the app include this one
 
     parts = urlsplit("/services/data/" + url.removeprefix("/services/data/").lstrip("/"))
-    own = {key.lower(): str(value) for key, value in (headers or {}).items()}
+    own = {key.lower(): str(value) for key, value in headers.items()} if isinstance(headers, dict) else {}
     inner = Call(
         method=method.upper(),
         path=parts.path.rstrip("/"),
@@ -183,7 +181,11 @@ def _subrequest(org: Org, call: Call, method: str, url: str, body: Any, headers:
         body=b"" if body is None else json.dumps(body).encode(),
         base_url=call.base_url,
     )
-    return dispatch(org, inner)
+    reply = dispatch(org, inner)
+    if isinstance(reply.body, (bytes, str)) and reply.body:
+        error = ApiError("INVALID_INPUT", f"{parts.path} cannot be a part of another request: its answer is no JSON")
+        return Reply([error.as_rest()], status=error.status)
+    return reply
 
 
 # -- tree -------------------------------------------------------------------------------------------------------------------------
@@ -191,14 +193,12 @@ def _subrequest(org: Org, call: Call, method: str, url: str, body: Any, headers:
 
 def tree(org: Org, call: Call, version: str, name: str) -> Reply:
     """Records with their children, all created or none."""
-    records = json_object(call).get("records")
-    if not isinstance(records, list) or not records:
-        raise ApiError("INVALID_INPUT", "records must be a list of records")
+    records = objects(json_object(call).get("records"), "records")
     nodes = list(_flat(records, None, None, 1))
     if len(nodes) > MAX_TREE_RECORDS:
         raise ApiError("LIMIT_EXCEEDED", f"The request has {len(nodes)} records; the limit is {MAX_TREE_RECORDS}")
     references = [node["attributes"].get("referenceId") for node, _, _ in nodes]
-    if not all(references) or len(set(references)) != len(references):
+    if not all(isinstance(name, str) and name for name in references) or len(set(references)) != len(references):
         raise ApiError("INVALID_INPUT", "Each record needs an attributes.referenceId of its own")
     created: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []

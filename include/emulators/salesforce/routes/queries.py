@@ -12,8 +12,9 @@ from emulators.salesforce.errors import ApiError
 from emulators.salesforce.org import Org
 from emulators.salesforce.routes.body import flag
 from emulators.salesforce.routes.options import header_options
-from emulators.salesforce.schema import NUMBER_TYPES, TEXT_TYPES, Schema
-from emulators.salesforce.soql.compiler import PARENT_ID, Compiled, Compiler
+from emulators.salesforce.schema import NUMBER_TYPES, TEXT_TYPES, Field, Schema
+from emulators.salesforce.soql.compiler import MARKS, Column, Compiled, Compiler
+from emulators.salesforce.soql.conditions import PARENT_ID
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.soql.results import shaper
 from emulators.salesforce.store import VARIABLES_PER_STATEMENT, Store
@@ -86,30 +87,30 @@ def run_query(org: Org, call: Call, version: str, engine: Engine, *, include_del
         records = [shape(row) for row in rows]
         return Reply({"totalSize": len(records), "done": True, "records": records})
     ids = [row[0] for row in reader.execute(compiled.id_sql, compiled.parameters)]
-    return _page(org, version, _open_cursor(org, engine, compiled, ids, page), 0)
+    locator = _open_cursor(org, engine, compiled, ids, page)
+    return _page(org, version, locator, org.cursors[locator], 0)
 
 
 def _open_cursor(org: Org, engine: Engine, compiled: Compiled, ids: list[str], page: int) -> str:
     locator = f"0r8{uuid.uuid4().hex[:15]}"
     org.cursors[locator] = Cursor(engine, compiled, ids, page, org.clock.now())
     while len(org.cursors) > CURSORS_KEPT:
-        org.cursors.pop(next(iter(org.cursors)))
+        org.cursors.pop(next(iter(list(org.cursors))), None)
     return locator
 
 
 def query_more(org: Org, call: Call, version: str, locator: str) -> Reply:
     name, _, start = locator.partition("-")
     cursor = org.cursors.get(name)
-    if cursor is None or not start.isdigit() or cursor.opened < org.clock.now() - CURSOR_LIFETIME:
+    if cursor is None or not re.fullmatch("[0-9]{1,9}", start) or cursor.opened < org.clock.now() - CURSOR_LIFETIME:
         raise ApiError("INVALID_QUERY_LOCATOR", "invalid query locator")
-    return _page(org, version, name, int(start))
+    return _page(org, version, name, cursor, int(start))
 
 
-def _page(org: Org, version: str, locator: str, start: int) -> Reply:
-    cursor: Cursor = org.cursors[locator]
+def _page(org: Org, version: str, locator: str, cursor: Cursor, start: int) -> Reply:
     wanted = cursor.ids[start : start + cursor.page]
     shape = shaper(cursor.compiled, version, cursor.engine.schema)
-    by_id = {row[0]: row for row in _rows(cursor.engine, cursor.compiled, wanted)}
+    by_id = {row[0]: row for row in rows_of(cursor.engine, cursor.compiled, wanted)}
     records = [shape(by_id[record_id]) for record_id in wanted if record_id in by_id]
     for child in cursor.compiled.children:
         for record in records:
@@ -118,17 +119,18 @@ def _page(org: Org, version: str, locator: str, start: int) -> Reply:
     answer: dict[str, Any] = {"totalSize": len(cursor.ids), "done": end >= len(cursor.ids)}
     if answer["done"]:
         if start == 0:
-            del org.cursors[locator]
+            org.cursors.pop(locator, None)
     else:
         answer["nextRecordsUrl"] = f"/services/data/v{version}/query/{locator}-{end}"
     return Reply(answer | {"records": records})
 
 
-def _rows(engine: Engine, compiled: Compiled, ids: list[str]) -> list[tuple[Any, ...]]:
+def rows_of(engine: Engine, compiled: Compiled, ids: list[str]) -> list[tuple[Any, ...]]:
+    """The rows of these records, deleted ones too, in no order."""
     rows: list[tuple[Any, ...]] = []
     for start in range(0, len(ids), VARIABLES_PER_STATEMENT):
         part = ids[start : start + VARIABLES_PER_STATEMENT]
-        rows += engine.store.reader.execute(compiled.by_id_sql.format(marks=",".join("?" * len(part))), part).fetchall()
+        rows += engine.store.reader.execute(compiled.by_id_sql.replace(MARKS, ",".join("?" * len(part))), part).fetchall()
     return rows
 
 
@@ -152,25 +154,41 @@ def _child_records(org: Org, engine: Engine, version: str, compiled: Compiled, p
 
 
 def column_metadata(compiled: Compiled) -> dict[str, Any]:
-    """What `columns=true` answers instead of records."""
-    columns = []
+    """What `columns=true` answers instead of records. A parent's fields and a child query's are joinColumns of one column."""
+    columns: dict[str, dict[str, Any]] = {}
     for column in compiled.columns:
         item = compiled.sobject.find(column.path[0])
-        columns.append({
-            "aggregate": compiled.is_aggregate, "apexType": _APEX_TYPES.get(column.type, "String"), "booleanType": column.type == "boolean",
-            "columnName": ".".join(column.path), "custom": column.path[-1].endswith("__c"), "displayName": ".".join(column.path),
-            "foreignKeyName": item.relationship if item else None, "insertable": bool(item and item.createable), "joinColumns": [],
-            "numberType": column.type in NUMBER_TYPES, "textType": column.type in TEXT_TYPES, "updatable": bool(item and item.updateable),
-        })  # fmt: skip
+        own = _column_metadata(column, item, column.path[-1])
+        if len(column.path) == 1:
+            columns[column.path[0]] = own
+        else:
+            outer = columns.setdefault(column.path[0], _column_metadata(column, None, column.path[0]) | {"apexType": None, "textType": False})
+            outer["joinColumns"].append(own | {"columnName": ".".join(column.path[1:])})
+    for child in compiled.children:
+        inner = column_metadata(child.compiled)["columnMetadata"]
+        columns[child.name] = {
+            "aggregate": True, "apexType": None, "booleanType": False, "columnName": child.name, "custom": child.name.endswith("__r"),
+            "displayName": child.name, "foreignKeyName": None, "insertable": False, "joinColumns": inner, "numberType": False,
+            "textType": False, "updatable": False,
+        }  # fmt: skip
     return {
-        "columnMetadata": columns, "entityName": compiled.sobject.name, "groupBy": compiled.is_aggregate,
-        "idSelected": any(column.path == ("Id",) for column in compiled.columns), "keyPrefix": compiled.sobject.prefix,
+        "columnMetadata": list(columns.values()), "entityName": compiled.sobject.name, "groupBy": compiled.is_aggregate,
+        "idSelected": "Id" in columns, "keyPrefix": compiled.sobject.prefix,
+    }  # fmt: skip
+
+
+def _column_metadata(column: Column, item: Field | None, name: str) -> dict[str, Any]:
+    return {
+        "aggregate": column.function is not None, "apexType": _APEX_TYPES.get(column.type, "String"), "booleanType": column.type == "boolean",
+        "columnName": name, "custom": name.endswith("__c"), "displayName": column.function or name,
+        "foreignKeyName": item.relationship if item else None, "insertable": bool(item and item.createable), "joinColumns": [],
+        "numberType": column.type in NUMBER_TYPES, "textType": column.type in TEXT_TYPES, "updatable": bool(item and item.updateable),
     }  # fmt: skip
 
 
 def _page_size(call: Call) -> int:
     value = header_options(call, "sforce-query-options").get("batchsize", "")
-    return max(SMALLEST_PAGE, min(DEFAULT_PAGE, int(value))) if value.isdigit() else DEFAULT_PAGE
+    return max(SMALLEST_PAGE, min(DEFAULT_PAGE, int(value))) if re.fullmatch("[0-9]{1,9}", value) else DEFAULT_PAGE
 
 
 _V = "/services/data/v{version}"

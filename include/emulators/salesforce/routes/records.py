@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote
 
 from emulators.salesforce.errors import ApiError, not_found
 from emulators.salesforce.ids import looks_like_id, to_18
 from emulators.salesforce.org import Org
 from emulators.salesforce.routes.body import flag, json_object
 from emulators.salesforce.routes.options import if_modified, write_options
+from emulators.salesforce.routes.queries import run_query
 from emulators.salesforce.schema import Field, SObject
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.soql.results import rest_value, shaper
 from emulators.salesforce.store import quoted, timestamp
 from emulators.wire import Call, Reply, Route
 
+_OTHER_RESOURCES = frozenset({"describe", "listviews", "quickactions"})
+MIN_PASSWORD = 8
 CREATED_IN_UPSERT_FROM = 46  # before, an upsert that updates answers 204 without a body
 UPDATED_DAYS, DELETED_DAYS, MAX_REPLICATED = 30, 15, 600_000
 
@@ -25,7 +29,7 @@ def create(org: Org, call: Call, version: str, name: str) -> Reply:
     result = org.dml.insert(org.object(name), [json_object(call)], options=write_options(call))[0]
     if result.error:
         raise result.error
-    location = {"Location": f"/services/data/v{version}/sobjects/{name}/{result.id}"}
+    location = {"Location": f"/services/data/v{version}/sobjects/{org.object(name).name}/{result.id}"}
     return Reply({"id": result.id, "success": True, "errors": []}, status=201, headers=location)
 
 
@@ -50,20 +54,42 @@ def update(org: Org, call: Call, version: str, name: str, record_id: str) -> Rep
 
 
 def delete(org: Org, call: Call, version: str, name: str, record_id: str) -> Reply:
-    result = org.dml.delete(org.object(name), [record_id])[0]
+    sobject = org.object(name)
+    result = org.dml.delete(sobject, [_existing(sobject, record_id)])[0]
     if result.error:
         raise result.error
     return Reply(status=204)
 
 
 def read_by_key(org: Org, call: Call, version: str, name: str, key: str, value: str) -> Reply:
+    """The record with this external id; or, when the key is a record's id, what a relationship of that record leads to."""
     sobject = org.object(name)
-    ids = _ids_by_key(org, sobject, key_field(sobject, key), unquote(value))
+    if looks_like_id(key) and key[:3] == sobject.prefix:
+        return _related(org, call, version, sobject, to_18(key), value)
+    ids = _ids_by_key(org, sobject, key_field(sobject, key), value)
     if len(ids) > 1:
         return _several(version, sobject, ids)
     if not ids:
         raise not_found()
     return _record(org, call, version, sobject, ids[0])
+
+
+def _related(org: Org, call: Call, version: str, sobject: SObject, record_id: str, relationship: str) -> Reply:
+    parent = sobject.find_relationship(relationship)
+    if parent is not None:
+        row = org.store.reader.execute(
+            f"SELECT {quoted(parent.name)} FROM {quoted(sobject.name)} WHERE Id = ? AND IsDeleted = 0", (record_id,)
+        ).fetchone()
+        target = org.schema.by_prefix(row[0][:3]) if row and row[0] else None
+        if target is None:
+            raise not_found()
+        return _record(org, call, version, target, row[0])
+    for child, item in org.schema.children_of(sobject.name):
+        if (item.child_relationship or "").lower() == relationship.lower():
+            names = call.query.get("fields", "") or ", ".join(child.fields)
+            soql = f"SELECT {names} FROM {child.name} WHERE {item.name} = '{record_id}'"
+            return run_query(org, replace(call, query={"q": soql}), version, org, include_deleted=False)
+    raise not_found()
 
 
 def upsert_by_key(org: Org, call: Call, version: str, name: str, key: str, value: str) -> Reply:
@@ -72,11 +98,11 @@ def upsert_by_key(org: Org, call: Call, version: str, name: str, key: str, value
     body = json_object(call)
     if any(field_name.lower() == item.name.lower() for field_name in body):
         raise ApiError("INVALID_FIELD", f"The {item.name} field should not be specified in the sobject data.")
-    ids = _ids_by_key(org, sobject, item, unquote(value))
+    ids = _ids_by_key(org, sobject, item, value)
     if len(ids) > 1:
         return _several(version, sobject, ids)
     update_only = flag(call.query.get("updateOnly"))
-    result = org.dml.upsert(sobject, [body | {item.name: unquote(value)}], item, update_only=update_only, options=write_options(call))[0]
+    result = org.dml.upsert(sobject, [body | {item.name: value}], item, update_only=update_only, options=write_options(call))[0]
     if result.error:
         raise result.error
     if not result.created and int(float(version)) < CREATED_IN_UPSERT_FROM:
@@ -89,7 +115,7 @@ def upsert_by_key(org: Org, call: Call, version: str, name: str, key: str, value
 
 def delete_by_key(org: Org, call: Call, version: str, name: str, key: str, value: str) -> Reply:
     sobject = org.object(name)
-    ids = _ids_by_key(org, sobject, key_field(sobject, key), unquote(value))
+    ids = _ids_by_key(org, sobject, key_field(sobject, key), value)
     if len(ids) > 1:
         return _several(version, sobject, ids)
     if not ids:
@@ -108,6 +134,9 @@ def _no_external_id(value: str) -> str:
 
 
 def key_field(sobject: SObject, key: str) -> Field:
+    """The external id field of this name; a resource that is not built answers as an unknown one."""
+    if key.lower() in _OTHER_RESOURCES:
+        raise not_found()
     item = sobject.find(key)
     if item is None or not (item.external_id or item.type == "id"):
         raise not_found(_no_external_id(key))
@@ -115,6 +144,8 @@ def key_field(sobject: SObject, key: str) -> Field:
 
 
 def _ids_by_key(org: Org, sobject: SObject, item: Field, value: str) -> list[str]:
+    if item.type == "id":
+        value = to_18(value) if looks_like_id(value) else value
     with org.store.lock:
         return [row[1] for row in org.store.lookup(sobject, item.name, [value])]
 
@@ -126,7 +157,11 @@ def _several(version: str, sobject: SObject, ids: list[str]) -> Reply:
 def _record(org: Org, call: Call, version: str, sobject: SObject, record_id: str) -> Reply:
     """The record's fields, all or those that the call names, which may be reached over relationships."""
     names = [name.strip() for name in call.query.get("fields", "").split(",") if name.strip()] or list(sobject.fields)
-    text = f"SELECT {', '.join(dict.fromkeys([*names, 'LastModifiedDate']))} FROM {sobject.name} WHERE Id = '{record_id}'"
+    wanted = {name.lower(): name for name in [*names, "LastModifiedDate"]}
+    odd = next((name for name in names if not re.fullmatch(r"[A-Za-z][\w.]*", name, re.ASCII)), None)
+    if odd is not None:
+        raise ApiError("INVALID_FIELD", f"No such column '{odd}' on sobject of type {sobject.name}")
+    text = f"SELECT {', '.join(wanted.values())} FROM {sobject.name} WHERE Id = '{record_id}'"
     try:
         compiled = org.compiler.compile(parse(text), text)
     except ApiError as error:
@@ -139,9 +174,21 @@ def _record(org: Org, call: Call, version: str, sobject: SObject, record_id: str
         raise not_found()
     record = shaper(compiled, version, org.schema)(row)
     changed = next(value for column, value in zip(compiled.columns, row[1:], strict=False) if column.path == ("LastModifiedDate",))
-    if "lastmodifieddate" not in (name.lower() for name in names):
+    if "lastmodifieddate" not in [name.lower() for name in names]:
         del record["LastModifiedDate"]
     return if_modified(call, changed, Reply(record | {"Id": record_id} if "fields" in call.query else record))
+
+
+def password(org: Org, call: Call, version: str, user_id: str) -> Reply:
+    """Whether the user's password has expired, or a new password for the user."""
+    _record(org, call, version, org.schema.objects["User"], _existing(org.schema.objects["User"], user_id))
+    if call.method == "GET":
+        return Reply({"isExpired": False})
+    new = str(json_object(call).get("NewPassword", ""))
+    if len(new) < MIN_PASSWORD:
+        raise ApiError("INVALID_NEW_PASSWORD", f"Your password must be at least {MIN_PASSWORD} characters long.")
+    org.set_password(to_18(user_id), new)
+    return Reply(status=204)
 
 
 # -- replication ------------------------------------------------------------------------------------------------------------------
@@ -200,6 +247,7 @@ ROUTES = (
     Route(("GET",), f"{_V}/updated", updated),
     Route(("GET",), f"{_V}/deleted", deleted),
     Route(("POST",), f"{_V}/Id", create),
+    Route(("GET", "POST"), "/services/data/v{version}/sobjects/User/{user_id}/password", password),
     Route(("GET",), f"{_V}/{{record_id}}", read),
     Route(("PATCH",), f"{_V}/{{record_id}}", update),
     Route(("DELETE",), f"{_V}/{{record_id}}", delete),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.org import Org
-from emulators.salesforce.routes.body import json_object
+from emulators.salesforce.routes.body import count, json_object, objects, texts
 from emulators.salesforce.schema import SObject
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.soql.results import shaper
@@ -18,12 +19,9 @@ from emulators.wire import Call, Reply, Route
 DEFAULT_LIMIT, MAX_LIMIT = 2_000, 2_000
 DEFAULT_OBJECTS = ("Account", "Contact", "Lead", "Opportunity", "Campaign", "Case")  # of a search that names none
 SEARCH_RECORDS_FROM = 37  # before, the answer was a bare list
-_FIND = re.compile(
-    r"\s*FIND\s*\{(?P<find>(?:\\.|[^}\\])*)\}\s*(?:IN\s+(?P<scope>ALL|NAME|EMAIL|PHONE|SIDEBAR)\s+FIELDS)?\s*"
-    r"(?:RETURNING\s+(?P<returning>.*?))?\s*(?:WITH\s+.*?)?\s*(?:LIMIT\s+(?P<limit>\d+))?\s*",
-    re.IGNORECASE | re.DOTALL,
-)
-_TERM = re.compile(r'"([^"]*)"|(\S+)')
+_FIND = re.compile(r"FIND ?\{((?:\\.|[^}\\])*)\} ?(.*)", re.IGNORECASE)
+_CLAUSE = re.compile(r"\b(IN|RETURNING|WITH|LIMIT)\b", re.IGNORECASE)
+_TOKEN = re.compile(r'"([^"]*)"|([()])|([^\s()"]+)')
 _SEARCHED_TYPES = {
     "ALL": ("string", "textarea", "email", "phone", "url", "picklist"), "EMAIL": ("email",), "PHONE": ("phone",),
     "SIDEBAR": ("string", "email", "phone"),
@@ -42,30 +40,51 @@ class Returning:
 
 def search(org: Org, call: Call, version: str) -> Reply:
     text = call.query.get("q", "")
-    match = _FIND.fullmatch(text)
+    match = _FIND.fullmatch(" ".join(text.split()))
     if match is None:
         first = text.split(None, 1)[0] if text.strip() else "<EOF>"
-        raise ApiError("MALFORMED_SEARCH", f"unexpected token: {first}" if first.upper() != "FIND" else f"{text}: line 1: unexpected token")
-    wanted = [_returning(part) for part in _split(match["returning"] or "")] or [Returning(name) for name in DEFAULT_OBJECTS]
-    found = _find(org, version, _unescaped(match["find"]), (match["scope"] or "ALL").upper(), wanted, int(match["limit"] or DEFAULT_LIMIT))
+        raise ApiError("MALFORMED_SEARCH", f"unexpected token: {first}" if first.upper() != "FIND" else f"{text[:200]}: unexpected token")
+    clauses = _clauses(match[2])
+    scope = re.fullmatch("(ALL|NAME|EMAIL|PHONE|SIDEBAR) FIELDS", clauses.get("IN", "ALL FIELDS"), re.IGNORECASE)
+    if scope is None or "WITH" in clauses:
+        raise ApiError("MALFORMED_SEARCH", f"{text[:200]}: unexpected token")
+    wanted = [_returning(part) for part in _split(clauses.get("RETURNING", ""))] or [Returning(name) for name in DEFAULT_OBJECTS]
+    limit = count(clauses.get("LIMIT"), "LIMIT", default=DEFAULT_LIMIT, most=MAX_LIMIT)
+    found = _find(org, version, _unescaped(match[1]), scope[1].upper(), wanted, limit)
     return Reply({"searchRecords": found} if int(float(version)) >= SEARCH_RECORDS_FROM else found)
+
+
+def _clauses(text: str) -> dict[str, str]:
+    """What stands behind FIND {...}, by its keywords outside parentheses."""
+    found: dict[str, str] = {}
+    name, start = "", 0
+    for match in _CLAUSE.finditer(text):
+        before = text[: match.start()]
+        if before.count("(") == before.count(")"):
+            found[name] = text[start : match.start()].strip()
+            name, start = match[1].upper(), match.end()
+    found[name] = text[start:].strip()
+    if found.get("", ""):
+        raise ApiError("MALFORMED_SEARCH", f"unexpected token: {found[''][:40]}")
+    return found
 
 
 def parameterized_search(org: Org, call: Call, version: str) -> Reply:
     body: dict[str, Any] = json_object(call) if call.method == "POST" else _from_address(call.query)
-    term = str(body.get("q", ""))
-    default = int(body.get("defaultLimit", DEFAULT_LIMIT))
+    default = count(body.get("defaultLimit"), "defaultLimit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
     fields = body.get("fields", "Id")
-    objects = body.get("sobjects") or []
-    shown = ",".join(fields) if isinstance(fields, list) else str(fields)
-    wanted = [_requested(item, shown, default) for item in objects] or [Returning(name, limit=default) for name in DEFAULT_OBJECTS]
+    shown = ",".join(texts(fields, "fields")) if isinstance(fields, list) else str(fields)
+    wanted = [_requested(item, shown, default) for item in objects(body.get("sobjects", []), "sobjects")]
     scope = str(body.get("in", "ALL")).upper().removesuffix(" FIELDS")
-    return Reply({"searchRecords": _find(org, version, term, scope, wanted, int(body.get("overallLimit", MAX_LIMIT)))})
+    limit = count(body.get("overallLimit"), "overallLimit", default=MAX_LIMIT, most=MAX_LIMIT)
+    every = wanted or [Returning(name, limit=default) for name in DEFAULT_OBJECTS]
+    return Reply({"searchRecords": _find(org, version, str(body.get("q", "")), scope, every, limit)})
 
 
 def _requested(item: dict[str, Any], fields: str, limit: int) -> Returning:
     condition = f"WHERE {item['where']}" if item.get("where") else ""
-    return Returning(str(item["name"]), ",".join(item.get("fields") or []) or fields, condition, int(item.get("limit", limit)))
+    own = ",".join(texts(item.get("fields", []), "fields"))
+    return Returning(str(item.get("name")), own or fields, condition, count(item.get("limit"), "limit", default=limit, most=MAX_LIMIT))
 
 
 def _from_address(query: dict[str, str]) -> dict[str, Any]:
@@ -84,13 +103,13 @@ def _from_address(query: dict[str, str]) -> dict[str, Any]:
 
 
 def _find(org: Org, version: str, find: str, scope: str, wanted: list[Returning], limit: int) -> list[dict[str, Any]]:
-    terms = _terms(find)
+    matches = _Expression(find).parse()
     found: list[dict[str, Any]] = []
     for item in wanted:
         sobject = org.schema.find(item.object)
         if sobject is None:
             raise ApiError("INVALID_TYPE", f"sObject type '{item.object}' is not supported in a search")
-        ids = _matching(org, sobject, scope, terms)
+        ids = _matching(org, sobject, scope, matches)
         if not ids:
             continue
         text = f"SELECT {item.fields} FROM {sobject.name} {item.rest}"
@@ -101,23 +120,73 @@ def _find(org: Org, version: str, find: str, scope: str, wanted: list[Returning]
     return found[:limit]
 
 
-def _terms(find: str) -> list[re.Pattern[str]]:
-    """A pattern for each word or quoted phrase; `*` and `?` are wildcards, AND is implied."""
-    patterns = []
-    for phrase, word in _TERM.findall(find.replace("(", " ").replace(")", " ")):
-        text = phrase or word
-        if not phrase and text.upper() in ("AND", "OR", "NOT"):
-            continue
-        if len(text.strip("*?")) < 2:
-            raise ApiError("MALFORMED_SEARCH", f"search term must be longer than one character: {text}")
-        body = "".join(r"\w*" if char == "*" else r"\w" if char == "?" else re.escape(char) for char in text)
-        patterns.append(re.compile(rf"(?<!\w){body}(?!\w)", re.IGNORECASE))
-    if not patterns:
-        raise ApiError("MALFORMED_SEARCH", "No search term found. The search term must be enclosed in braces.")
-    return patterns
+Matches = Callable[[str], bool]
 
 
-def _matching(org: Org, sobject: SObject, scope: str, terms: list[re.Pattern[str]]) -> set[str]:
+class _Expression:
+    """A search expression: words and "phrases" with the wildcards * and ?, joined by AND (also implied), OR, AND NOT and parentheses."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = [(phrase, paren, word) for phrase, paren, word in _TOKEN.findall(text)]
+        self._place = 0
+
+    def parse(self) -> Matches:
+        if not self._tokens:
+            raise ApiError("MALFORMED_SEARCH", "No search term found. The search term must be enclosed in braces.")
+        found = self._any()
+        if self._place < len(self._tokens):
+            raise ApiError("MALFORMED_SEARCH", "unexpected token: )")
+        return found
+
+    def _word(self) -> str:
+        """The next token if it may be a keyword or a parenthesis, in upper case."""
+        if self._place >= len(self._tokens):
+            return ""
+        _, paren, word = self._tokens[self._place]
+        return str(paren or word.upper())
+
+    def _any(self) -> Matches:
+        parts = [self._all()]
+        while self._word() == "OR":
+            self._place += 1
+            parts.append(self._all())
+        return lambda text: any(part(text) for part in parts)
+
+    def _all(self) -> Matches:
+        parts = [self._one()]
+        while self._place < len(self._tokens) and self._word() not in ("OR", ")"):
+            if self._word() == "AND":
+                self._place += 1
+            parts.append(self._one())
+        return lambda text: all(part(text) for part in parts)
+
+    def _one(self) -> Matches:
+        if self._place >= len(self._tokens):
+            raise ApiError("MALFORMED_SEARCH", "unexpected token: <EOF>")
+        if self._word() == "NOT":
+            self._place += 1
+            inner = self._one()
+            return lambda text: not inner(text)
+        phrase, paren, word = self._tokens[self._place]
+        self._place += 1
+        if paren == "(":
+            grouped = self._any()
+            if self._word() != ")":
+                raise ApiError("MALFORMED_SEARCH", "unexpected token: <EOF>")
+            self._place += 1
+            return grouped
+        return _term(phrase or word or paren)
+
+
+def _term(text: str) -> Matches:
+    if len(text.strip("*?")) < 2:
+        raise ApiError("MALFORMED_SEARCH", f"search term must be longer than one character: {text}")
+    body = "".join(r"\w*" if char == "*" else r"\w" if char == "?" else re.escape(char) for char in re.sub(r"\*+", "*", text))
+    pattern = re.compile(rf"(?<!\w){body}(?!\w)", re.IGNORECASE)
+    return lambda value: pattern.search(value) is not None
+
+
+def _matching(org: Org, sobject: SObject, scope: str, matches: Matches) -> set[str]:
     names = [
         item.name for item in sobject.fields.values()
         if (item.name_field if scope == "NAME" else item.type in _SEARCHED_TYPES.get(scope, _SEARCHED_TYPES["ALL"]))
@@ -129,7 +198,7 @@ def _matching(org: Org, sobject: SObject, scope: str, terms: list[re.Pattern[str
     found = set()
     for row in rows:
         text = "\n".join(str(value) for value in row[1:] if value is not None)
-        if all(term.search(text) for term in terms):
+        if matches(text):
             found.add(row[0])
     return found
 

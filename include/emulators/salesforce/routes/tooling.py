@@ -12,14 +12,22 @@ from emulators.salesforce.metadata.components import ComponentError, apply, orde
 from emulators.salesforce.metadata.package import NAMESPACE, Component, children_of
 from emulators.salesforce.org import Org
 from emulators.salesforce.routes.body import json_object
-from emulators.salesforce.routes.queries import run_query
+from emulators.salesforce.routes.queries import query_more, run_query
 from emulators.wire import Call, Reply, Route
 
 _SAVED_ONE_BY_ONE = ("CustomField", "CustomObject")
 
 
 def query(org: Org, call: Call, version: str) -> Reply:
-    return run_query(org, call, version, org.tooling_engine(), include_deleted=False)
+    engine = org.tooling_engine()
+    answer: dict[str, Any] = run_query(org, call, f"{version}/tooling", engine, include_deleted=False).body
+    kind = next((record["attributes"]["type"] for record in answer.get("records", [])), None)
+    return Reply({"size": len(answer.get("records", [])), **answer, "queryLocator": None, "entityTypeName": kind})
+
+
+def resources(org: Org, call: Call, version: str) -> Reply:
+    root = f"/services/data/v{version}/tooling"
+    return Reply({name: f"{root}/{name}" for name in ("query", "sobjects")})
 
 
 def describe_all(org: Org, call: Call, version: str) -> Reply:
@@ -54,8 +62,7 @@ def create(org: Org, call: Call, version: str, name: str) -> Reply:
             apply(draft, part)
     except ComponentError as error:
         raise ApiError("FIELD_INTEGRITY_EXCEPTION", str(error), fields=[]) from error
-    org.schema.adopt(draft.schema)
-    org.schema_changed()
+    org.change_schema(draft.schema)
     return Reply(
         {"id": org.new_id("00N" if kind == "CustomField" else "01I"), "success": True, "errors": [], "warnings": [], "infos": []}, status=201
     )
@@ -76,7 +83,9 @@ def _fill(node: ElementTree.Element, values: dict[str, Any]) -> None:
 
 _V = "/services/data/v{version}/tooling"
 ROUTES = (
+    Route(("GET",), _V, resources),
     Route(("GET",), f"{_V}/query", query),
+    Route(("GET",), f"{_V}/query/{{locator}}", query_more),
     Route(("GET",), f"{_V}/sobjects", describe_all),
     Route(("POST",), f"{_V}/sobjects/{{name}}", create),
     Route(("GET",), f"{_V}/sobjects/{{name}}/describe", describe_one),

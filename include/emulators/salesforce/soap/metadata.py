@@ -16,6 +16,7 @@ from emulators.salesforce.org import Org
 from emulators.salesforce.soap.envelope import XSI_TYPE, Request, Xml, fault_reply, local_name, read_request, result_reply
 from emulators.wire import Call, Reply
 
+MAX_LIST_QUERIES = 3
 MAX_CRUD = 10  # components in one call of createMetadata and the like
 
 
@@ -71,7 +72,10 @@ def _describe(org: Org, request: Request) -> list[Any]:
 
 def _list(org: Org, request: Request) -> list[Any]:
     listed: list[Any] = []
-    for query in (node for node in request.element if local_name(node) == "queries"):
+    queries = [node for node in request.element if local_name(node) == "queries"]
+    if len(queries) > MAX_LIST_QUERIES:
+        raise ApiError("LIMIT_EXCEEDED", f"Too many queries: there can be at most {MAX_LIST_QUERIES} in one call")
+    for query in queries:
         texts = {local_name(node): (node.text or "").strip() for node in query}
         listed += catalogue.list_metadata(org, texts.get("type", ""), texts.get("folder"))
     return listed
@@ -150,8 +154,7 @@ def _save_one(org: Org, node: ElementTree.Element, may_exist: bool, must_exist: 
             apply(draft, part)
     except ComponentError as error:
         return _failed(name, "FIELD_INTEGRITY_EXCEPTION", str(error))
-    org.schema.adopt(draft.schema)
-    org.schema_changed()
+    org.change_schema(draft.schema)
     deploy.keep_components(org, parts)
     return {"fullName": name, "success": True, **({"created": not exists} if may_exist and not must_exist else {})}
 
@@ -167,8 +170,7 @@ def _delete(org: Org, request: Request) -> list[Any]:
         if problem is not None:
             results.append(_failed(name, "INVALID_CROSS_REFERENCE_KEY", problem.text))
             continue
-        org.schema.adopt(draft.schema)
-        org.schema_changed()
+        org.change_schema(draft.schema)
         org.components.pop((kind, name), None)
         results.append({"fullName": name, "success": True})
     return results

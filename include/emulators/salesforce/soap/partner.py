@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from emulators.salesforce.conversion import CONVERTED_STATUS, Conversion, convert_lead
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.org import MAX_VERSION, MIN_VERSION, ORG_ID, SESSION_HOURS, Org
+from emulators.salesforce.signin import instance_url
 from emulators.salesforce.soap.envelope import Request, fault_reply, local_name, read_request, result_reply
 from emulators.salesforce.store import timestamp
 from emulators.wire import Call, Reply
@@ -59,7 +60,7 @@ def _login(org: Org, call: Call, request: Request, flavour: str, version: float)
         time.sleep(WRONG_LOGIN_SECONDS)
         raise ApiError("INVALID_LOGIN", "Invalid username, password, security token; or user locked out.")
     session = org.sign_in()
-    root = f"{call.base_url}/services/Soap"
+    root = f"{instance_url(call)}/services/Soap"
     result = {
         "metadataServerUrl": f"{root}/m/{version}/{ORG_ID[:15]}", "passwordExpired": False, "sandbox": True,
         "serverUrl": f"{root}/{flavour}/{version}/{ORG_ID[:15]}", "sessionId": session, "userId": org.user_id,

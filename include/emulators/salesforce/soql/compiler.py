@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from emulators.salesforce.errors import ApiError, invalid_type
-from emulators.salesforce.ids import looks_like_id, to_18
 from emulators.salesforce.schema import NUMBER_TYPES, Field, Schema, SObject
-from emulators.salesforce.soql import dates
-from emulators.salesforce.soql.parser import Comparison, FieldPath, Function, Junction, Literal, Query, Selected, Typeof
+from emulators.salesforce.soql.conditions import PARENT_ID, Conditions
+from emulators.salesforce.soql.parser import Comparison, FieldPath, Function, Junction, Literal, Ordering, Query, Selected, Typeof
 from emulators.salesforce.store import Store, quoted, timestamp
 
 AGGREGATES = {"COUNT": "COUNT", "COUNT_DISTINCT": "COUNT(DISTINCT", "SUM": "SUM", "AVG": "AVG", "MIN": "MIN", "MAX": "MAX"}
@@ -31,8 +30,12 @@ NAME_FIELDS = {
     "alias": Field("Alias", "string", "Alias", length=8), "username": Field("Username", "string", "Username", length=80),
     "isactive": Field("IsActive", "boolean", "Active"),
 }  # fmt: skip
+AGGREGATES_IN_BULK = "Aggregate Relationships not supported in Bulk Query"
+PLAIN_FUNCTIONS = ("FORMAT", "TOLABEL", "CONVERTTIMEZONE", "CONVERTCURRENCY")  # give the value as it is
+WHOLE_NUMBER, DECIMAL = Field("number", "int", "Number"), Field("number", "double", "Number")
+MAX_SUBTOTAL_FIELDS = 3
 LONGEST_FILTERABLE = 255  # characters of a text area
-PARENT_ID = "?"  # stands for the parent's id among a child query's parameters
+MARKS = "/*ids*/"  # stands for the list of ids in Compiled.by_id_sql
 MAX_STATEMENT = 100_000
 MAX_OFFSET = 2_000
 MAX_DEPTH = 5  # relationships in one path
@@ -44,6 +47,7 @@ class Column:
 
     path: tuple[str, ...]
     type: str
+    function: str | None = None  # of a computed value: what was written, count(Id)
     when: str | None = None  # of TYPEOF: the object whose records have this value; "" for ELSE
 
 
@@ -77,10 +81,11 @@ class Compiled:
     is_count: bool = False
     is_aggregate: bool = False
     limit: int | None = None
+    not_in_bulk: str | None = None  # why bulk queries refuse the statement
     children: tuple[Child, ...] = ()
     id_sql: str = ""  # the same rows, ids only: what a cursor remembers
     csv_sql: str = ""  # the same rows, columns only, booleans as true and false
-    by_id_sql: str = ""  # the same columns, without conditions: `{marks}` stands for the ids
+    by_id_sql: str = ""  # the same columns, without conditions: MARKS stands for the ids
 
 
 @dataclass
@@ -120,18 +125,24 @@ class _Statement:
         self.scope = _Scope(sobject, query.alias)
         self.scope.tables[()] = ("t0", sobject)
         self.parameters: list[Any] = []
+        self.aggregates_allowed = False
 
     def compile(self) -> Compiled:
         query = self.query
         if self._is_count():
+            if query.group_by or query.having is not None:
+                raise ApiError("MALFORMED_QUERY", "Grouped query cannot use COUNT()")
             where = self._where()
             sql = f"SELECT COUNT(*) FROM {self._from()}{where}"
-            return Compiled(self.sobject, sql, tuple(self.parameters), (), is_count=True, limit=query.limit)
+            return Compiled(self.sobject, sql, tuple(self.parameters), (), is_count=True, limit=query.limit, not_in_bulk=AGGREGATES_IN_BULK)
         aggregate = bool(query.group_by) or any(
             isinstance(item, Selected) and isinstance(item.expression, Function) and item.expression.name.upper() in AGGREGATES
             for item in query.select
         )
+        self.aggregates_allowed = aggregate
         expressions, columns = self._selection(aggregate)
+        if len({column.path for column in columns if aggregate}) < len(columns) * aggregate:
+            raise ApiError("MALFORMED_QUERY", "duplicate alias or field in an aggregate query")
         children = tuple(self._child(item) for item in query.select if isinstance(item, Query))
         cells = [
             f"CASE {sql} WHEN 1 THEN 'true' ELSE 'false' END" if column.type == "boolean" else sql
@@ -148,30 +159,54 @@ class _Statement:
         selection = ", ".join([identity, *expressions])
         body = f"FROM {self._from()}{where}{grouping}{order}{limit}"
         return Compiled(
-            self.sobject, f"SELECT {selection} {body}", tuple(self.parameters), tuple(columns),
-            parents=tuple(parent for parent, _ in parents), is_aggregate=aggregate, limit=query.limit, children=children,
-            id_sql=f'SELECT t0."Id" {body}', csv_sql=f"SELECT {', '.join(cells)} {body}", by_id_sql=f'SELECT {selection} FROM {self._from()} WHERE t0."Id" IN ({{marks}})',
+            self.sobject, f"SELECT {selection} {body}", tuple(self.parameters), tuple(columns), tuple(parent for parent, _ in parents),
+            is_aggregate=aggregate, limit=query.limit, not_in_bulk=self._not_in_bulk(aggregate, columns), children=children,
+            id_sql=f'SELECT t0."Id" {body}', csv_sql=f"SELECT {', '.join(cells)} {body}",
+            by_id_sql=f'SELECT {selection} FROM {self._from()} WHERE t0."Id" IN ({MARKS})',
         )  # fmt: skip
 
     def _with_subtotals(self, expressions: list[str], columns: list[Column]) -> Compiled:
         """GROUP BY ROLLUP and CUBE: a statement for each set of fields that stays, the ones left out being null."""
-        grouped = [self._expression(item)[0] for item in self.query.group_by]
+        grouped = [self._usable(item, "groupable", "grouped")[0] for item in self.query.group_by]
         count = len(grouped)
         if self.query.subtotals == "ROLLUP":
             kept_sets = [set(grouped[:size]) for size in range(count, -1, -1)]
         else:
             kept_sets = [{grouped[bit] for bit in range(count) if not mask >> bit & 1} for mask in range(2**count)]
+        if count > MAX_SUBTOTAL_FIELDS:
+            raise ApiError("MALFORMED_QUERY", f"at most {MAX_SUBTOTAL_FIELDS} fields can be grouped by {self.query.subtotals}")
         statements, parameters = [], []
         for kept in kept_sets:
             self.parameters = []
             shown = [_without(sql, set(grouped) - kept) for sql in expressions]
-            body = f"FROM {self._from()}{self._where()}"
-            by = f" GROUP BY {', '.join(sql for sql in grouped if sql in kept)}" if kept else ""
-            having = f" HAVING {self._condition(self.query.having)}" if self.query.having is not None else ""
-            statements.append(f"SELECT NULL, {', '.join(shown)} {body}{by}{having}")
+            where = self._where()
+            having = f" HAVING {self._having()}" if self.query.having is not None else ""
+            by = ", ".join(sql for sql in grouped if sql in kept) or "NULL"  # NULL: one group of all rows
+            statements.append(f"SELECT NULL, {', '.join(shown)} FROM {self._from()}{where} GROUP BY {by}{having}")
             parameters += self.parameters
-        sql = " UNION ALL ".join(statements) + self._limit()
-        return Compiled(self.sobject, sql, tuple(parameters), tuple(columns), is_aggregate=True, limit=self.query.limit)
+        sql = f"SELECT * FROM ({' UNION ALL '.join(statements)}){self._subtotal_order(expressions)}{self._limit()}"
+        return Compiled(
+            self.sobject, sql, tuple(parameters), tuple(columns), is_aggregate=True, limit=self.query.limit, not_in_bulk=AGGREGATES_IN_BULK
+        )
+
+    def _subtotal_order(self, expressions: list[str]) -> str:
+        """ORDER BY over the united rows, which knows the selected expressions by their places only."""
+        parts = []
+        for item in self.query.order_by:
+            sql = self._expression(item.expression)[0]
+            if sql not in expressions:
+                raise ApiError("MALFORMED_QUERY", "Ordered field must be grouped or aggregated")
+            parts.append(f"{expressions.index(sql) + 2} {_direction(item)}")
+        return f" ORDER BY {', '.join(parts)}" if parts else ""
+
+    def _not_in_bulk(self, aggregate: bool, columns: list[Column]) -> str | None:
+        if aggregate or any(isinstance(item, Query) for item in self.query.select):
+            return AGGREGATES_IN_BULK
+        if any(column.type == "address" for column in columns):
+            return "Selecting compound data not supported in Bulk Query"
+        if any(isinstance(item, Typeof) for item in self.query.select):
+            return "TYPEOF is not supported in Bulk Query"
+        return "OFFSET is not supported in Bulk Query" if self.query.offset is not None else None
 
     def _is_count(self) -> bool:
         item = self.query.select[0]
@@ -188,6 +223,8 @@ class _Statement:
     def _selection(self, aggregate: bool) -> tuple[list[str], list[Column]]:
         expressions, columns, unnamed = [], [], 0
         for item in self.query.select:
+            if aggregate and not isinstance(item, Selected):
+                raise ApiError("MALFORMED_QUERY", "Only fields and functions can be selected in an aggregate query")
             if isinstance(item, Query):
                 continue
             if isinstance(item, Typeof):
@@ -204,6 +241,8 @@ class _Statement:
             alias = item.alias
             if isinstance(item.expression, Function) and alias is None and item.expression.name.upper() not in ("FORMAT", "TOLABEL"):
                 alias, unnamed = f"expr{unnamed}", unnamed + 1
+            if item.alias and not aggregate and not isinstance(item.expression, Function):
+                raise ApiError("MALFORMED_QUERY", f"{self._pointer(item.expression)}only aggregate expressions use field aliasing")
             sql, column = self._column(item.expression, alias, aggregate)
             if not aggregate and any(column.path == other.path and other.when is None for other in columns):
                 raise ApiError("INVALID_FIELD", f"duplicate field selected: {'.'.join(column.path)}")
@@ -259,18 +298,12 @@ class _Statement:
 
     def _column(self, expression: Any, alias: str | None, aggregate: bool) -> tuple[str, Column]:
         sql, item, path = self._expression(expression)
-        kind = item.type if item else "double"
-        if isinstance(expression, Function):
-            name = expression.name.upper()
-            kind = "int" if name.startswith("COUNT") or name in DATE_PARTS or name == "GROUPING" else kind
-            if name in ("AVG", "SUM"):
-                kind = "double"
-            elif name == "FORMAT":
-                kind = "string"
-        elif aggregate and sql not in [self._expression(item)[0] for item in self.query.group_by]:
-            raise ApiError("MALFORMED_QUERY", f"{self._pointer(expression)}Field must be grouped or aggregated: {'.'.join(path)}")
+        kind = "string" if isinstance(expression, Function) and expression.name.upper() == "FORMAT" else item.type
+        if aggregate:
+            self._require_grouped(expression, "Field")
         if aggregate or alias or isinstance(expression, Function):
-            return sql, Column((alias or path[-1],), kind)
+            function = f"{expression.name.lower()}({_path_in(expression)})" if isinstance(expression, Function) else None
+            return sql, Column((alias or path[-1],), kind, function)
         return sql, Column(path, kind)
 
     def _from(self) -> str:
@@ -282,23 +315,58 @@ class _Statement:
             parts.append("(t0._visible_from IS NULL OR t0._visible_from <= ?)")
             self.parameters.append(timestamp(self.compiler.now()))
         if self.query.where is not None:
-            parts.append(self._condition(self.query.where))
+            allowed, self.aggregates_allowed = self.aggregates_allowed, False
+            parts.append(self._conditions(self.query.where))
+            self.aggregates_allowed = allowed
         return f" WHERE {' AND '.join(parts)}" if parts else ""
 
+    def _conditions(self, node: Any) -> str:
+        return Conditions(self.compiler.now, self._filterable, self._semi_join, self.parameters).sql(node)
+
+    def _filterable(self, expression: Any) -> tuple[str, Field]:
+        sql, item, _ = self._usable(expression, "filterable", "filtered")
+        return sql, item
+
+    def _semi_join(self, query: Query) -> str:
+        """The inner query of IN: one id or reference, never null, or NOT IN would find nothing."""
+        paths = [item.expression for item in query.select if isinstance(item, Selected)]
+        if len(query.select) != 1 or len(paths) != 1 or not isinstance(paths[0], FieldPath) or query.group_by or query.limit is not None:
+            raise ApiError("MALFORMED_QUERY", "The inner select field must be a single ID or reference field, without GROUP BY and LIMIT")
+        is_known = Comparison(paths[0], "!=", Literal("null", None))
+        where = is_known if query.where is None else Junction("and", (query.where, is_known))
+        inner = self.compiler.compile(replace(query, where=where), self.text)
+        if inner.columns[0].type not in ("id", "reference"):
+            raise ApiError("INVALID_FIELD", f"The inner select field '{paths[0]}' must be an ID or a reference")
+        self.parameters += inner.parameters
+        return inner.csv_sql
+
     def _grouping(self) -> str:
-        sql = ""
-        if self.query.group_by:
-            sql += " GROUP BY " + ", ".join(self._usable(item, "groupable", "grouped")[0] for item in self.query.group_by)
-        if self.query.having is not None:
-            sql += " HAVING " + self._condition(self.query.having)
-        return sql
+        if not self.query.group_by:
+            if self.query.having is not None:
+                raise ApiError("MALFORMED_QUERY", "unexpected token: 'HAVING'")
+            return ""
+        allowed, self.aggregates_allowed = self.aggregates_allowed, False
+        sql = " GROUP BY " + ", ".join(self._usable(item, "groupable", "grouped")[0] for item in self.query.group_by)
+        self.aggregates_allowed = allowed
+        return f"{sql} HAVING {self._having()}" if self.query.having is not None else sql
+
+    def _having(self) -> str:
+        for expression in _expressions_in(self.query.having):
+            self._require_grouped(expression, "Field")
+        return self._conditions(self.query.having)
+
+    def _require_grouped(self, expression: Any, what: str) -> None:
+        """In a grouped query a field must be one of those grouped by, or stand in an aggregate function."""
+        is_aggregate = isinstance(expression, Function) and expression.name.upper() in (*AGGREGATES, "GROUPING")
+        if not is_aggregate and self._expression(expression)[0] not in [self._expression(item)[0] for item in self.query.group_by]:
+            raise ApiError("MALFORMED_QUERY", f"{self._pointer(_path_in(expression))}{what} must be grouped or aggregated: {_path_in(expression)}")
 
     def _order(self, aggregate: bool) -> str:
         parts = []
         for item in self.query.order_by:
-            sql = self._usable(item.expression, "sortable", "sorted")[0]
-            nulls_last = item.nulls_last if item.nulls_last is not None else item.descending
-            parts.append(f"{sql} {'DESC' if item.descending else 'ASC'} NULLS {'LAST' if nulls_last else 'FIRST'}")
+            if aggregate:
+                self._require_grouped(item.expression, "Ordered field")
+            parts.append(f"{self._usable(item.expression, 'sortable', 'sorted')[0]} {_direction(item)}")
         if not parts:
             return "" if aggregate else " ORDER BY t0._n"
         return " ORDER BY " + ", ".join(parts)
@@ -314,7 +382,10 @@ class _Statement:
                 condition = Comparison(FieldPath((item.name,), 1), "=", Literal("string", PARENT_ID))
                 where = condition if query.where is None else Junction("and", (condition, query.where))
                 inner = replace(query, object=child.name, where=where)
-                return Child(item.child_relationship, self.compiler.compile(inner, self.text))
+                compiled = self.compiler.compile(inner, self.text)
+                if compiled.is_aggregate or compiled.is_count:
+                    raise ApiError("MALFORMED_QUERY", "Only root queries support aggregate expressions")
+                return Child(item.child_relationship, compiled)
         raise ApiError(
             "INVALID_TYPE",
             f"Didn't understand relationship '{query.object}' in FROM part of query call. If you are attempting to use a custom relationship, "
@@ -324,8 +395,8 @@ class _Statement:
 
     # -- expressions --------------------------------------------------------------------------------------------------------------
 
-    def _expression(self, expression: Any) -> tuple[str, Field | None, tuple[str, ...]]:
-        """SQL, the field it stands for (None for a computed value), and its path with the org's own spelling."""
+    def _expression(self, expression: Any) -> tuple[str, Field, tuple[str, ...]]:
+        """SQL, the field it stands for (a made-up one for a computed value), and its path with the org's own spelling."""
         if isinstance(expression, Function):
             return self._function(expression)
         names = list(expression.names)
@@ -355,10 +426,10 @@ class _Statement:
             raise self._no_column(names[-1], sobject, expression)
         return _value_of(alias, item), item, (*path, item.name)
 
-    def _usable(self, expression: Any, ability: str, word: str) -> tuple[str, Field | None, tuple[str, ...]]:
+    def _usable(self, expression: Any, ability: str, word: str) -> tuple[str, Field, tuple[str, ...]]:
         """The expression, unless its field cannot be filtered, sorted or grouped by."""
         found = self._expression(expression)
-        if isinstance(expression, FieldPath) and found[1] is not None and not _can(found[1], ability):
+        if isinstance(expression, FieldPath) and not _can(found[1], ability):
             raise ApiError("INVALID_FIELD", f"{self._pointer(expression)}field '{found[1].name}' can not be {word} in a query call")
         return found
 
@@ -369,27 +440,34 @@ class _Statement:
             self.scope.tables[path] = (name, parent)
         return self.scope.tables[path]
 
-    def _function(self, function: Function) -> tuple[str, Field | None, tuple[str, ...]]:
+    def _function(self, function: Function) -> tuple[str, Field, tuple[str, ...]]:
         name = function.name.upper()
-        if not function.arguments or not isinstance(function.arguments[0], (FieldPath, Function)):
+        argument = function.arguments[0] if len(function.arguments) == 1 else None
+        if isinstance(argument, Function) and not (name in DATE_PARTS and argument.name.upper() == "CONVERTTIMEZONE"):
+            argument = None  # functions do not take functions, but for the time zone of a date
+        if argument is None or name not in (*AGGREGATES, *DATE_PARTS, *PLAIN_FUNCTIONS, "DAY_ONLY", "GROUPING"):
             raise ApiError("MALFORMED_QUERY", f"unexpected token: '{function.name}'")
+        sql, item, path = self._expression(argument)
         if name in AGGREGATES:
-            sql, item, path = self._expression(function.arguments[0])
-            call = f"{AGGREGATES[name]} {sql})" if name == "COUNT_DISTINCT" else f"{AGGREGATES[name]}({sql})"
-            return call, item, path
-        if name in DATE_PARTS:
-            sql, item, path = self._expression(function.arguments[0])
-            return f"CAST({DATE_PARTS[name].format(sql)} AS INTEGER)", item, path
-        if name == "DAY_ONLY":
-            sql, _, path = self._expression(function.arguments[0])
-            return f"substr({sql}, 1, 10)", Field("day", "date", "Day"), path
-        if name == "GROUPING" and self.query.subtotals:
-            sql, item, path = self._expression(function.arguments[0])
-            return f"/*grouping {sql}*/0", item, path
-        if name in ("FORMAT", "TOLABEL", "CONVERTTIMEZONE", "CONVERTCURRENCY"):
-            sql, item, path = self._expression(function.arguments[0])
-            return (f"CAST({sql} AS TEXT)" if name == "FORMAT" else sql), item, path
-        raise ApiError("MALFORMED_QUERY", f"unexpected token: '{function.name}'")
+            return self._aggregate(name, sql, item), _aggregate_field(name, item), path
+        if name in DATE_PARTS or name == "DAY_ONLY":
+            if item.type not in ("date", "datetime"):
+                raise ApiError("INVALID_FIELD", f"{self._pointer(_path_in(argument))}field {item.name} does not support {name}")
+            if name == "DAY_ONLY":
+                return f"substr({sql}, 1, 10)", Field("day", "date", "Day"), path
+            return f"CAST({DATE_PARTS[name].format(sql)} AS INTEGER)", WHOLE_NUMBER, path
+        if name == "GROUPING":
+            if not self.query.subtotals or not self.aggregates_allowed:
+                raise ApiError("MALFORMED_QUERY", "unexpected token: 'GROUPING'")
+            return f"/*grouping {sql}*/0", WHOLE_NUMBER, path
+        return (f"CAST({sql} AS TEXT)" if name == "FORMAT" else sql), item, path
+
+    def _aggregate(self, name: str, sql: str, item: Field) -> str:
+        if not self.aggregates_allowed:
+            raise ApiError("MALFORMED_QUERY", f"unexpected token: '{name}'")
+        if (name in ("SUM", "AVG") and item.type not in NUMBER_TYPES) or (name in ("MIN", "MAX") and (item.is_compound or item.type == "boolean")):
+            raise ApiError("INVALID_FIELD", f"field {item.name} does not support aggregate operator {name}")
+        return f"{AGGREGATES[name]} {sql})" if name == "COUNT_DISTINCT" else f"{AGGREGATES[name]}({sql})"
 
     def _no_name_field(self, name: str, path: FieldPath) -> ApiError:
         return self._no_column(name, SObject("Name", "Name", "Names", ""), path)
@@ -413,117 +491,6 @@ class _Statement:
         line = self.text.replace("\n", " ")
         start = max(0, path.column - 41)
         return f"\n{line[start : start + 80]}\n{' ' * (path.column - 1 - start)}^\nERROR at Row:1:Column:{path.column}\n"
-
-    # -- conditions ---------------------------------------------------------------------------------------------------------------
-
-    def _condition(self, node: Any) -> str:
-        if isinstance(node, Junction):
-            if node.operator == "not":
-                return f"NOT ({self._condition(node.parts[0])})"
-            return "(" + f" {node.operator.upper()} ".join(self._condition(part) for part in node.parts) + ")"
-        assert isinstance(node, Comparison)
-        sql, item, _ = self._usable(node.left, "filterable", "filtered")
-        if node.operator in ("in", "not in"):
-            return self._membership(sql, item, node)
-        if node.operator in ("includes", "excludes"):
-            parts = [self._includes(sql, literal) for literal in node.right]
-            joined = "(" + " OR ".join(parts) + ")"
-            return joined if node.operator == "includes" else f"NOT {joined}"
-        return self._comparison(sql, item, node.operator, node.right)
-
-    def _includes(self, sql: str, literal: Literal) -> str:
-        wanted = [part.strip() for part in str(literal.value).split(";")]
-        self.parameters += [f"%;{part};%" for part in wanted]
-        return "(" + " AND ".join(f"(';' || {sql} || ';') LIKE ?" for _ in wanted) + ")"
-
-    def _membership(self, sql: str, item: Field | None, node: Comparison) -> str:
-        if isinstance(node.right, Query):
-            inner = self.compiler.compile(node.right, self.text)
-            if len(inner.columns) != 1:
-                raise ApiError("MALFORMED_QUERY", "The inner select field must be a single ID or reference field")
-            self.parameters += inner.parameters
-            body = inner.sql.replace('SELECT t0."Id", ', "SELECT ", 1)
-            return f"{sql} {node.operator.upper()} ({body})"
-        has_null = any(literal.kind == "null" for literal in node.right)
-        values = [self._value(item, literal) for literal in node.right if literal.kind != "null"]
-        self.parameters += values
-        listed = f"{sql} IN ({', '.join('?' * len(values))})"
-        if has_null:
-            listed = f"({listed} OR {sql} IS NULL)"
-        if node.operator == "in":
-            return listed
-        return f"({sql} IS NULL OR NOT {listed})" if not has_null else f"NOT {listed}"
-
-    def _comparison(self, sql: str, item: Field | None, operator: str, literal: Literal) -> str:
-        if literal.kind == "null":
-            if operator not in ("=", "!="):
-                raise ApiError("MALFORMED_QUERY", f"operator {operator} cannot be used with null")
-            return f"{sql} IS {'NOT ' if operator == '!=' else ''}NULL"
-        if literal.kind not in ("string", "number", "boolean", "date", "datetime"):
-            return self._date_literal(sql, item, operator, literal)
-        value = self._value(item, literal)
-        if operator == "like":
-            self.parameters.append(value)
-            return f"{sql} LIKE ? ESCAPE '\\'"
-        if item is not None and item.is_text and value == "":
-            return f"{sql} IS {'NOT ' if operator == '!=' else ''}NULL"
-        self.parameters.append(value)
-        if operator == "!=":
-            return f"({sql} IS NULL OR {sql} != ?)"
-        return f"{sql} {operator} ?"
-
-    def _date_literal(self, sql: str, item: Field | None, operator: str, literal: Literal) -> str:
-        if item is None or item.type not in ("date", "datetime"):
-            raise ApiError("MALFORMED_QUERY", f"unexpected token: '{literal.kind}'")
-        first, after = dates.interval(literal.kind, literal.count, self.compiler.now().date())
-        start, end = (first.isoformat(), after.isoformat()) if item.type == "date" else (dates.midnight(first), dates.midnight(after))
-        if operator in ("=", "!="):
-            self.parameters += [start, end]
-            inside = f"({sql} >= ? AND {sql} < ?)"
-            return inside if operator == "=" else f"({sql} IS NULL OR NOT {inside})"
-        bound = {"<": ("<", start), ">=": (">=", start), ">": (">=", end), "<=": ("<", end)}[operator]
-        self.parameters.append(bound[1])
-        return f"{sql} {bound[0]} ?"
-
-    def _value(self, item: Field | None, literal: Literal) -> Any:
-        if item is None:
-            return literal.value
-        if literal.kind == "boolean":
-            self._require(item.type == "boolean", item, literal, "boolean")
-            return int(literal.value)
-        if literal.kind == "number":
-            self._require(item.type in NUMBER_TYPES, item, literal, "number")
-            return literal.value
-        if literal.kind == "datetime":
-            self._require(item.type == "datetime", item, literal, "dateTime")
-            return timestamp(datetime.fromisoformat(literal.value))
-        if literal.kind == "date":
-            self._require(item.type == "date", item, literal, "date")
-            return _valid_date(literal.value)
-        self._require(item.is_text or item.is_id, item, literal, "string")
-        if item.is_id and literal.value not in ("", PARENT_ID):
-            if not looks_like_id(literal.value):
-                raise ApiError("INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {literal.value}")
-            return to_18(literal.value)
-        return literal.value
-
-    def _require(self, fits: bool, item: Field, literal: Literal, kind: str) -> None:
-        if fits:
-            return
-        expected = {"datetime": "dateTime", "currency": "currency", "double": "double", "int": "int"}.get(item.type, item.type)
-        shown = f"'{literal.value}'" if literal.kind == "string" else literal.value
-        quotes = "should not" if literal.kind == "string" else "should"
-        raise ApiError(
-            "INVALID_FIELD",
-            f"value of filter criterion for field '{item.name}' must be of type {expected} and {quotes} be enclosed in quotes, not {kind} {shown}",
-        )
-
-
-def _valid_date(text: str) -> str:
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise ApiError("MALFORMED_QUERY", f"invalid date: {text}") from None
 
 
 def _value_of(alias: str, item: Field) -> str:
@@ -550,3 +517,32 @@ def _without(sql: str, left_out: set[str]) -> str:
     if sql.startswith("/*grouping "):
         return "1" if sql[len("/*grouping ") : -len("*/0")] in left_out else "0"
     return sql
+
+
+def _aggregate_field(name: str, item: Field) -> Field:
+    """What an aggregate over the field gives."""
+    if name.startswith("COUNT"):
+        return WHOLE_NUMBER
+    return DECIMAL if name in ("SUM", "AVG") else item
+
+
+def _direction(item: Ordering) -> str:
+    nulls_last = item.nulls_last if item.nulls_last is not None else item.descending
+    return f"{'DESC' if item.descending else 'ASC'} NULLS {'LAST' if nulls_last else 'FIRST'}"
+
+
+def _path_in(expression: Any) -> FieldPath:
+    """The field that an expression is about."""
+    while isinstance(expression, Function):
+        expression = expression.arguments[0]
+    found: FieldPath = expression
+    return found
+
+
+def _expressions_in(node: Any) -> Iterator[Any]:
+    """The left sides of a condition's comparisons."""
+    if isinstance(node, Junction):
+        for part in node.parts:
+            yield from _expressions_in(part)
+    else:
+        yield node.left

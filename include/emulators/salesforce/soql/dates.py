@@ -11,6 +11,13 @@ _SPANS = ("DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
 
 def interval(name: str, count: int | None, today: date) -> tuple[date, date]:
     """[first day, day after the last) of a date literal; weeks start on Sunday, as in an org's US locale."""
+    try:
+        return _interval(name, count, today)
+    except (OverflowError, ValueError):
+        raise ApiError("MALFORMED_QUERY", f"the date literal {name}:{count} leads out of the calendar") from None
+
+
+def _interval(name: str, count: int | None, today: date) -> tuple[date, date]:
     name = name.replace("FISCAL_", "")  # the fiscal year is the calendar year
     if name in ("TODAY", "YESTERDAY", "TOMORROW"):
         first = today + timedelta(days={"YESTERDAY": -1, "TODAY": 0, "TOMORROW": 1}[name])

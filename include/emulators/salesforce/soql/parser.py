@@ -12,6 +12,8 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
 
 from emulators.salesforce.errors import ApiError
 
+SCOPES = frozenset({"EVERYTHING", "MINE", "MINE_AND_MY_GROUPS", "MY_TERRITORY", "MY_TEAM_TERRITORY", "TEAM", "DELEGATED"})
+MODES = frozenset({"SECURITY_ENFORCED", "USER_MODE", "SYSTEM_MODE"})
 _HEX = re.compile("[0-9A-Fa-f]{4}")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
@@ -114,11 +116,11 @@ class _TreeBuilder(Transformer[Token, Any]):
     def from_alias(self, name: Token) -> _Clause:
         return _Clause("alias", str(name))
 
-    def scope(self, *_: Token) -> _Clause:
-        return _Clause("", None)
+    def scope(self, name: Token) -> _Clause:
+        return _ignored(name, SCOPES)
 
-    def with_clause(self, *_: Token) -> _Clause:
-        return _Clause("", None)
+    def with_clause(self, name: Token, *_: Token) -> _Clause:
+        return _ignored(name, MODES)
 
     def for_clause(self, *_: Token) -> _Clause:
         return _Clause("", None)
@@ -213,7 +215,7 @@ class _TreeBuilder(Transformer[Token, Any]):
         return Literal("datetime", str(token))
 
     def date_literal(self, name: Token, count: Token | None = None) -> Literal:
-        return Literal(str(name).upper(), None, int(count) if count else None)
+        return Literal(str(name).upper(), None, _row_count(count) if count else None)
 
     def group(self, *items: Any) -> _Clause:
         return _Clause("group_by", items)
@@ -239,6 +241,13 @@ class _TreeBuilder(Transformer[Token, Any]):
         return _Clause("all_rows", True)
 
 
+def _ignored(name: Token, known: frozenset[str]) -> _Clause:
+    """A clause that makes no difference here, where one user sees everything."""
+    if name.upper() not in known:
+        raise ApiError("MALFORMED_QUERY", f"unexpected token: '{name}'")
+    return _Clause("", None)
+
+
 def _row_count(token: Token) -> int:
     if not token.isdigit() or len(token) > 9:
         raise ApiError("MALFORMED_QUERY", f"unexpected token: '{token}'")
@@ -261,7 +270,10 @@ def _unescape(text: str) -> str:
             continue
         result.append(char)
         position += 1
-    return "".join(result)
+    value = "".join(result)
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise ApiError("MALFORMED_QUERY", "the query holds half a character")
+    return value
 
 
 _LARK = Lark(Path(__file__).with_name("grammar.lark").read_text(), parser="lalr", maybe_placeholders=False)
@@ -270,6 +282,8 @@ _BUILDER = _TreeBuilder()
 
 def parse(text: str) -> Query:
     """The tree of a SOQL statement; ApiError MALFORMED_QUERY names the token that was not expected."""
+    if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise ApiError("MALFORMED_QUERY", "the query holds half a character")
     try:
         query: Query = _BUILDER.transform(_LARK.parse(text))
     except UnexpectedInput as error:

@@ -80,14 +80,14 @@ def _attach(record: dict[str, Any], path: tuple[str, ...], nodes: Nodes) -> None
         node = found
 
 
-def csv_rows(store: Store, compiled: Compiled) -> Iterator[tuple[str, int]]:
+def csv_rows(store: Store, compiled: Compiled, delimiter: str = ",", ending: str = "\n") -> Iterator[tuple[str, int]]:
     """(CSV text, number of rows in it), a block at a time, without the header. Null is an empty cell."""
     cursor = store.reader.execute(compiled.csv_sql, compiled.parameters)
     while rows := cursor.fetchmany(FETCH_ROWS):
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+        csv.writer(text, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL).writerows(rows)
         yield text.getvalue(), len(rows)
 
 
-def csv_header(compiled: Compiled) -> str:
-    return ",".join(f'"{".".join(column.path)}"' for column in compiled.columns) + "\n"
+def csv_header(compiled: Compiled, delimiter: str = ",", ending: str = "\n") -> str:
+    return delimiter.join(f'"{".".join(column.path)}"' for column in compiled.columns) + ending
