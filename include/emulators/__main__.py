@@ -13,6 +13,7 @@ from pathlib import Path
 
 from emulators.demo_data.org import seed_demo
 from emulators.salesforce.app import create_app as salesforce_app
+from emulators.salesforce.metadata.deploy import restore
 from emulators.salesforce.org import Org
 from emulators.serving import serve
 from emulators.vendors import peerspot
@@ -35,6 +36,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salesforce-emulator-")))
         org = Org(folder)
+        restore(org)
         seed = SEEDS[options.seed]
         if seed and org.store.count(org.schema.objects["Account"]) == 0:
             seed(org)

@@ -70,7 +70,8 @@ class Fault:
     def __post_init__(self) -> None:
         """TypeError or ValueError for an order that could not be carried out."""
         for item in fields(self):
-            value, wanted = getattr(self, item.name), {"str": str, "int": int, "float": (int, float)}[str(item.type)]
+            value = getattr(self, item.name)
+            wanted: tuple[type, ...] = {"str": (str,), "int": (int,), "float": (int, float)}[str(item.type)]
             if not isinstance(value, wanted) or isinstance(value, bool):
                 raise TypeError(f"{item.name} of a fault must be of type {item.type}, not {value!r}")
         if not 200 <= self.status <= 599 or self.seconds < 0 or self.seconds > LONGEST_FAULT or self.times < 1 or self.skip < 0:

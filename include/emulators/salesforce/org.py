@@ -131,7 +131,7 @@ class Org:
         self.bulk1_jobs: dict[str, Any] = {}
         self.deployments: dict[str, Any] = {}
         self.retrievals: dict[str, Any] = {}
-        self.components: dict[tuple[str, str], tuple[str, bytes]] = {}  # (type, full name) -> file name and content, as deployed
+        self.components: dict[tuple[str, str], tuple[str, str]] = {}  # (type, full name) -> XML element and what is in it, as deployed
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         if self.store.count(self.schema.objects["Organization"]) == 0:
             self.make_org_records()

@@ -201,10 +201,35 @@ def test_what_was_deployed_can_be_retrieved_and_deployed_again(raw: Raw) -> None
     root = _soap(raw, f"<checkRetrieveStatus><asyncProcessId>{retrieval}</asyncProcessId><includeZip>true</includeZip></checkRetrieveStatus>")
     content = base64.b64decode(root.findtext(f".//{META}zipFile") or "")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert "<sharingModel>ReadWrite</sharingModel>" in archive.read("unpackaged/objects/Visit__c.object").decode()
         assert sorted(archive.namelist()) == ["unpackaged/objects/Visit__c.object", "unpackaged/package.xml", "unpackaged/tabs/Visit__c.tab"]
     raw("POST", f"{raw.url}/_emulator/reset", {"seed": "empty"})
-    assert _problems(_deploy(raw, content)) == []
+    assert _problems(_deploy(raw, content, singlePackage=False)) == []
     assert raw("POST", "/sobjects/Visit__c", {"Name": "First", "Tier__c": "Gold"})[0] == 201
+
+
+def test_a_validated_deployment_is_deployed_quickly(raw: Raw) -> None:
+    checked = _deploy(raw, package({"objects/Account.object": f"<fields>{TIER}</fields>"}), checkOnly=True)
+    status, answer = raw("POST", "/metadata/deployRequest", {"validatedDeployRequestId": checked["id"]})
+    assert status == 201
+    eventually(lambda: raw("GET", f"/metadata/deployRequest/{answer['id']}")[1]["deployResult"]["done"])
+    assert raw("POST", "/sobjects/Account", {"Name": "Acme", "Tier__c": "Gold"})[0] == 201
+    assert raw("POST", "/metadata/deployRequest", {"validatedDeployRequestId": answer["id"]})[0] == 404
+
+
+def test_an_object_that_others_refer_to_is_not_deleted(raw: Raw) -> None:
+    result = _deploy(raw, package({}, destructive={"CustomObject": ["PeerSpot_Activity__c"]}))
+    assert result["status"] == "Failed"
+    assert "it is referenced by PeerSpot_Activity_Product__c.Activity__c" in _problems(result)[0][2]
+
+
+def test_what_a_deleted_field_held_does_not_come_back_with_it(raw: Raw) -> None:
+    field = package({"objects/Account.object": f"<fields>{TIER}</fields>"})
+    _deploy(raw, field)
+    account = raw("POST", "/sobjects/Account", {"Name": "Acme", "Tier__c": "Gold"})[1]["id"]
+    _deploy(raw, package({}, destructive={"CustomField": ["Account.Tier__c"]}))
+    _deploy(raw, field)
+    assert raw("GET", f"/sobjects/Account/{account}?fields=Tier__c")[1]["Tier__c"] is None
 
 
 def test_metadata_types_are_described_and_unknown_operations_are_faults(raw: Raw) -> None:

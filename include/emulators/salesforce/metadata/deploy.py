@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.metadata.components import ComponentError, Draft, apply, order_of, remove
-from emulators.salesforce.metadata.package import Component, Package, read_package
+from emulators.salesforce.metadata.package import NAMESPACE, Component, Package, read_package
 from emulators.salesforce.metadata.types import KNOWN_NAMES
 from emulators.salesforce.org import Org
 from emulators.salesforce.schema import Schema
@@ -27,6 +27,7 @@ class DeployOptions:
     purge_on_delete: bool = False
     allow_missing_files: bool = False
     test_level: str = "NoTestRun"
+    run_tests: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> DeployOptions:
@@ -35,16 +36,19 @@ class DeployOptions:
         def flag(name: str, default: bool) -> bool:
             return str(given.get(name, default)).lower() == "true"
 
+        tests = given.get("runTests")
         return cls(
             flag("checkOnly", False), flag("rollbackOnError", True), flag("ignoreWarnings", False), flag("singlePackage", True),
             flag("purgeOnDelete", False), flag("allowMissingFiles", False), str(given.get("testLevel") or "NoTestRun"),
+            tuple(map(str, tests if isinstance(tests, list) else [tests])) if tests else (),
         )  # fmt: skip
 
     def on_the_wire(self) -> dict[str, Any]:
         return {
             "allowMissingFiles": self.allow_missing_files, "autoUpdatePackage": False, "checkOnly": self.check_only,
             "ignoreWarnings": self.ignore_warnings, "performRetrieve": False, "purgeOnDelete": self.purge_on_delete,
-            "rollbackOnError": self.rollback_on_error, "runTests": None, "singlePackage": self.single_package, "testLevel": self.test_level,
+            "rollbackOnError": self.rollback_on_error, "runTests": list(self.run_tests) or None,
+            "singlePackage": self.single_package, "testLevel": self.test_level,
         }  # fmt: skip
 
 
@@ -59,6 +63,8 @@ class Deployment:
     completed: str | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
     error: ApiError | None = None
+    content: bytes = b""
+    files: int = 0
 
     @property
     def done(self) -> bool:
@@ -76,9 +82,9 @@ class Deployment:
             "createdDate": self.created, "done": self.done, "id": self.id, "ignoreWarnings": self.options.ignore_warnings,
             "lastModifiedDate": self.completed or self.created, "numberComponentErrors": len(self.failures),
             "numberComponentsDeployed": len([message for message in own if message["success"]]), "numberComponentsTotal": len(own),
-            "numberFiles": 0, "numberTestErrors": 0, "numberTestsCompleted": 0, "numberTestsTotal": 0,
+            "numberFiles": self.files, "numberTestErrors": 0, "numberTestsCompleted": 0, "numberTestsTotal": 0,
             "rollbackOnError": self.options.rollback_on_error, "runTestsEnabled": False, "startDate": self.created, "status": self.status,
-            "success": self.status in ("Succeeded", "SucceededPartial"), "zipSize": 0,
+            "success": self.status in ("Succeeded", "SucceededPartial"), "zipSize": len(self.content),
         }  # fmt: skip
         if self.error is not None:
             answer |= {"errorMessage": self.error.message, "errorStatusCode": self.error.code}
@@ -93,10 +99,18 @@ class Deployment:
 
 def start(org: Org, content: bytes, options: DeployOptions) -> Deployment:
     """Begins a deployment; it goes on in the background."""
-    deployment = Deployment(org.new_id("0Af"), options, timestamp(org.clock.now()))
+    deployment = Deployment(org.new_id("0Af"), options, timestamp(org.clock.now()), content=content)
     org.deployments[deployment.id] = deployment
-    _workers.submit(_run, org, deployment, content)
+    _workers.submit(_run, org, deployment)
     return deployment
+
+
+def start_validated(org: Org, validated_id: str) -> Deployment:
+    """Deploys what was checked before: the quick deployment of a check-only one that succeeded."""
+    checked = find(org, validated_id)
+    if not checked.options.check_only or checked.status != "Succeeded":
+        raise ApiError("INVALID_ID_FIELD", f"{validated_id} is no check-only deployment that succeeded", status=404)
+    return start(org, checked.content, replace(checked.options, check_only=False))
 
 
 def find(org: Org, deployment_id: str) -> Deployment:
@@ -107,21 +121,26 @@ def find(org: Org, deployment_id: str) -> Deployment:
     raise ApiError("INVALID_ID_FIELD", f"no deployment with id {deployment_id}", status=404)
 
 
-def _run(org: Org, deployment: Deployment, content: bytes) -> None:
+def _run(org: Org, deployment: Deployment) -> None:
     if deployment.status != "Pending":
         return
-    deployment.status = "InProgress"
+    deployment.status, options = "InProgress", deployment.options
     try:
-        package = read_package(content)
+        if options.test_level == "RunSpecifiedTests" and options.run_tests:
+            raise ApiError("INVALID_OPERATION", f"no Apex class named {options.run_tests[0]} found: there is no Apex in this emulator")
+        package = read_package(deployment.content, single=options.single_package)
+        deployment.files = len({component.file_name for component in package.components})
         draft = draft_of(org)
-        messages = check(draft, package, timestamp(org.clock.now()))
-        deployment.messages = messages
+        deployment.messages = messages = check(draft, package, org, timestamp(org.clock.now()))
         failed = bool(deployment.failures)
-        if not deployment.options.check_only and not (failed and deployment.options.rollback_on_error):
-            install(org, draft, package)
-            _keep(org, content)
+        if not options.check_only and not (failed and options.rollback_on_error):
+            with org.store.writing():
+                if deployment.status != "InProgress" or deployment.id not in org.deployments:
+                    return  # cancelled, or the org was reset
+                install(org, draft, package)
+                _keep(org, deployment)
         some = any(message["success"] and message["componentType"] for message in messages)
-        status = "Succeeded" if not failed else "SucceededPartial" if some and not deployment.options.rollback_on_error else "Failed"
+        status = "Succeeded" if not failed else "SucceededPartial" if some and not options.rollback_on_error else "Failed"
     except ApiError as error:
         deployment.error, status = error, "Failed"
         text = {"problem": error.message, "problemType": "Error"}
@@ -129,7 +148,8 @@ def _run(org: Org, deployment: Deployment, content: bytes) -> None:
     except Exception as error:  # noqa: BLE001 - an emulator's own defect must show as a failed deployment, not as one that never ends
         deployment.error, status = ApiError("UNKNOWN_EXCEPTION", f"{type(error).__name__}: {error}"), "Failed"
     deployment.completed = timestamp(org.clock.now())
-    deployment.status = status
+    if deployment.status == "InProgress":
+        deployment.status = status
 
 
 def draft_of(org: Org) -> Draft:
@@ -141,8 +161,8 @@ def draft_of(org: Org) -> Draft:
     return Draft(Schema(dict(org.schema.objects)), known)
 
 
-def check(draft: Draft, package: Package, now: str) -> list[dict[str, Any]]:
-    """Puts every component into the draft; a DeployMessage for each, and for package.xml."""
+def check(draft: Draft, package: Package, org: Org, now: str) -> list[dict[str, Any]]:
+    """Puts every component into the draft; a DeployMessage for each, and for package.xml. Nothing of the org changes."""
     messages = [message("", "package.xml", "package.xml", now=now)]
     for kind, name in sorted(package.destructive, key=lambda item: item[0] == "CustomObject"):  # fields before their objects
         odd = remove(draft, kind, name)
@@ -152,7 +172,7 @@ def check(draft: Draft, package: Package, now: str) -> list[dict[str, Any]]:
     for component in sorted(package.components, key=order_of):
         if not package.lists(component) and component.problem is None:
             continue  # a file that package.xml does not name is not deployed
-        messages.append(_applied(draft, component, now))
+        messages.append(_applied(draft, component, org, now))
     for kind in sorted({kind for kind, _ in package.named} | package.wildcards):
         if kind not in KNOWN_NAMES:
             text = {"problem": f"Unknown type name '{kind}' specified in package.xml", "problemType": "Error"}
@@ -166,7 +186,7 @@ def check(draft: Draft, package: Package, now: str) -> list[dict[str, Any]]:
     return messages
 
 
-def _applied(draft: Draft, component: Component, now: str) -> dict[str, Any]:
+def _applied(draft: Draft, component: Component, org: Org, now: str) -> dict[str, Any]:
     try:
         is_new = apply(draft, component)
     except ComponentError as error:
@@ -175,7 +195,9 @@ def _applied(draft: Draft, component: Component, now: str) -> dict[str, Any]:
             component.type, component.full_name, component.file_name, now=now, success=False, problem=str(error), problemType="Error",
             lineNumber=place.line if place else None, columnNumber=place.column if place else None,
         )  # fmt: skip
-    return message(component.type, component.full_name, component.file_name, now=now, created=is_new, changed=True)
+    before = org.components.get((component.type, component.full_name))
+    changed = is_new or before is None or before[1] != component.inner
+    return message(component.type, component.full_name, component.file_name, now=now, created=is_new, changed=changed)
 
 
 def message(kind: str, name: str, file_name: str, *, now: str, success: bool = True, **more: Any) -> dict[str, Any]:
@@ -198,8 +220,8 @@ def install(org: Org, draft: Draft, package: Package) -> None:
 def keep_components(org: Org, components: Iterable[Component]) -> None:
     """Remembers the components' files, and makes the permission sets records of the org."""
     for component in components:
-        if component.content and component.problem is None:
-            org.components[component.type, component.full_name] = (component.file_name, component.content)
+        if component.root is not None and component.problem is None:
+            org.components[component.type, component.full_name] = (str(component.root.tag).removeprefix(NAMESPACE), component.inner)
         if component.type == "PermissionSet" and component.root is not None:
             _permission_set_record(org, component)
 
@@ -216,15 +238,16 @@ def _permission_set_record(org: Org, component: Component) -> None:
 # -- over restarts ----------------------------------------------------------------------------------------------------------------
 
 
-def _keep(org: Org, content: bytes) -> None:
+def _keep(org: Org, deployment: Deployment) -> None:
     folder = org.data / "deployed"
     folder.mkdir(exist_ok=True)
-    (folder / f"{len(list(folder.iterdir())):06d}.zip").write_bytes(content)
+    single = "single" if deployment.options.single_package else "nested"
+    (folder / f"{len(list(folder.iterdir())):06d}.{single}.zip").write_bytes(deployment.content)
 
 
 def restore(org: Org) -> None:
     """Deploys again what was deployed into this org's data before it was started."""
     for path in sorted((org.data / "deployed").glob("*.zip")):
-        package, draft = read_package(path.read_bytes()), draft_of(org)
-        check(draft, package, timestamp(org.clock.now()))
+        package, draft = read_package(path.read_bytes(), single=".single." in path.name), draft_of(org)
+        check(draft, package, org, timestamp(org.clock.now()))
         install(org, draft, package)

@@ -13,6 +13,7 @@ from emulators.salesforce.metadata.types import BY_FOLDER, BY_NAME, FOLDER_SUFFI
 
 NAMESPACE = "{http://soap.sforce.com/2006/04/metadata}"
 _DESTRUCTIVE = ("destructiveChangesPre.xml", "destructiveChanges.xml", "destructiveChangesPost.xml")
+ElementTree.register_namespace("", NAMESPACE.strip("{}"))
 Names = set[tuple[str, str]]  # (type, full name)
 
 
@@ -37,6 +38,14 @@ class Component:
     content: bytes = b""
     problem: Problem | None = None
 
+    @property
+    def inner(self) -> str:
+        """The XML within its element, without full name and, of an object, without what are components of their own."""
+        left_out = {"fullName", *(OBJECT_CHILDREN if self.type == "CustomObject" else ())}
+        nodes = [] if self.root is None else [node for node in self.root if str(node.tag).removeprefix(NAMESPACE) not in left_out]
+        text = "".join(ElementTree.tostring(node, encoding="unicode").strip() for node in nodes)
+        return text.replace(f' xmlns="{NAMESPACE.strip("{}")}"', "")
+
 
 @dataclass
 class Package:
@@ -53,15 +62,15 @@ class Package:
         return "." in component.full_name and ("CustomObject", component.full_name.partition(".")[0]) in self.named
 
 
-def read_package(content: bytes) -> Package:
-    """The package in a zip file; ApiError when there is none."""
+def read_package(content: bytes, *, single: bool = True) -> Package:
+    """The package in a zip file, at its top when it is to be the `single` one; ApiError when there is none."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
         names = [name for name in archive.namelist() if not name.endswith("/")]
         files = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, RuntimeError, NotImplementedError) as error:
         raise ApiError("INVALID_ZIP", f"The zip file cannot be read: {error}") from error
-    manifest = next((name for name in names if name.rpartition("/")[2] == "package.xml"), None)
+    manifest = next((name for name in names if name == "package.xml" or (not single and name.endswith("/package.xml"))), None)
     if manifest is None:
         raise ApiError("INVALID_PACKAGE", "No package.xml found")
     base = manifest.removesuffix("package.xml")
@@ -80,14 +89,14 @@ def read_package(content: bytes) -> Package:
 def _members(manifest: bytes) -> tuple[Names, set[str]]:
     try:
         root = ElementTree.fromstring(manifest)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise ApiError("INVALID_PACKAGE", f"Error parsing package.xml: {error}") from error
     named: Names = set()
     wildcards: set[str] = set()
     for group in root.iter(f"{NAMESPACE}types"):
         kind = (group.findtext(f"{NAMESPACE}name") or "").strip()
         for member in group.iter(f"{NAMESPACE}members"):
-            text = (member.text or "").strip()
+            text = (member.text or "").strip().rstrip("/")  # tools name a folder with a slash at its end
             if text == "*":
                 wildcards.add(kind)
             elif text:
@@ -125,7 +134,10 @@ def _parsed(component: Component) -> Component:
         component.root = ElementTree.fromstring(component.content)
     except ElementTree.ParseError as error:
         line, column = error.position
-        component.problem = Problem(f"Error parsing file: {error}", line=line, column=column)
+        component.problem = Problem(f"Error parsing file: {error}", line=line, column=column + 1)
+        return component
+    except (ValueError, LookupError) as error:
+        component.problem = Problem(f"Error parsing file: {error}", line=1, column=1)
         return component
     expected = BY_NAME[component.type].name
     found = str(component.root.tag).removeprefix(NAMESPACE)

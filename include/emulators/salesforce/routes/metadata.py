@@ -12,7 +12,10 @@ from emulators.wire import Call, Reply, Route
 
 
 def create(org: Org, call: Call, version: str) -> Reply:
-    """A multipart message: the part `json` with deployOptions, and the part `file` with the zip."""
+    """A multipart message with the parts `json` (deployOptions) and `file` (the zip), or {"validatedDeployRequestId": ...}."""
+    if "multipart" not in call.headers.get("content-type", ""):
+        validated = str(json_object(call).get("validatedDeployRequestId") or "")
+        return Reply(_answer(org, deploy.start_validated(org, validated), details=True), status=201)
     parts = multipart(call)
     if parts is None or "file" not in parts:
         raise ApiError("INVALID_MULTIPART", "The message needs the parts 'json' and 'file'")
@@ -20,8 +23,10 @@ def create(org: Org, call: Call, version: str) -> Reply:
         given = json.loads(parts.get("json") or b"{}")
     except ValueError as error:
         raise ApiError("JSON_PARSER_ERROR", f"The part 'json' is not JSON: {error}") from error
-    options = deploy.DeployOptions.read(given.get("deployOptions") or {})
-    return Reply(_answer(org, deploy.start(org, parts["file"], options), details=True), status=201)
+    options = given.get("deployOptions") if isinstance(given, dict) else None
+    if not isinstance(options, dict):
+        raise ApiError("INVALID_MULTIPART", "The part 'json' must hold deployOptions")
+    return Reply(_answer(org, deploy.start(org, parts["file"], deploy.DeployOptions.read(options)), details=True), status=201)
 
 
 def show(org: Org, call: Call, version: str, deployment_id: str) -> Reply:
@@ -31,7 +36,8 @@ def show(org: Org, call: Call, version: str, deployment_id: str) -> Reply:
 def change(org: Org, call: Call, version: str, deployment_id: str) -> Reply:
     """Only one change is possible: to cancel."""
     deployment = deploy.find(org, deployment_id)
-    if (json_object(call).get("deployResult") or {}).get("status") != "Canceling":
+    wanted = json_object(call).get("deployResult")
+    if not isinstance(wanted, dict) or wanted.get("status") != "Canceling":
         raise ApiError("INVALID_INPUT", "deployResult.status must be Canceling")
     if not deployment.done:
         deployment.status = "Canceled"

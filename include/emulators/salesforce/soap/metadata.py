@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.metadata import catalogue, deploy
@@ -38,9 +39,14 @@ def answer(org: Org, call: Call, version: str) -> Reply:
 
 def _deploy(org: Org, request: Request) -> list[Any]:
     options = next((node for node in request.element.iter() if local_name(node) == "DeployOptions"), None)
-    given = {local_name(node): (node.text or "").strip() for node in options} if options is not None else {}
+    given: dict[str, Any] = {local_name(node): (node.text or "").strip() for node in options} if options is not None else {}
+    given["runTests"] = [(node.text or "").strip() for node in options or () if local_name(node) == "runTests"]
     deployment = deploy.start(org, _zip(request.text("ZipFile") or ""), deploy.DeployOptions.read(given))
     return [{"done": False, "id": deployment.id, "state": "Queued"}]
+
+
+def _deploy_validated(org: Org, request: Request) -> list[Any]:
+    return [deploy.start_validated(org, request.text("validationId") or request.text("validationID") or "").id]
 
 
 def _zip(text: str) -> bytes:
@@ -57,7 +63,7 @@ def _check_deploy(org: Org, request: Request) -> list[Any]:
 
 
 def _cancel_deploy(org: Org, request: Request) -> list[Any]:
-    deployment = deploy.find(org, request.text("String") or request.text("asyncProcessId") or "")
+    deployment = deploy.find(org, request.text("String") or request.text("id") or "")
     if not deployment.done:
         deployment.status = "Canceled"
     return [{"done": True, "id": deployment.id}]
@@ -85,8 +91,11 @@ def _read(org: Org, request: Request) -> list[Any]:
     kind = request.text("type") or ""
     names = [(node.text or "").strip() for node in request.element if local_name(node) == "fullNames"]
     bodies = [catalogue.component_xml(org, kind, name) for name in names]
-    records = "".join(f'<records xsi:type="{kind}">{body}</records>' if body else '<records xsi:nil="true"/>' for body in bodies)
-    return [Xml(records)]
+    records = [
+        '<records xsi:nil="true"/>' if body is None else f'<records xsi:type="{escape(kind)}"><fullName>{escape(name)}</fullName>{body}</records>'
+        for name, body in zip(names, bodies, strict=True)
+    ]
+    return [Xml("".join(records))]
 
 
 def _retrieve(org: Org, request: Request) -> list[Any]:
@@ -96,7 +105,7 @@ def _retrieve(org: Org, request: Request) -> list[Any]:
         kind = next((text for name, text in texts if name == "name"), "")
         wanted.setdefault(kind, []).extend(text for name, text in texts if name == "members")
     retrieval_id = org.new_id("09S")
-    org.retrievals[retrieval_id] = catalogue.retrieve(org, wanted, request.text("apiVersion") or "")
+    org.retrievals[retrieval_id] = catalogue.retrieve(org, wanted, request.text("apiVersion") or "", single=request.text("singlePackage") == "true")
     return [{"done": False, "id": retrieval_id, "state": "Queued"}]
 
 
@@ -104,13 +113,14 @@ def _check_retrieve(org: Org, request: Request) -> list[Any]:
     retrieval_id = request.text("asyncProcessId") or ""
     if retrieval_id not in org.retrievals:
         raise ApiError("INVALID_ID_FIELD", f"no retrieval with id {retrieval_id}")
-    content, problems = org.retrievals[retrieval_id]
+    retrieved = org.retrievals[retrieval_id]
     answered: dict[str, Any] = {
         "done": True, "id": retrieval_id, "status": "Succeeded", "success": True,
-        "messages": [{"fileName": "unpackaged/package.xml", "problem": problem} for problem in problems],
+        "fileProperties": retrieved.files,
+        "messages": [{"fileName": "unpackaged/package.xml", "problem": problem} for problem in retrieved.problems],
     }  # fmt: skip
     if (request.text("includeZip") or "true").lower() == "true":
-        answered["zipFile"] = base64.b64encode(content).decode()
+        answered["zipFile"] = base64.b64encode(retrieved.content).decode()
     return [answered]
 
 
@@ -186,7 +196,7 @@ def _check_count(items: list[Any]) -> None:
 
 
 OPERATIONS: dict[str, Callable[[Org, Request], list[Any]]] = {
-    "deploy": _deploy, "checkDeployStatus": _check_deploy, "cancelDeploy": _cancel_deploy, "describeMetadata": _describe,
-    "listMetadata": _list, "readMetadata": _read, "retrieve": _retrieve, "checkRetrieveStatus": _check_retrieve,
+    "deploy": _deploy, "checkDeployStatus": _check_deploy, "cancelDeploy": _cancel_deploy, "deployRecentValidation": _deploy_validated,
+    "describeMetadata": _describe, "listMetadata": _list, "readMetadata": _read, "retrieve": _retrieve, "checkRetrieveStatus": _check_retrieve,
     "createMetadata": _create, "updateMetadata": _update, "upsertMetadata": _upsert, "deleteMetadata": _delete,
 }  # fmt: skip
