@@ -79,7 +79,8 @@ def test_statements_that_an_org_answers(raw: Raw, world: World, soql: str, value
     [
         (b'{"Name": "\\ud800"}', 400), (b'{"\\ud800": 1}', 400), (b"[" * 50_000, 400), (b'{"Name": "A", "NumberOfEmployees": 1e999}', 400),
         (b'{"Name": "A", "NumberOfEmployees": NaN}', 400), (b'{"Name": "A", "NumberOfEmployees": "1_000"}', 400),
-        (b'{"Name": ["A"]}', 400), (b'{"Name": {"a": 1}}', 400), (b'{"Name": "A", "Parent": null}', 201), (b'{"Name": "A", "BillingAddress": "x"}', 400),
+        (b'{"Name": ["A"]}', 400), (b'{"Name": {"a": 1}}', 400), (b'{"Name": "A", "Parent": null}', 201),
+        (b'{"Name": "A", "BillingAddress": "x"}', 400),
     ],
 )  # fmt: skip
 def test_odd_records(raw: Raw, record: bytes, status: int) -> None:
