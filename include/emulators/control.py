@@ -46,7 +46,8 @@ class Clock:
 
 @dataclass(frozen=True)
 class Fault:
-    """One misbehaviour, for the next `times` requests whose path contains `path` (and whose method is `method`, if given).
+    """One misbehaviour, for the next `times` requests whose path contains `path` (and whose method is `method`, and whose body contains
+    `contains`, if given).
 
     kind: `status` (answer `status` with `body` or an error of `code`), `slow` (wait `seconds`, then answer normally),
     `reset` (close the connection without an answer), `truncate` (cut the answer's body in half),
@@ -64,7 +65,7 @@ class Fault:
     content_type: str = "application/json"
     seconds: float = 0.0
     share: float = 1.0
-    object: str = ""
+    contains: str = ""
     message: str = ""
 
     def __post_init__(self) -> None:
@@ -94,11 +95,13 @@ class Faults:
         with self._lock:
             self._faults.clear()
 
-    def take(self, *kinds: str, path: str = "", method: str = "") -> Fault | None:
+    def take(self, *kinds: str, path: str = "", method: str = "", body: bytes = b"") -> Fault | None:
         """The first fault of these kinds that matches, with one of its times used up; None when there is none."""
         with self._lock:
             for index, fault in enumerate(self._faults):
                 if fault.kind not in kinds or fault.path not in path or fault.method not in ("", method):
+                    continue
+                if fault.contains and fault.contains.encode() not in body:
                     continue
                 if fault.skip > 0:
                     self._faults[index] = replace(fault, skip=fault.skip - 1)

@@ -142,7 +142,7 @@ class Application:
         slow = self._faults.take("slow", path=call.path, method=call.method)
         if slow:
             time.sleep(slow.seconds)
-        instead = self._faults.take("status", "reset", path=call.path, method=call.method)
+        instead = self._faults.take("status", "reset", path=call.path, method=call.method, body=call.body)
         if instead:
             return self._fault_reply(instead), instead if instead.kind == "reset" else None
         reply = self._answer(call)

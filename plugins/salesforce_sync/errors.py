@@ -66,7 +66,11 @@ class RateLimited(TransientError):
 
 
 class ServiceUnavailable(TransientError):
-    """The other side does not answer, or answers with a fault of its own."""
+    """The other side does not answer, or answers with a fault of its own: then it was `answered`, with this `code`."""
+
+    def __init__(self, message: str, *, code: str = "", answered: bool = False, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.code, self.answered = code, answered
 
 
 class RowLocked(TransientError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -10,11 +11,12 @@ import pytest
 
 from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RequestRejected, ServiceUnavailable
 from salesforce_sync.records import Outcome, WriteResult
-from salesforce_sync.salesforce import jobs, write
-from salesforce_sync.salesforce.client import SalesforceClient, soql_text
+from salesforce_sync.salesforce import ingest, jobs, query
+from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.salesforce.rows import ConvertedRule, Operation, WriteRequest
 from salesforce_sync.salesforce.session import ApiUsage, Session
 from salesforce_sync.salesforce.signin import ClientCredentials, JwtBearer, SignIn, UsernamePassword
-from salesforce_sync.salesforce.write import Operation, WriteRequest
+from salesforce_sync.salesforce.soql import soql_text
 from support.world import World
 
 ACTIVITY = "PeerSpot_Activity__c"
@@ -365,8 +367,8 @@ def test_locked_rows_of_a_bulk_job_are_sent_again(world: World) -> None:
 
 
 def test_a_bulk_error_without_a_code_keeps_its_text(world: World) -> None:
-    assert write.split_error("something odd happened") == ("UNKNOWN", "something odd happened")
-    assert write.split_error("STRING_TOO_LONG:City: too long: a:b:City__c --") == ("STRING_TOO_LONG", "City: too long: a:b:City__c")
+    assert ingest.split_error("something odd happened") == ("UNKNOWN", "something odd happened")
+    assert ingest.split_error("STRING_TOO_LONG:City: too long: a:b:City__c --") == ("STRING_TOO_LONG", "City: too long: a:b:City__c")
 
 
 def test_what_writes_cost(world: World) -> None:
@@ -378,3 +380,198 @@ def test_what_writes_cost(world: World) -> None:
     _write(client, UPSERT, _rows(20_000))
     polls = world.org.usage.by_route["GET /jobs/ingest/*"]
     assert client.calls - polls == 4  # create, upload, close, successful results
+
+
+# -- insert, update only, duplicates, owners --------------------------------------------------------------------------------------
+
+INSERT = WriteRequest(ACTIVITY, Operation.INSERT, KEY)
+
+
+@SIZES
+def test_an_insert_never_touches_a_record_that_is_there(world: World, count: int) -> None:
+    world.insert(ACTIVITY, {KEY: "k1", "Date_Visited__c": "2026-01-01"})
+    results = _write(world.client(), INSERT, _rows(count))
+    assert [result.outcome for result in results] == [Outcome.CREATED, Outcome.REJECTED, *[Outcome.CREATED] * (count - 2)]
+    assert results[1].code == "DUPLICATE_VALUE"
+    assert world.query(f"SELECT Date_Visited__c FROM {ACTIVITY} WHERE {KEY} = 'k1'") == [{"Date_Visited__c": "2026-01-01"}]
+
+
+def test_an_insert_whose_answer_got_lost_is_looked_up_and_doubles_nothing(world: World) -> None:
+    world.salesforce_fault(kind="after", path="/composite/sobjects", method="POST", status=503)
+    results = _write(world.client(), INSERT, _rows(3))
+    ids = {row[KEY]: row["Id"] for row in world.query(f"SELECT Id, {KEY} FROM {ACTIVITY}")}
+    assert [(result.outcome, result.salesforce_id) for result in results] == [(Outcome.CREATED, ids[f"k{number}"]) for number in range(3)]
+    assert world.count(ACTIVITY) == 3
+
+
+@SIZES
+def test_an_update_by_key_creates_nothing(world: World, count: int) -> None:
+    world.insert(ACTIVITY, *({KEY: f"k{number}", "Date_Visited__c": "2026-01-01"} for number in range(count - 1)))
+    results = _write(world.client(), WriteRequest(ACTIVITY, Operation.UPDATE, KEY), _rows(count))
+    assert [result.outcome for result in results] == [*[Outcome.UPDATED] * (count - 1), Outcome.REJECTED]
+    assert (results[-1].code, world.count(ACTIVITY)) == ("NOT_FOUND", count - 1)
+
+
+def _leads(*emails: str) -> pa.Table:
+    return pa.table({"LastName": ["Jansen"] * len(emails), "Company": ["Acme"] * len(emails), "Email": list(emails)})
+
+
+def test_owners_are_assigned_only_when_that_is_asked_for(world: World) -> None:
+    user = {"Username": "q@example.invalid", "LastName": "Queue", "Email": "q@example.invalid", "Alias": "queue"}
+    (owner,) = world.insert("User", user)
+    world.org.policies.add({"assignment": [{"object": "Lead", "owner": owner}]}, world.org.schema)
+    _write(world.client(), WriteRequest("Lead", Operation.INSERT, "Email"), _leads("a@acme.example"))
+    _write(world.client(), WriteRequest("Lead", Operation.INSERT, "Email", assign=True), _leads("b@acme.example"))
+    owners = [row["OwnerId"] for row in world.query("SELECT OwnerId FROM Lead ORDER BY Email")]
+    assert owners == [world.org.user_id, owner]
+
+
+def test_duplicates_are_saved_only_when_that_is_asked_for(world: World) -> None:
+    world.org.policies.add({"duplicate": [{"object": "Lead", "name": "Same_Company", "match": ["Company"]}]}, world.org.schema)
+    _write(world.client(), WriteRequest("Lead", Operation.INSERT, "Email"), _leads("a@acme.example"))
+    (refused,) = _write(world.client(), WriteRequest("Lead", Operation.INSERT, "Email"), _leads("b@acme.example"))
+    (saved,) = _write(world.client(), WriteRequest("Lead", Operation.INSERT, "Email", allow_duplicates=True), _leads("b@acme.example"))
+    assert (refused.code, saved.outcome) == ("DUPLICATES_DETECTED", Outcome.CREATED)
+
+
+def test_rows_of_one_parent_are_sent_together_and_results_keep_their_order(world: World) -> None:
+    accounts = world.insert("Account", *({"Name": f"A{number}"} for number in range(3)))
+    rows = _rows(600, Account__c=[accounts[number % 3] for number in range(600)])
+    results = _write(world.client(), WriteRequest(ACTIVITY, Operation.UPSERT, KEY, parent="Account__c"), rows)
+    ids = {row[KEY]: row["Id"] for row in world.query(f"SELECT Id, {KEY} FROM {ACTIVITY}")}
+    assert [result.salesforce_id for result in results] == [ids[f"k{number}"] for number in range(600)]
+    first = world.query(f"SELECT Account__c FROM {ACTIVITY} WHERE Id IN ({', '.join(repr(result.salesforce_id) for result in results[:6])})")
+    assert len({row["Account__c"] for row in first}) == 3
+
+
+# -- converted Leads --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_of_a_converted_lead_goes_to_the_contact_that_it_became(world: World) -> None:
+    from emulators.salesforce.conversion import Conversion, convert_lead
+
+    converted, other = world.insert("Lead", {"LastName": "Jansen", "Company": "Acme"}, {"LastName": "Pieters", "Company": "Beta"})
+    contact = convert_lead(world.org, Conversion(converted))["contactId"]
+    rows = pa.table({"Id": [converted, other], "Phone": ["1", "2"], "Title": [None, "Boss"]})
+    rule = ConvertedRule("Contact", {"Phone": "Phone", "Title": "Title"})
+    request = WriteRequest("Lead", Operation.UPDATE, clears=frozenset({"Title"}), converted=rule)
+    results = _write(world.client(), request, rows)
+    assert [(result.outcome, result.salesforce_id, result.code) for result in results] == [
+        (Outcome.UPDATED, contact, "CONVERTED_LEAD"), (Outcome.UPDATED, other, None),
+    ]  # fmt: skip
+    assert world.query("SELECT Phone, Title FROM Contact") == [{"Phone": "1", "Title": None}]
+    (refused,) = _write(world.client(), WriteRequest("Lead", Operation.UPDATE), rows.slice(0, 1))
+    assert refused.code == "CANNOT_UPDATE_CONVERTED_LEAD"
+
+
+# -- calls that keep failing ------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_salesforce_stumbles_over_ends_up_alone_and_the_others_are_written(world: World) -> None:
+    world.salesforce_fault(kind="status", status=500, code="UNKNOWN_EXCEPTION", path="/composite/sobjects", contains="Poison", times=1_000)
+    rows = _rows(8, City__c=["Poison" if number == 5 else "Utrecht" for number in range(8)])
+    results = _write(world.client(), UPSERT, rows)
+    assert [result.outcome for result in results] == [Outcome.REJECTED if number == 5 else Outcome.CREATED for number in range(8)]
+    assert results[5].code == "UNKNOWN_EXCEPTION"
+
+
+def test_a_fault_that_is_in_no_row_is_an_error_and_not_a_refusal_of_all(world: World) -> None:
+    world.salesforce_fault(kind="status", status=500, code="UNKNOWN_EXCEPTION", path="/composite/sobjects", times=1_000)
+    with pytest.raises(ServiceUnavailable, match="UNKNOWN_EXCEPTION"):
+        _write(world.client(), UPSERT, _rows(4))
+
+
+def test_the_number_of_rows_that_worked_is_remembered(world: World) -> None:
+    world.salesforce_fault(kind="status", status=500, code="REQUEST_RUNNING_TOO_LONG", path="/composite/sobjects", contains='"k5"', times=5)
+    client = world.client()
+    assert {result.outcome for result in _write(client, UPSERT, _rows(8))} == {Outcome.CREATED}
+    calls = client.calls
+    _write(client, UPSERT, _rows(8))
+    assert client.calls - calls == 2  # two calls of four rows
+
+
+# -- jobs that outlive their task -------------------------------------------------------------------------------------------------
+
+
+class Remembered(dict[str, str]):
+    """A job memory that outlives the client."""
+
+    def find(self, content: str) -> str | None:
+        return self.get(content)
+
+    def remember(self, content: str, job_id: str) -> None:
+        self[content] = job_id
+
+
+def test_a_job_that_a_killed_task_left_running_is_taken_up_and_not_sent_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, rows = Remembered(), _rows(2_500)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    first = SalesforceClient(world.client().session, memory=memory)
+    with monkeypatch.context() as patched:
+        patched.setattr(ingest, "wait_for_job", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _write(first, UPSERT, rows)
+    second = SalesforceClient(world.client().session, memory=memory)
+    results = _write(second, UPSERT, rows)
+    assert {result.outcome for result in results} == {Outcome.CREATED}
+    assert (len(world.org.jobs), world.count(ACTIVITY)) == (1, 2_500)
+
+
+def test_a_job_whose_rows_never_arrived_is_dropped_and_made_again(world: World) -> None:
+    memory, rows = Remembered(), _rows(2_500)
+    world.salesforce_fault(kind="status", path="/jobs/ingest/", method="PATCH", status=400, code="INVALIDJOBSTATE", times=1)
+    with pytest.raises(RequestRejected):
+        _write(SalesforceClient(world.client().session, memory=memory), UPSERT, rows)
+    assert {result.outcome for result in _write(SalesforceClient(world.client().session, memory=memory), UPSERT, rows)} == {Outcome.CREATED}
+
+
+# -- reading what changed ---------------------------------------------------------------------------------------------------------
+
+
+def test_changes_are_read_with_a_look_back_and_up_to_a_lag(world: World) -> None:
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    for minutes, name in ((-10, "long ago"), (-4, "looked back at"), (0, "at the watermark"), (5, "since")):
+        world.org.clock.stop_at(noon + timedelta(minutes=minutes))
+        world.insert("Account", {"Name": name})
+    world.org.clock.stop_at(noon + timedelta(minutes=10))
+    client = world.client()
+    world.insert("Account", {"Name": "this very second"})
+    changes = client.changes("Account", ["Name"], since=noon)
+    assert [row["Name"] for table in changes.tables for row in table.to_pylist()] == ["looked back at", "at the watermark", "since"]
+    assert changes.upper == noon + timedelta(minutes=10) - timedelta(seconds=3)
+
+
+def test_nothing_is_missed_when_many_rows_have_one_stamp_or_become_visible_late(world: World) -> None:
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    world.org.clock.stop_at(noon)
+    world.insert("Account", *({"Name": f"A{number}"} for number in range(3_000)))
+    world.salesforce_fault(kind="late", path="Account", seconds=60)
+    world.insert("Account", {"Name": "late"})
+    seen: Counter[str] = Counter()
+    watermark = None
+    for minutes in (1 / 3, 2, 4):
+        world.org.clock.stop_at(noon + timedelta(minutes=minutes))
+        changes = world.client().changes("Account", ["Name"], since=watermark)
+        seen.update(row["Name"] for table in changes.tables for row in table.to_pylist())
+        watermark = changes.upper
+    assert (len(seen), seen["late"]) == (3_001, 2)
+
+
+def test_deleted_records_are_among_the_changes_when_they_are_asked_for(world: World) -> None:
+    kept, gone = world.insert("Account", {"Name": "kept"}, {"Name": "gone"})
+    world.delete("Account", gone)
+    world.org.clock.shift(10)
+    rows = [row for table in world.client().changes("Account", ["Name"], since=None, include_deleted=True).tables for row in table.to_pylist()]
+    assert {row["Id"]: row["IsDeleted"] for row in rows} == {kept: False, gone: True}
+
+
+def test_pages_of_a_bulk_result_come_in_order_though_several_are_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "RESULT_ROWS", 300)
+    world.insert("Account", *({"Name": f"A{number}"} for number in range(2_000)))
+    world.salesforce_fault(kind="truncate", path="/results", skip=3)
+    tables = list(world.client().read("SELECT Name FROM Account", expected_rows=20_000))
+    assert [name for table in tables for name in table.column("Name").to_pylist()] == [f"A{number}" for number in range(2_000)]
+    assert [table.num_rows for table in tables] == [300] * 6 + [200]

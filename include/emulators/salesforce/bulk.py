@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulators.salesforce.dml import RowResult
+from emulators.salesforce.dml import RowResult, WriteOptions
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.org import Org
 from emulators.salesforce.schema import Field, SObject
@@ -68,6 +68,7 @@ class Job:
 @dataclass
 class IngestJob(Job):
     external_id: Field | None = None
+    assigns: bool = False  # a job assigns owners only by the id of a rule
     upload: bytes | None = None
     columns: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
@@ -161,13 +162,14 @@ def _ingest(org: Org, job: IngestJob) -> None:
 
 
 def _write(org: Org, job: IngestJob, chunk: list[dict[str, str]]) -> list[RowResult]:
+    options = WriteOptions(auto_assign=job.assigns)
     if job.operation == "insert":
-        return org.dml.insert(job.sobject, chunk, from_csv=True)
+        return org.dml.insert(job.sobject, chunk, from_csv=True, options=options)
     if job.operation == "update":
-        return org.dml.update(job.sobject, chunk, from_csv=True)
+        return org.dml.update(job.sobject, chunk, from_csv=True, options=options)
     if job.operation == "upsert":
         assert job.external_id is not None
-        return org.dml.upsert(job.sobject, chunk, job.external_id, from_csv=True)
+        return org.dml.upsert(job.sobject, chunk, job.external_id, from_csv=True, options=options)
     name = next(column for column in job.columns if column.lower() == "id")
     return org.dml.delete(job.sobject, [row[name] for row in chunk], hard=job.operation == "hardDelete")
 

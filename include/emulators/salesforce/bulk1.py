@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from emulators.salesforce.dml import NULL_IN_CSV, RowResult
+from emulators.salesforce.dml import NULL_IN_CSV, RowResult, WriteOptions
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.org import Org
 from emulators.salesforce.schema import Field, SObject
@@ -167,13 +167,14 @@ def _ingest(org: Org, batch: Batch) -> str:
     for name in dict.fromkeys(name for row in rows for name in row):
         if not _is_known(job.sobject, name):
             raise ApiError("InvalidBatch", f"Field name not found : {name}")
+    options = WriteOptions(auto_assign=False)
     if job.operation == "insert":
-        batch.results = org.dml.insert(job.sobject, rows, from_csv=from_text)
+        batch.results = org.dml.insert(job.sobject, rows, from_csv=from_text, options=options)
     elif job.operation == "update":
-        batch.results = org.dml.update(job.sobject, rows, from_csv=from_text)
+        batch.results = org.dml.update(job.sobject, rows, from_csv=from_text, options=options)
     elif job.operation == "upsert":
         assert job.external_id is not None
-        batch.results = org.dml.upsert(job.sobject, rows, job.external_id, from_csv=from_text)
+        batch.results = org.dml.upsert(job.sobject, rows, job.external_id, from_csv=from_text, options=options)
     else:
         if any(name.lower() not in ("id", "attributes") for row in rows for name in row):
             raise ApiError("InvalidBatch", "The 'delete' batch must contain only ids")

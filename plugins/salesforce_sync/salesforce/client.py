@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 import pyarrow as pa
 
 from salesforce_sync.records import WriteResult
+from salesforce_sync.salesforce.changes import Changes, read_changes
+from salesforce_sync.salesforce.ingest import JobMemory
 from salesforce_sync.salesforce.metadata import Describer, ObjectInfo
 from salesforce_sync.salesforce.query import Reader
+from salesforce_sync.salesforce.rows import Operation, WriteRequest
 from salesforce_sync.salesforce.session import Session
-from salesforce_sync.salesforce.write import Operation, Writer, WriteRequest
+from salesforce_sync.salesforce.write import Writer
 
 
 class SalesforceClient:
     """Reads and writes one org. `calls` counts API calls since the client was made, as the org counts them."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, memory: JobMemory | None = None) -> None:
         self.session = session
         self._describer = Describer(session)
         self._reader = Reader(session, self._describer)
-        self._writer = Writer(session)
+        self._writer = Writer(session, memory)
 
     @property
     def calls(self) -> int:
@@ -39,6 +43,10 @@ class SalesforceClient:
         """See Reader.read."""
         return self._reader.read(soql, expected_rows=expected_rows, include_deleted=include_deleted)
 
+    def changes(self, object_name: str, fields: Sequence[str], *, since: datetime | None, where: str = "", include_deleted: bool = False) -> Changes:
+        """See changes.read_changes."""
+        return read_changes(self.session, self._reader, object_name, fields, since=since, where=where, include_deleted=include_deleted)
+
     def count(self, object_name: str, where: str = "") -> int:
         return self._reader.count(object_name, where)
 
@@ -49,9 +57,3 @@ class SalesforceClient:
     def delete(self, object_name: str, ids: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
         """Deletes by Id: tables with the one column `Id`. They go to the org's recycle bin."""
         return self._writer.write(WriteRequest(object_name, Operation.DELETE), ids)
-
-
-def soql_text(value: str) -> str:
-    """A text as a SOQL literal, quoted and escaped."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
-    return f"'{escaped}'"

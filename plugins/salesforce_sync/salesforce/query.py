@@ -7,7 +7,9 @@ float64, whole numbers as int64. A null stays null; an empty text is null, as in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +25,7 @@ from salesforce_sync.salesforce.session import Session
 
 BULK_FROM_ROWS = 10_000  # below, REST pages of 2,000 need fewer calls and no job
 RESULT_ROWS = 100_000  # rows asked for per page of a Bulk result: what is held in memory at once
+PARALLEL_PAGES = 3  # pages of a Bulk result under way at once
 PAGE_TRIES = 3
 _SELECT = re.compile(r"\s*SELECT\s+(?P<fields>.+?)\s+FROM\s+(?P<object>\w+)", re.IGNORECASE | re.DOTALL)
 
@@ -110,9 +113,8 @@ class Reader:
         job = self._session.request("POST", self._session.path("jobs/query"), what=what, json_body=body).json()
         path = self._session.path(f"jobs/query/{job['id']}")
         finished = wait_for_job(self._session, path, what=what)
-        seen, locator = 0, ""
-        while locator != "null":
-            table, locator = self._result_page(path, locator, schema, what)
+        seen = 0
+        for table in self._pages(path, schema, finished["numberRecordsProcessed"], what):
             seen += table.num_rows
             if table.num_rows:
                 yield table
@@ -120,22 +122,52 @@ class Reader:
             raise ServiceUnavailable(f"{what}: the job read {finished['numberRecordsProcessed']} rows, {seen} came.")
         self._session.request("DELETE", path, what=what)
 
-    def _result_page(self, path: str, locator: str, schema: pa.Schema, what: str) -> tuple[pa.Table, str]:
-        """One page, whole or not at all: a page that breaks off, or has fewer rows than it says, is read again."""
+    def _pages(self, path: str, schema: pa.Schema, rows: int, what: str) -> Iterator[pa.Table]:
+        """The pages in order, PARALLEL_PAGES of them under way at once: the head of each says where the next one begins."""
+        if rows <= RESULT_ROWS:
+            yield self._first_try(path, "", schema, what).result()
+            return
+        with ThreadPoolExecutor(PARALLEL_PAGES) as pool:
+            under_way: deque[_Page] = deque([self._first_try(path, "", schema, what, pool)])
+            while under_way:
+                while under_way[-1].following != "null" and len(under_way) < PARALLEL_PAGES:
+                    under_way.append(self._first_try(path, under_way[-1].following, schema, what, pool))
+                yield under_way.popleft().result()
+
+    def _first_try(self, path: str, locator: str, schema: pa.Schema, what: str, pool: ThreadPoolExecutor | None = None) -> _Page:
+        """Asks for a page; its body is read in the pool, or at once without one."""
         url = f"{path}/results?maxRecords={RESULT_ROWS}" + (f"&locator={locator}" if locator else "")
-        for _ in range(PAGE_TRIES):
-            reply = self._session.stream(url, what=what)
+        reply = self._session.stream(url, what=what)
+        following = reply.headers["sforce-locator"]
+        if pool is None:
+            table = self._read_page(url, reply, schema, what)
+            return _Page(following, lambda: table)
+        return _Page(following, pool.submit(self._read_page, url, reply, schema, what).result)
+
+    def _read_page(self, url: str, reply: urllib3.BaseHTTPResponse, schema: pa.Schema, what: str) -> pa.Table:
+        """The page, whole or not at all: one that breaks off, or has fewer rows than it says, is read again."""
+        for attempt in range(1, PAGE_TRIES + 1):
             try:
                 announced = int(reply.headers["sforce-numberofrecords"])
                 table = _read_csv(reply, schema)
                 if table.num_rows == announced:
-                    return table, reply.headers["sforce-locator"]
+                    return table
                 problem = f"{announced} rows were announced, {table.num_rows} came"
             except (urllib3.exceptions.HTTPError, pa.ArrowInvalid, OSError) as error:
                 problem = f"the page broke off ({type(error).__name__})"
             finally:
                 reply.close()
+            if attempt < PAGE_TRIES:
+                reply = self._session.stream(url, what=what)
         raise ServiceUnavailable(f"{what}: a page of results could not be read in {PAGE_TRIES} tries: {problem}.")
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A page of a Bulk result that is under way; `following` is the locator of the next one, "null" after the last."""
+
+    following: str
+    result: Callable[[], pa.Table]
 
 
 def _parse(soql: str) -> _Statement:

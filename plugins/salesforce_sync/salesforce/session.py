@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -81,6 +81,12 @@ class Session:
     @property
     def org_id(self) -> str:
         return self.opened.org_id
+
+    def now(self) -> datetime:
+        """Salesforce's own time: what records are stamped by. Costs a call when nothing was asked of this session yet."""
+        if self.server_time is None:
+            self.request("GET", self.path("limits"), what="asking for the time")
+        return self.server_time or datetime.now(UTC)
 
     def _renew(self, stale: OpenSession) -> None:
         with self._lock:

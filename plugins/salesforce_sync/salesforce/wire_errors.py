@@ -63,7 +63,7 @@ def as_exception(error: WireError, what: str) -> SyncError:
             said, code=error.code, fix="The org's API calls for 24 hours are used up: wait, or buy more (Setup > Company Information)."
         )
     if error.is_transient:
-        return ServiceUnavailable(said)
+        return ServiceUnavailable(said, code=error.code, answered=True)
     if error.code in _PERMISSION_CODES:
         return RequestRejected(said, code=error.code, fix="Give the integration user API access and the permission set of include/salesforce.")
     return RequestRejected(said, code=error.code)

@@ -27,8 +27,8 @@ from salesforce_sync.mapping.apply import Target, apply, fingerprints, record_id
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import BatchRef, Counts, Outcome, RecordResult
 from salesforce_sync.salesforce.query import ARROW_TYPES
+from salesforce_sync.salesforce.rows import Operation, WriteRequest
 from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
-from salesforce_sync.salesforce.write import Operation, WriteRequest
 from salesforce_sync.staging import Staging
 from salesforce_sync.state import dead_letters, links, sync_log, watermarks
 from salesforce_sync.state.engine import reading

@@ -20,8 +20,8 @@ from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.transforms import products_of
 from salesforce_sync.matching.accounts import AccountCandidate, choose
 from salesforce_sync.records import Counts, Outcome, RecordResult
-from salesforce_sync.salesforce.client import soql_text
-from salesforce_sync.salesforce.write import Operation, WriteRequest, regrouped
+from salesforce_sync.salesforce.rows import Operation, WriteRequest, regrouped
+from salesforce_sync.salesforce.soql import soql_text
 from salesforce_sync.state import account_domains, dead_letters, sync_log
 from salesforce_sync.state.engine import chunks, reading
 from salesforce_sync.steps.accounts import refresh_accounts

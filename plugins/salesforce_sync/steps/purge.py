@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pyarrow as pa
 
 from salesforce_sync.records import Counts, Outcome, RecordResult
-from salesforce_sync.salesforce.write import regrouped
+from salesforce_sync.salesforce.rows import regrouped
 from salesforce_sync.state import links, sync_log
 from salesforce_sync.steps.context import StepContext, SyncRun, first_refusals, refuse_too_many, require_objects, sync_run
 

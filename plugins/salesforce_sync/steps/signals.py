@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Counts, RecordResult
-from salesforce_sync.salesforce.write import Operation, WriteRequest
+from salesforce_sync.salesforce.rows import Operation, WriteRequest
 from salesforce_sync.state import sync_log
 from salesforce_sync.state.engine import chunks
 from salesforce_sync.steps.context import StepContext, SyncRun, first_refusals, refuse_too_many, sync_run

@@ -52,7 +52,7 @@ def create_ingest(org: Org, call: Call, version: str) -> Reply:
     job = IngestJob(
         org.new_id("750"), sobject, operation, version, org.user_id, timestamp(org.clock.now()), "Open",
         line_ending=_choice(body, "lineEnding", "LF", LINE_ENDINGS), delimiter=_choice(body, "columnDelimiter", "COMMA", DELIMITERS),
-        external_id=item,
+        external_id=item, assigns=bool(body.get("assignmentRuleId")),
     )  # fmt: skip
     org.jobs[job.id] = job
     if inline is not None:

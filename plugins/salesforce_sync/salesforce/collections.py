@@ -1,0 +1,127 @@
+"""Writing by sObject Collections: 200 records a call, several calls at once, and a call that keeps failing cut in half."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pyarrow as pa
+
+from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.records import Outcome, WriteResult
+from salesforce_sync.salesforce.rows import Operation, WriteRequest, json_records
+from salesforce_sync.salesforce.session import Session
+from salesforce_sync.salesforce.soql import soql_text
+
+COLLECTION_ROWS = 200  # Salesforce's limit for one call
+PARALLEL_CALLS = 4
+LISTED_KEYS = 100  # in the condition of one look-up: its address must stay under 16 kB
+# What a call says when it asks too much at once, or trips over one of its rows: with fewer rows it may well succeed.
+SPLITTING = frozenset({
+    "UNKNOWN_EXCEPTION", "INTERNAL_SERVER_ERROR", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT", "EXCEEDED_MAX_SIZE_REQUEST", "STORAGE_LIMIT_EXCEEDED",
+    "APEX_ERROR", "LIMIT_EXCEEDED",
+})  # fmt: skip
+
+
+class CollectionWriter:
+    """Remembers for each object how many rows a call took when it would not take all of them."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.rows_per_call: dict[str, int] = {}
+
+    def write(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
+        """A result for each row, in order."""
+        records = json_records(request, chunk)
+        size = self.rows_per_call.get(request.object, COLLECTION_ROWS)
+        groups = [records[start : start + size] for start in range(0, len(records), size)]
+        if len(groups) == 1:
+            return self._group(request, groups[0])
+        with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
+            return [result for results in pool.map(lambda group: self._group(request, group), groups) for result in results]
+
+    def _group(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
+        """Sends the records; halves them while Salesforce fails over them, until a bad row stands alone and is refused by itself."""
+        try:
+            return self._call(request, records)
+        except (ServiceUnavailable, RequestRejected) as error:
+            if error.code not in SPLITTING:
+                raise
+            if len(records) == 1:
+                return [WriteResult(Outcome.REJECTED, records[0].get("Id"), error.code, str(error))]
+            middle = len(records) // 2
+            halves = [self._group(request, records[:middle]), self._group(request, records[middle:])]
+            if all(result.code == error.code for half in halves for result in half):
+                raise  # nothing got through: the fault is not in a row
+            if all(result.code != error.code for result in halves[0]):
+                self.rows_per_call[request.object] = max(1, min(middle, self.rows_per_call.get(request.object, middle)))
+            return [*halves[0], *halves[1]]
+
+    def _call(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
+        what = f"{request.operation} of {len(records)} {request.object}"
+        path, headers = self._session.path("composite/sobjects"), _headers(request)
+        if request.operation is Operation.DELETE:
+            ids = ",".join(record["Id"] for record in records)
+            reply = self._session.request("DELETE", f"{path}?{urlencode({'ids': ids, 'allOrNone': 'false'}, safe=',')}", what=what)
+        elif request.operation is Operation.INSERT:
+            return self._insert(request, records, what)
+        else:
+            if request.operation is Operation.UPSERT:
+                path += f"/{request.object}/{request.key}"
+            reply = self._session.request("PATCH", path, what=what, json_body={"allOrNone": False, "records": records}, headers=headers)
+        return _results(request, records, reply.json(), what)
+
+    def _insert(self, request: WriteRequest, records: list[dict[str, Any]], what: str) -> list[WriteResult]:
+        """An insert may not simply be repeated: when its answer got lost, what arrived is looked up by key before the rest is sent again."""
+        body, path = {"allOrNone": False, "records": records}, self._session.path("composite/sobjects")
+        try:
+            reply = self._session.request("POST", path, what=what, json_body=body, headers=_headers(request), repeatable=False)
+        except ServiceUnavailable as error:
+            if error.code in SPLITTING and error.answered:
+                raise  # Salesforce rolled the call back and said so
+            arrived = self.ids_by_key(request, [record[request.key] for record in records])
+            rest = [record for record in records if record[request.key] not in arrived]
+            if len(rest) == len(records):
+                raise
+            sent = iter(self._insert(request, rest, what) if rest else [])
+            return [
+                WriteResult(Outcome.CREATED, arrived[record[request.key]]) if record[request.key] in arrived else next(sent) for record in records
+            ]
+        return _results(request, records, reply.json(), what)
+
+    def ids_by_key(self, request: WriteRequest, keys: list[Any]) -> dict[str, str]:
+        """The ids of the records that have these keys."""
+        found: dict[str, str] = {}
+        for start in range(0, len(keys), LISTED_KEYS):
+            listed = ", ".join(soql_text(key) for key in keys[start : start + LISTED_KEYS])
+            soql = f"SELECT Id, {request.key} FROM {request.object} WHERE {request.key} IN ({listed})"
+            page = self._session.request("GET", f"{self._session.path('query')}?q={quote(soql)}", what=f"looking up {request.object}").json()
+            found |= {str(record[request.key]): record["Id"] for record in page["records"]}
+        return found
+
+
+def _headers(request: WriteRequest) -> dict[str, str]:
+    headers = {"Sforce-Auto-Assign": "TRUE" if request.assign else "FALSE"}  # Salesforce's own default is TRUE
+    if request.allow_duplicates is not None:
+        headers["Sforce-Duplicate-Rule-Header"] = f"allowSave={str(request.allow_duplicates).lower()}"
+    return headers
+
+
+def outcome_of(request: WriteRequest, created: bool) -> Outcome:
+    if request.operation is Operation.DELETE:
+        return Outcome.DELETED
+    return Outcome.CREATED if created or request.operation is Operation.INSERT else Outcome.UPDATED
+
+
+def _results(request: WriteRequest, records: list[dict[str, Any]], answers: list[dict[str, Any]], what: str) -> list[WriteResult]:
+    if len(answers) != len(records):
+        raise ServiceUnavailable(f"{what}: {len(answers)} results came.")
+    return [_result(request, answer) for answer in answers]
+
+
+def _result(request: WriteRequest, answer: dict[str, Any]) -> WriteResult:
+    if answer["success"]:
+        return WriteResult(outcome_of(request, bool(answer.get("created"))), answer["id"])
+    error = answer["errors"][0]
+    return WriteResult(Outcome.REJECTED, answer.get("id"), error["statusCode"], error["message"])

@@ -1,0 +1,156 @@
+"""Writing by Bulk API 2.0: a job for up to 100,000 rows, every row's result found by its key, and a job that a killed task left is taken up."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any, Protocol
+
+import pyarrow as pa
+import pyarrow.csv
+import urllib3
+
+from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.records import Outcome, WriteResult
+from salesforce_sync.salesforce.collections import outcome_of
+from salesforce_sync.salesforce.jobs import wait_for_job
+from salesforce_sync.salesforce.rows import Operation, WriteRequest, write_csv
+from salesforce_sync.salesforce.session import Session
+
+FILE_TRIES = 3
+DIGESTED_BYTES = 1024 * 1024
+
+
+class JobMemory(Protocol):
+    """Remembers which job carries which content, so that a task that is killed while its job runs does not send the rows again."""
+
+    def find(self, content: str) -> str | None:
+        """The id of the job with this content, if this task began one before."""
+
+    def remember(self, content: str, job_id: str) -> None: ...
+
+
+class IngestWriter:
+    def __init__(self, session: Session, memory: JobMemory | None) -> None:
+        self._session, self._memory = session, memory
+
+    def write(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
+        """A result for each row, in order."""
+        what = f"bulk {request.operation} of {chunk.num_rows} {request.object}"
+        with tempfile.TemporaryFile(prefix="salesforce-sync-") as upload:
+            write_csv(request, chunk, upload)
+            content = _digest(request, upload)
+            path = self._left_behind(content, what)
+            if path is None:
+                try:
+                    path = self._submit(request, upload, content, what)
+                except ServiceUnavailable:  # the job is aborted: nothing was written, and a new one may do better
+                    path = self._submit(request, upload, content, what)
+        job = wait_for_job(self._session, path, what=what)
+        keys = chunk.column(request.key).to_pylist()
+        results = self._results(request, path, job, what)
+        missing = [key for key in keys if key not in results]
+        if missing:
+            raise ServiceUnavailable(f"{what}: job {job['id']} gave no result for {len(missing)} rows, {missing[0]!r} among them.")
+        return [results[key] for key in keys]
+
+    def _left_behind(self, content: str, what: str) -> str | None:
+        """The path of the job that an earlier try of this task began with the same rows, if it still runs or is done."""
+        job_id = self._memory.find(content) if self._memory is not None else None
+        if job_id is None:
+            return None
+        path = self._session.path(f"jobs/ingest/{job_id}")
+        try:
+            state = self._session.request("GET", path, what=f"{what}: taking up job {job_id}").json()["state"]
+            if state == "Open":  # its rows never arrived in full
+                self._session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
+        except RequestRejected:
+            return None  # the job is gone: Salesforce keeps them for seven days
+        return path if state in ("UploadComplete", "InProgress", "JobComplete") else None
+
+    def _submit(self, request: WriteRequest, upload: IO[bytes], content: str, what: str) -> str:
+        description = {"object": request.object, "operation": str(request.operation), "contentType": "CSV", "lineEnding": "LF"}
+        if request.operation is Operation.UPSERT:
+            description["externalIdFieldName"] = request.key
+        created = self._session.request("POST", self._session.path("jobs/ingest"), what=what, json_body=description).json()
+        path = self._session.path(f"jobs/ingest/{created['id']}")
+        self._advance("PUT", f"{path}/batches", path, what, body=upload, headers={"content-type": "text/csv"})
+        if self._memory is not None:
+            self._memory.remember(content, created["id"])
+        self._advance("PATCH", path, path, what, json_body={"state": "UploadComplete"})
+        return path
+
+    def _advance(self, method: str, path: str, job_path: str, what: str, **content: Any) -> None:
+        """Sends one step of a job that Salesforce does not take twice. When the answer gets lost, the job itself says what became of it."""
+        try:
+            self._session.request(method, path, what=what, repeatable=False, **content)
+        except (ServiceUnavailable, RequestRejected):
+            state = self._session.request("GET", job_path, what=what).json()["state"]
+            if method == "PATCH" and state != "Open":
+                return
+            # An upload leaves the job Open whether it arrived or not; a job that is not run costs nothing, so it is dropped.
+            self._session.request("PATCH", job_path, what=f"{what}: aborting", json_body={"state": "Aborted"})
+            raise
+
+    # -- results ------------------------------------------------------------------------------------------------------------------
+
+    def _results(self, request: WriteRequest, path: str, job: dict[str, Any], what: str) -> dict[str, WriteResult]:
+        """Results by key. A result file that nothing can be in is not fetched."""
+        results: dict[str, WriteResult] = {}
+        failed = job["numberRecordsFailed"]
+        good = job["numberRecordsProcessed"] - failed
+        if good:
+            columns = [request.key, "sf__Id", "sf__Created"]
+            made = {created: outcome_of(request, created) for created in (True, False)}
+            for key, record_id, created in self._result_rows(f"{path}/successfulResults", columns, good, what):
+                results[key] = WriteResult(made[created == "true"], record_id)
+        if failed:
+            columns = [request.key, "sf__Id", "sf__Error"]
+            for key, record_id, error in self._result_rows(f"{path}/failedResults", columns, failed, what):
+                results[key] = WriteResult(Outcome.REJECTED, record_id or None, *split_error(error or ""))
+        return results
+
+    def _result_rows(self, path: str, columns: list[str], expected: int, what: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of a result file, all of them: a file that breaks off, or has fewer rows than the job says, is read again."""
+        for _ in range(FILE_TRIES):
+            reply = self._session.stream(path, what=f"{what}: results")
+            try:
+                table = _read_results(reply, columns)
+                if table.num_rows == expected:
+                    break
+                problem = f"the job has {expected} rows in it, {table.num_rows} came"
+            except (urllib3.exceptions.HTTPError, pa.ArrowInvalid, OSError) as error:
+                problem = f"it broke off ({type(error).__name__})"
+            finally:
+                reply.close()
+        else:
+            raise ServiceUnavailable(f"{what}: a file of results could not be read in {FILE_TRIES} tries: {problem}.")
+        for batch in table.to_batches():
+            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+
+
+def _digest(request: WriteRequest, upload: IO[bytes]) -> str:
+    """What a job does with which rows, as 64 hexadecimal digits."""
+    digest = hashlib.sha256(f"{request.object}\n{request.operation}\n{request.key}\n".encode())
+    upload.seek(0)
+    while part := upload.read(DIGESTED_BYTES):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _read_results(stream: Any, columns: list[str]) -> pa.Table:
+    return pa.csv.read_csv(
+        pa.PythonFile(stream, mode="r"),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types={name: pa.string() for name in columns}),
+    )
+
+
+def split_error(text: str) -> tuple[str, str]:
+    """(code, message) of a Bulk error, which is written `CODE:message:fields --`."""
+    match = re.fullmatch(r"([A-Z][A-Z0-9_]{2,79}):(.*)", text, re.DOTALL)
+    if match is None:
+        return "UNKNOWN", text
+    return match[1], match[2].removesuffix("--").rstrip().rstrip(":")
