@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from emulators.control import Fault, Faults
@@ -115,13 +115,18 @@ class Application:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
         if request.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip"):
             try:
                 body = gzip.decompress(body)
             except (OSError, EOFError, zlib.error):
-                await send({"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain"), (b"content-length", b"0")]})
-                await send({"type": "http.response.body", "body": b""})
+                bad = json.dumps([{"message": "The body is not gzip", "errorCode": "INVALID_INPUT"}]).encode()
+                headers = [(b"content-type", b"application/json;charset=UTF-8"), (b"content-length", str(len(bad)).encode())]
+                await send({"type": "http.response.start", "status": 400, "headers": headers})
+                await send({"type": "http.response.body", "body": bad})
                 return
         call = Call(
             method=request.method,
@@ -157,10 +162,15 @@ def _base_url(request: Request) -> str:
     return f"{scheme}://{request.headers.get('host', request.url.netloc)}"
 
 
+def _takes_gzip(accepted: str) -> bool:
+    parts = (part.replace(" ", "").lower().partition(";q=") for part in accepted.split(","))
+    return any(name in ("gzip", "*") and quality not in ("0", "0.0") for name, _, quality in parts)
+
+
 async def _send(call: Call, reply: Reply, cut: Fault | None, send: Send) -> None:
     body = reply.encoded()
     headers = {"content-type": reply.content_type, **reply.headers}
-    if len(body) >= GZIP_FROM_BYTES and "gzip" in call.headers.get("accept-encoding", ""):
+    if len(body) >= GZIP_FROM_BYTES and _takes_gzip(call.headers.get("accept-encoding", "")):
         body = gzip.compress(body, compresslevel=1)
         headers["content-encoding"] = "gzip"
     if cut is not None and cut.kind == "truncate":

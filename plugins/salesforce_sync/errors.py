@@ -4,6 +4,7 @@
     + ConfigurationError   fail now, no retry        InvalidMapping, InvalidCredentials, InvalidSetting, InvalidParameter, MissingMetadata
     + TransientError       retry                     RateLimited(retry_after), ServiceUnavailable, RowLocked, StagingFailed
     + PermanentError       fail now, alert           AuthenticationFailed, RequestRejected, TooManyRejects, StagedDataMissing
+    + BudgetExhausted      stop, no alert            the rest waits for the next run, which goes on where this one stopped
 
 A record that cannot be delivered is no exception but a result: see records.Outcome.REJECTED.
 
@@ -105,3 +106,12 @@ class StagedDataMissing(PermanentError):
     """A staged batch that this task should read is gone."""
 
     fix = "Clear the task before this one as well, so that it stages the records again."
+
+
+class BudgetExhausted(SyncError):
+    """The sync may make no more API calls for now: what is left of the org's allocation is kept for people."""
+
+    fix = (
+        "Nothing: the next run goes on where this one stopped. To spend more, lower salesforce_api_reserve_percent or raise "
+        "salesforce_calls_per_hour."
+    )

@@ -94,6 +94,17 @@ SETTINGS = {
             str.strip,
         ),
         Setting(
+            "salesforce_api_reserve_percent", "20", "a whole number from 0 to 90",
+            "How much of the org's API calls in 24 hours the sync leaves for people and other tools. A run that may not spend more stops, and the "
+            "next one goes on where it stopped.",
+            _whole_number(0, 90),
+        ),
+        Setting(
+            "salesforce_calls_per_hour", "0", "a whole number from 0 to 1000000; 0 for no limit",
+            "How many API calls all DAGs together may make within a clock hour.",
+            _whole_number(0, 1_000_000),
+        ),
+        Setting(
             "sync_log_retention_days", "90", "a whole number from 1 to 3650",
             "How long the sync log keeps what became of each record. The counts of every run stay.",
             _whole_number(1, 3650),

@@ -96,13 +96,14 @@ class Staging:
         except (OSError, pa.ArrowException) as error:
             raise StagingFailed(f"The staged batch {ref.path} could not be read: {error}.") from error
 
-    def sweep(self, dag_id: str, *, now: datetime | None = None) -> int:
-        """Removes the batches of this DAG's runs that are older than RETENTION, and says how many. Two runs may sweep at once."""
+    def sweep(self, dag_id: str, *, keep: Iterable[str] = (), now: datetime | None = None) -> int:
+        """Removes the batches of this DAG's runs that are older than RETENTION, but for those at the paths to keep, and says how many.
+        Two runs may sweep at once."""
         limit = (now or datetime.now(UTC)) - RETENTION
-        removed = 0
+        removed, kept = 0, frozenset(keep)
         for path in _files_below(self.root / _safe(dag_id), depth=2):
             try:
-                if datetime.fromtimestamp(path.stat().st_mtime, UTC) < limit:
+                if str(path) not in kept and datetime.fromtimestamp(path.stat().st_mtime, UTC) < limit:
                     path.unlink()
                     removed += 1
             except OSError:

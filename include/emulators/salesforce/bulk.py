@@ -210,7 +210,7 @@ def _check_columns(job: IngestJob) -> None:
         raise ApiError("InvalidBatch", f"Field name not found : {job.external_id.name}")
     for column in job.columns:
         relationship, _, rest = column.partition(".")
-        if job.sobject.find(column) is None and not (rest and job.sobject.find_relationship(relationship)):
+        if job.sobject.find(column) is None and not (rest and job.sobject.find_relationship(relationship.rpartition(":")[2])):
             raise ApiError("InvalidBatch", f"Field name not found : {column}")
 
 
@@ -230,6 +230,11 @@ def result_csv(job: IngestJob, which: str) -> Iterator[str]:
         done = zip(job.results, job.rows, strict=False)
         writer.writerows([[result.id or "", result.error.as_bulk(), *row] for result, row in done if result.error])
     yield text.getvalue()
+
+
+def result_count(job: IngestJob, which: str) -> int:
+    """How many rows that result has."""
+    return {"successfulResults": job.processed - job.failed, "failedResults": job.failed}.get(which, len(job.rows) - len(job.results))
 
 
 # -- query ------------------------------------------------------------------------------------------------------------------------

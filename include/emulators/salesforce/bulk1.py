@@ -110,7 +110,7 @@ def new_job(org: Org, spec: dict[str, str], version: str, chunk_rows: int | None
     item = sobject.find(key) if key else None
     if operation == "upsert" and not key:
         raise ApiError("InvalidJob", f"External ID was blank for {sobject.name}. An External ID must be specified for upsert.")
-    if operation == "upsert" and (item is None or not (item.external_id or item.type == "id")):
+    if operation == "upsert" and (item is None or not item.is_lookup):
         raise ApiError("InvalidJob", f"Field name provided, {key} does not match an External ID for {sobject.name}")
     return BulkJob(
         org.new_id("750"), operation, sobject, content_type, version, org.user_id, timestamp(org.clock.now()), item,
@@ -186,7 +186,7 @@ def _ingest(org: Org, batch: Batch) -> str:
 
 
 def _is_known(sobject: SObject, name: str) -> bool:
-    return name == "attributes" or sobject.find(name) is not None or sobject.find_relationship(name.partition(".")[0]) is not None
+    return name == "attributes" or sobject.find(name) is not None or sobject.find_relationship(name.partition(".")[0].rpartition(":")[2]) is not None
 
 
 def _csv_rows(body: bytes) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def _field(item: Field) -> dict[str, Any]:
         "defaultedOnCreate": item.default is not None or item.auto_number is not None or item.type == "boolean" or item.name in ("Id", "OwnerId"),
         "defaultValue": item.default if item.default is not None else (False if item.type == "boolean" else None), "defaultValueFormula": None,
         "calculated": item.calculated, "calculatedFormula": None, "custom": item.custom, "externalId": item.external_id,
-        "idLookup": item.external_id or item.type == "id" or item.name in ("Name", "Email"), "unique": item.unique,
+        "idLookup": item.is_lookup, "unique": item.unique,
         "caseSensitive": item.case_sensitive, "compoundFieldName": None, "nameField": item.name_field, "namePointing": len(item.reference_to) > 1,
         "autoNumber": item.auto_number is not None, "filterable": not (item.type == "textarea" and item.length > 255),
         "sortable": not (item.type == "textarea" and item.length > 255), "groupable": item.type not in ("double", "currency", "percent", "textarea"),

@@ -170,9 +170,9 @@ class Dml:
                 continue
             parent_name, _, parent_key = name.partition(".")
             item = sobject.find(name)
-            if item is None and value is None and sobject.find_relationship(parent_name) is not None:
-                cleared = sobject.find_relationship(parent_name)
-                draft.values[cleared.name if cleared else name] = None
+            cleared = sobject.find_relationship(parent_name.rpartition(":")[2]) if item is None and value is None else None
+            if cleared is not None:
+                draft.values[cleared.name] = None
                 continue
             if item is None and (parent_key or isinstance(value, Mapping)):
                 draft.references.append(self._reference(sobject, parent_name, parent_key, value))
@@ -192,15 +192,20 @@ class Dml:
         return self._checks[key]
 
     def _reference(self, sobject: SObject, relationship: str, key: str, value: Any) -> tuple[Field, SObject, Field, str]:
-        item = sobject.find_relationship(relationship)
+        """The parent that a cell `Relationship.Key`, or `Object:Relationship.Key` where there are several kinds, names."""
+        kind, _, name = relationship.rpartition(":")
+        item = sobject.find_relationship(name)
         if isinstance(value, Mapping):
-            pairs = [(name, content) for name, content in value.items() if name != "attributes"]
+            attributes = value.get("attributes")
+            kind = str(attributes.get("type", "")) if isinstance(attributes, Mapping) else kind
+            pairs = [(field_name, content) for field_name, content in value.items() if field_name != "attributes"]
             key, value = pairs[0] if len(pairs) == 1 else ("", None)
-        parent = self.schema.find(item.reference_to[0]) if item else None
+        kinds = [parent for parent in (item.reference_to if item else ()) if not kind or parent.lower() == kind.lower()]
+        parent = self.schema.find(kinds[0]) if kinds else None
         parent_field = parent.find(key) if parent else None
         if item is None or parent is None or parent_field is None:
             raise ApiError("INVALID_FIELD", f"No such column '{relationship}.{key}' on sobject of type {sobject.name}")
-        if not (parent_field.external_id or parent_field.type == "id"):
+        if not parent_field.is_lookup:
             raise ApiError("INVALID_FIELD", f"Foreign key external ID field {key} is not an external ID field of {parent.name}")
         return item, parent, parent_field, str(value)
 
@@ -507,7 +512,7 @@ class Dml:
 
 
 def _fold(item: Field, value: Any) -> Any:
-    return value.lower() if isinstance(value, str) and item.is_text and not item.case_sensitive else value
+    return value.casefold() if isinstance(value, str) and item.is_text and not item.case_sensitive else value
 
 
 def _auto_number(display_format: str, number: int, today: date) -> str:

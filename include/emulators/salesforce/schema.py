@@ -66,6 +66,11 @@ class Field:
         return self.type == "address"
 
     @property
+    def is_lookup(self) -> bool:
+        """Whether records can be found by this field: upserted by it, or named by it as a parent."""
+        return self.external_id or self.type == "id" or self.name in ("Email", "Username")
+
+    @property
     def is_polymorphic(self) -> bool:
         return len(self.reference_to) > 1
 

@@ -6,12 +6,14 @@ time order), ids with 18 characters. Text compares without case, as in an org, u
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,9 @@ class Store:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA cache_size=-16384")
+        connection.create_collation("FOLDED", _compare_folded)
+        connection.create_function("like", 2, _is_like, deterministic=True)
+        connection.create_function("like", 3, _is_like, deterministic=True)
         return connection
 
     @property
@@ -175,11 +180,39 @@ class Store:
         return int(self.reader.execute(f"SELECT COUNT(*) FROM {quoted(sobject.name)} WHERE IsDeleted = 0").fetchone()[0])
 
 
+def _compare_folded(left: str, right: str) -> int:
+    """Text order without case, of all alphabets: É and é are equal."""
+    first, second = left.casefold(), right.casefold()
+    return (first > second) - (first < second)
+
+
+@lru_cache(maxsize=256)
+def _like_pattern(pattern: str) -> re.Pattern[str]:
+    """A LIKE pattern with % and _, in which a backslash takes the next sign literally."""
+    body, escaped = [], False
+    for char in pattern.casefold():
+        if escaped or char not in "%_\\":
+            body.append(re.escape(char))
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        else:
+            body.append(".*" if char == "%" else ".")
+    return re.compile("".join(body), re.DOTALL)
+
+
+def _is_like(pattern: str | None, value: str | None, _: str = "") -> bool | None:
+    """SQLite's LIKE, without case in all alphabets."""
+    if pattern is None or value is None:
+        return None
+    return _like_pattern(pattern).fullmatch(str(value).casefold()) is not None
+
+
 def _column_type(item: Field) -> str:
     if item.type in ("boolean", "int"):
         return "INTEGER"
     if item.type in NUMBER_TYPES:
         return "REAL"
     if item.is_text and not item.case_sensitive:
-        return "TEXT COLLATE NOCASE"
+        return "TEXT COLLATE FOLDED"
     return "TEXT"

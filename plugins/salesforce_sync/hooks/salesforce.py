@@ -7,19 +7,26 @@ from functools import cached_property
 from typing import Any
 
 from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
+from sqlalchemy import Engine
 
 from salesforce_sync.hooks.credentials import SalesforceCredentials, read_credentials
 from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.salesforce.ingest import JobMemory
 from salesforce_sync.salesforce.session import Session
+from salesforce_sync.steps.sharing import SharedBudget, SharedSession
 
 log = logging.getLogger(__name__)
 
 
 class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
-    """`client` is what the package uses; everything of Airflow's SalesforceHook works on the same session."""
+    """`client` is what the package uses; everything of Airflow's SalesforceHook works on the same session.
 
-    def __init__(self) -> None:
+    With a state database, tasks share the session and the API budget. `jobs` remembers the Bulk jobs that the task began.
+    """
+
+    def __init__(self, *, state: Engine | None = None, budget: SharedBudget | None = None, jobs: JobMemory | None = None) -> None:
         super().__init__(salesforce_conn_id="salesforce")
+        self._state, self._budget, self._jobs = state, budget, jobs
 
     @cached_property
     def credentials(self) -> SalesforceCredentials:
@@ -32,7 +39,9 @@ class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
     def client(self) -> SalesforceClient:
         """The client; it signs in at its first request."""
         credentials = self.credentials
-        return SalesforceClient(Session(credentials.sign_in(), api_version=credentials.api_version))
+        store = SharedSession(self._state, credentials.model_dump_json()) if self._state is not None else None
+        session = Session(credentials.sign_in(), api_version=credentials.api_version, store=store, budget=self._budget)
+        return SalesforceClient(session, memory=self._jobs)
 
     @cached_property
     def conn(self) -> Any:

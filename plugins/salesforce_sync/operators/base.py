@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -29,7 +31,12 @@ class SyncOperator(BaseOperator):
         steps = context["params"].get("steps")
         if self.step is not None and steps is not None and self.step not in steps:
             raise AirflowSkipException(f"This run was triggered without the step {self.step}.")
-        return self.run_step(context)
+        from salesforce_sync.errors import BudgetExhausted
+
+        try:
+            return self.run_step(context)
+        except BudgetExhausted as error:
+            raise AirflowSkipException(str(error)) from error
 
     def run_step(self, context: Any) -> Any:
         raise NotImplementedError
@@ -41,13 +48,23 @@ def run_identity(context: Any) -> RunIdentity:
     return RunIdentity(ti.dag_id, ti.run_id, ti.task_id, ti.try_number)
 
 
-def step_context(context: Any) -> StepContext:
-    """The org and the state database, for a step."""
+@contextmanager
+def step_context(context: Any) -> Iterator[StepContext]:
+    """The org and the state database, for a step; what the step took of the API budget and did not use is given back at its end."""
     from salesforce_sync.hooks.salesforce import SalesforceSyncHook
+    from salesforce_sync.settings import read_setting
+    from salesforce_sync.state.api_budget import BudgetRule
     from salesforce_sync.state.engine import open_state
     from salesforce_sync.steps.context import StepContext
+    from salesforce_sync.steps.sharing import SharedBudget, TaskJobs
 
-    return StepContext(SalesforceSyncHook().client, open_state(), run_identity(context))
+    state, run = open_state(), run_identity(context)
+    budget = SharedBudget(state, BudgetRule(read_setting("salesforce_api_reserve_percent"), read_setting("salesforce_calls_per_hour")))
+    hook = SalesforceSyncHook(state=state, budget=budget, jobs=TaskJobs(state, run))
+    try:
+        yield StepContext(hook.client, state, run)
+    finally:
+        budget.close()
 
 
 def staging() -> Staging:

@@ -17,6 +17,7 @@ class CompaniesOperator(SyncOperator):
         from salesforce_sync.steps.companies import COMPANIES, companies
 
         resend = bool(context["params"].get("resend"))
-        counts = companies(step_context(context), load_mapping(COMPANIES), today=datetime.now(UTC).date(), resend=resend)
+        with step_context(context) as step:
+            counts = companies(step, load_mapping(COMPANIES), today=datetime.now(UTC).date(), resend=resend)
         log.info("Companies: %s", counts)
         return asdict(counts)

@@ -26,6 +26,7 @@ class LoadOperator(SyncOperator):
         from salesforce_sync.steps.load import Source, load
 
         source = Source.staged(batches_of(self.batches), staging())
-        loaded = load(step_context(context), self.mapping, load_mapping(self.mapping), source, resend=bool(context["params"].get("resend")))
+        with step_context(context) as step:
+            loaded = load(step, self.mapping, load_mapping(self.mapping), source, resend=bool(context["params"].get("resend")))
         log.info("%s: %s", self.mapping, loaded.counts)
         return asdict(loaded.counts)

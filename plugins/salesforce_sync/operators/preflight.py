@@ -33,7 +33,8 @@ class CheckSalesforceOperator(SyncOperator):
         for name in self.settings:
             read_setting(name)
         mappings = {name: load_mapping(name) for name in self.mappings}
-        sentence = check_salesforce(step_context(context), self.system, mappings=mappings, reads=self.reads)
+        with step_context(context) as step:
+            sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads)
         log.info(sentence)
         return sentence
 

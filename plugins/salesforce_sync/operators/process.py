@@ -17,6 +17,7 @@ class ProcessActivitiesOperator(SyncOperator):
         from salesforce_sync.steps.process import ProcessMappings, process
 
         mappings = ProcessMappings(load_mapping("peerspot/vendor_products"), load_mapping("peerspot/activity_products"))
-        counts = process(step_context(context), mappings, account_choice=read_setting("peerspot_account_choice"))
+        with step_context(context) as step:
+            counts = process(step, mappings, account_choice=read_setting("peerspot_account_choice"))
         log.info("Activities: %s", counts)
         return asdict(counts)

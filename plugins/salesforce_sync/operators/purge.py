@@ -32,6 +32,7 @@ class PurgeOperator(SyncOperator):
             self.name, self.object, self.date_field, self.record_id_field, self.mapping, days=read_setting(self.retention),
             today=datetime.now(UTC).date(),
         )  # fmt: skip
-        counts = purge(step_context(context), rule, sync_log_days=read_setting("sync_log_retention_days"))
+        with step_context(context) as step:
+            counts = purge(step, rule, sync_log_days=read_setting("sync_log_retention_days"))
         log.info("%s before %s: %d deleted", self.object, rule.cutoff, counts.deleted)
         return asdict(counts)

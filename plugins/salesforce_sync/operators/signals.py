@@ -29,6 +29,7 @@ class SignalsOperator(SyncOperator):
             if signal in enabled and not value:
                 raise InvalidSetting(f"The signal {signal} needs the Variable {name}.", fix=f"Set {name}, or take {signal} out of peerspot_signals.")
         rules = SignalRules(enabled, datetime.now(UTC).date(), campaign, Path(path) if path else None)
-        counts = signals(step_context(context), SignalMappings(load_mapping(TASKS), load_mapping(MEMBERS)), rules)
+        with step_context(context) as step:
+            counts = signals(step, SignalMappings(load_mapping(TASKS), load_mapping(MEMBERS)), rules)
         log.info("Signals: %s", counts)
         return asdict(counts)

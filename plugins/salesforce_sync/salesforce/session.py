@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 
 import urllib3
 
@@ -52,16 +52,45 @@ class Reply:
         return json.loads(self.body) if self.body else None
 
 
+class SessionStore(Protocol):
+    """Keeps one open session for all tasks."""
+
+    def open(self, sign_in: Callable[[], OpenSession]) -> OpenSession:
+        """The stored session, or a new one, which is stored; only one caller signs in at a time."""
+
+    def void(self, stale: OpenSession) -> None:
+        """Forgets the session, unless another has taken its place."""
+
+
+class Budget(Protocol):
+    """What the sync may spend of the org's API calls."""
+
+    def spend(self, org_id: str) -> None:
+        """Takes one call; BudgetExhausted when there is none left."""
+
+    def report(self, usage: ApiUsage) -> None:
+        """Tells what the org itself counted."""
+
+
 class Session:
     """Requests to one org. Nothing is sent before the first request, which signs in."""
 
-    def __init__(self, sign_in: SignIn, *, api_version: str = API_VERSION, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._sign_in = sign_in
+    def __init__(
+        self,
+        sign_in: SignIn,
+        *,
+        api_version: str = API_VERSION,
+        sleep: Callable[[float], None] = time.sleep,
+        store: SessionStore | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self._sign_in, self._store, self._budget = sign_in, store, budget
         self.api_version = api_version
         self._sleep = sleep
         self._http = urllib3.PoolManager(num_pools=4, maxsize=CONNECTIONS, block=False)
         self._lock = threading.Lock()
         self._open: OpenSession | None = None
+        self._org_id: str | None = None
         self.calls = 0
         self.usage: ApiUsage | None = None
         self.server_time: datetime | None = None  # by the Date of the last answer: what Salesforce stamps records by
@@ -71,8 +100,11 @@ class Session:
         """The session's token and address; signs in when there is none yet."""
         with self._lock:
             if self._open is None:
-                self._open = self._sign_in.open_session(self._http)
+                self._open = self._store.open(self._new_session) if self._store else self._new_session()
             return self._open
+
+    def _new_session(self) -> OpenSession:
+        return self._sign_in.open_session(self._http)
 
     def sleep(self, seconds: float) -> None:
         """Waits; tests hand in a wait that takes no time."""
@@ -80,7 +112,10 @@ class Session:
 
     @property
     def org_id(self) -> str:
-        return self.opened.org_id
+        """Signs in the first time only: it does not change, and is asked for within transactions."""
+        if self._org_id is None:
+            self._org_id = self.opened.org_id
+        return self._org_id
 
     def now(self) -> datetime:
         """Salesforce's own time: what records are stamped by. Costs a call when nothing was asked of this session yet."""
@@ -92,6 +127,8 @@ class Session:
         with self._lock:
             if self._open is stale:
                 self._open = None
+                if self._store:
+                    self._store.void(stale)
 
     def path(self, resource: str) -> str:
         """The path of a resource below this session's API version: `sobjects/Account/describe`."""
@@ -159,6 +196,8 @@ class Session:
         if json_body is not None:
             body = json.dumps(json_body, separators=(",", ":")).encode()
             all_headers["content-type"] = "application/json"
+        if self._budget:
+            self._budget.spend(opened.org_id)
         with self._lock:
             self.calls += 1
         if hasattr(body, "seek"):
@@ -180,6 +219,8 @@ class Session:
         used, _, allowed = numbers.partition("/")
         if name.strip() == "api-usage" and used.isdigit() and allowed.isdigit():
             self.usage = ApiUsage(int(used), int(allowed))
+            if self._budget:
+                self._budget.report(self.usage)
 
     def _wait(self, attempt: int, failure: SyncError) -> None:
         longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1))

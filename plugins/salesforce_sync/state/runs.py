@@ -12,6 +12,7 @@ from salesforce_sync.records import Counts, RunIdentity
 from salesforce_sync.state.schema import sync_runs
 
 RUNNING, SUCCESS, FAILED, INTERRUPTED = "running", "success", "failed", "interrupted"
+LIMITED = "limited"  # the API budget was spent; the next run goes on
 MESSAGE_CHARACTERS = 2_000
 
 

@@ -24,7 +24,7 @@ sync_runs = Table(
     Column("run_id", String(250), nullable=False),
     Column("task_id", String(250), nullable=False),
     Column("try_number", Integer, nullable=False),
-    Column("status", String(20), nullable=False),  # running, success, failed, interrupted
+    Column("status", String(20), nullable=False),  # running, success, limited, failed, interrupted
     Column("message", Text),
     Column("started_at", _Moment, nullable=False),
     Column("ended_at", _Moment),
@@ -103,4 +103,43 @@ open_domains = Table(
     Column("org", String(18), primary_key=True),
     Column("domain", String(255), primary_key=True),
     Column("recheck", Boolean, nullable=False),
+)  # fmt: skip
+
+api_budget = Table(
+    "api_budget", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("allowed", Integer),  # in 24 hours, as the org last said; unknown at first
+    Column("used", Integer, nullable=False),  # of them, by everybody
+    Column("outstanding", Integer, nullable=False),  # taken by tasks in advance
+    Column("reported_at", _Moment),
+    Column("hour", _Moment, nullable=False),  # the clock hour that the next two columns count
+    Column("hour_calls", Integer, nullable=False),
+    Column("hour_logins", Integer, nullable=False),
+)  # fmt: skip
+
+salesforce_sessions = Table(
+    "salesforce_sessions", metadata,
+    Column("credentials", String(64), primary_key=True),  # a hash of them
+    Column("sealed", Text),  # the token and its address, encrypted by a key made from the credentials' secret; null after it was voided
+    Column("opened_at", _Moment, nullable=False),
+)  # fmt: skip
+
+bulk_jobs = Table(
+    "bulk_jobs", metadata,
+    Column("task", String(64), primary_key=True),  # a hash of DAG, run and task: only tries of one task take a job up again
+    Column("content", String(64), primary_key=True),
+    Column("job_id", String(18), nullable=False),
+    Column("began_at", _Moment, nullable=False),
+)  # fmt: skip
+
+backlog = Table(
+    "backlog", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),  # the order in which batches wait
+    Column("org", String(18), nullable=False),
+    Column("mapping", String(200), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("high_cursor", String(40)),
+    Column("waiting_since", _Moment, nullable=False),
+    Index(None, "org", "mapping"),
 )  # fmt: skip

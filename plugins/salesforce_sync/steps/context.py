@@ -9,7 +9,7 @@ from itertools import islice
 
 from sqlalchemy import Connection, Engine
 
-from salesforce_sync.errors import MissingMetadata, SyncError, TooManyRejects
+from salesforce_sync.errors import BudgetExhausted, MissingMetadata, SyncError, TooManyRejects
 from salesforce_sync.records import Counts, Outcome, RecordResult, RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.metadata import ObjectInfo
@@ -50,9 +50,12 @@ class SyncRun:
         """The calls of this run alone: those of a run inside it are counted there."""
         return self.context.client.calls - self.calls_before - self.nested_calls
 
-    def finish(self, connection: Connection, counts: Counts, *, watermark_from: str | None = None, watermark_to: str | None = None) -> None:
+    def finish(
+        self, connection: Connection, counts: Counts, *, watermark_from: str | None = None, watermark_to: str | None = None,
+        status: str = runs.SUCCESS,
+    ) -> None:  # fmt: skip
         runs.end(
-            connection, self.id, status=runs.SUCCESS, counts=counts, api_calls=self.api_calls, message=" ".join(self.notes),
+            connection, self.id, status=status, counts=counts, api_calls=self.api_calls, message=" ".join(self.notes),
             watermark_from=watermark_from, watermark_to=watermark_to,
         )  # fmt: skip
         self.finished = counts
@@ -61,9 +64,9 @@ class SyncRun:
 @contextmanager
 def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
     """Begins the run of a step; when the block raises before `finish`, the run ends as failed with the error's text."""
-    before = context.client.calls
+    before, org = context.client.calls, context.org  # the org is known by signing in, which is not for a transaction
     with context.state.begin() as connection:
-        run_id = runs.begin(connection, context.run, step, org=context.org)
+        run_id = runs.begin(connection, context.run, step, org=org)
     run = SyncRun(run_id, step, context, before)
     context.active.append(run)
     try:
@@ -71,7 +74,8 @@ def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
     except SyncError as error:
         if run.finished is None:
             with context.state.begin() as connection:
-                runs.end(connection, run_id, status=runs.FAILED, counts=Counts(), api_calls=run.api_calls, message=str(error))
+                status = runs.LIMITED if isinstance(error, BudgetExhausted) else runs.FAILED
+                runs.end(connection, run_id, status=status, counts=Counts(), api_calls=run.api_calls, message=str(error))
         raise
     finally:
         context.active.pop()

@@ -12,7 +12,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from salesforce_sync.errors import InvalidMapping, MissingMetadata, RowLocked
+from salesforce_sync.errors import BudgetExhausted, InvalidMapping, MissingMetadata, RowLocked
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.apply import Target, apply, fingerprints, record_ids
 from salesforce_sync.mapping.model import MappingFile
@@ -30,7 +30,7 @@ from salesforce_sync.salesforce.query import ARROW_TYPES
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
 from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
 from salesforce_sync.staging import Staging
-from salesforce_sync.state import dead_letters, links, sync_log, watermarks
+from salesforce_sync.state import backlog, dead_letters, links, runs, sync_log, watermarks
 from salesforce_sync.state.engine import reading
 from salesforce_sync.steps.context import SHOWN_EXAMPLES, StepContext, SyncRun, refuse_too_many, sync_run
 
@@ -50,20 +50,29 @@ class Source:
     batches: Sequence[BatchRef]
     read: Callable[[BatchRef], Records]
     payloads: Callable[[BatchRef, Sequence[int]], list[str]]
+    can_wait: bool = False  # whether the batches are there for a later run, too
 
     @classmethod
     def staged(cls, batches: Sequence[BatchRef], staging: Staging) -> Source:
-        return cls(batches, staging.read_records, staging.payloads)
+        return cls(batches, staging.read_records, staging.payloads, can_wait=True)
+
+    def after(self, waiting: Sequence[BatchRef]) -> Source:
+        """The batches that have been waiting, and then these; one that is among both comes once."""
+        paths = {batch.path for batch in waiting}
+        return replace(self, batches=[*waiting, *(batch for batch in self.batches if batch.path not in paths)])
 
 
 @dataclass
 class Loaded:
-    """What a load did; `refused` holds the vendor ids of the refused records, `examples` says why for the first of them."""
+    """What a load did; `refused` holds the vendor ids of the refused records, `examples` says why for the first of them.
+
+    `waiting` is how many batches are left for the next run, because the API budget was spent."""
 
     counts: Counts
     refused: frozenset[str] = frozenset()
     passing: int = 0  # how many of the refused were refused for a reason that is likely to be gone on the next try
     examples: list[str] = field(default_factory=list)
+    waiting: int = 0
 
 
 def load(
@@ -78,12 +87,22 @@ def load(
 ) -> Loaded:
     """Loads the batches by the mapping called `name`.
 
-    Rows equal to what was last sent are not sent, unless `resend`. With `remember` False nothing is remembered of what was sent, so all
-    rows are. Raises InvalidMapping or MissingMetadata before anything moves; after everything is committed, and unless `limit` is False,
-    RowLocked when rows were refused for a passing reason (the retry sends just those), TooManyRejects when more were refused than may be.
+    Batches that an earlier run had to leave come first. When the API budget is spent, the run ends as `limited`: what was sent is committed,
+    and the rest waits for the next run. Rows equal to what was last sent are not sent, unless `resend`. With `remember` False nothing is
+    remembered of what was sent, so all rows are. Raises InvalidMapping or MissingMetadata before anything moves; after everything is
+    committed, and unless `limit` is False, RowLocked when rows were refused for a passing reason (the retry sends just those),
+    TooManyRejects when more were refused than may be.
     """
     with sync_run(context, name) as run:
-        targets = check_mapping(context, name, mapping)
+        if source.can_wait:
+            with reading(context.state) as connection:
+                source = source.after(backlog.waiting(connection, context.org, name))
+        try:
+            targets = check_mapping(context, name, mapping)
+        except BudgetExhausted as error:
+            if not source.can_wait:
+                raise
+            return _leave_all(context, run, name, source, error)
         with tempfile.TemporaryDirectory(prefix="salesforce-sync-") as folder:
             work = _Load(context, run, name, mapping, targets, source, resend, remember, ResultFile(Path(folder) / "results.parquet"))
             loaded = work.run_all()
@@ -92,6 +111,15 @@ def load(
     if limit:
         refuse_too_many(loaded.counts, name, loaded.examples)
     return loaded
+
+
+def _leave_all(context: StepContext, run: SyncRun, name: str, source: Source, error: BudgetExhausted) -> Loaded:
+    """Nothing may be sent, not even a question: all batches wait."""
+    run.notes.append(f"{error} {len(source.batches)} batches wait for the next run.")
+    with context.state.begin() as connection:
+        backlog.replace(connection, context.org, name, source.batches)
+        run.finish(connection, Counts(), status=runs.LIMITED)
+    return Loaded(Counts(), waiting=len(source.batches))
 
 
 def check_mapping(context: StepContext, name: str, mapping: MappingFile) -> dict[str, Target]:
@@ -140,15 +168,27 @@ class _Load:
     resend: bool
     remember: bool
     results: ResultFile
-    pending: dict[str, str] = field(default_factory=dict)  # vendor id -> fingerprint of a row that is on its way
+    pending: dict[str, tuple[str, int]] = field(default_factory=dict)  # vendor id -> fingerprint of a row that is on its way, its batch's place
     seen: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
-    late: list[pd.DataFrame] = field(default_factory=list)
+    late: list[tuple[int, pd.DataFrame]] = field(default_factory=list)  # with the place of their batch
+    written_twice: int = 0
+    taken: int = 0  # how many batches were begun
+    limited: str = ""  # why the run had to stop
     refused: dict[str, tuple[str, str]] = field(default_factory=dict)  # vendor id -> (code, message), payload still to be found
 
     def run_all(self) -> Loaded:
-        self._send(self._outgoing())
-        for frame in self.late:  # records that came more than once: the later ones go after the earlier ones are through
-            self._send(iter([self._table(frame)]))
+        try:
+            self._send(self._outgoing())
+            while self.late:  # records that came more than once: the later ones go after the earlier ones are through
+                place, frame = self.late[0]
+                self._send(iter([self._table(frame, place)]))
+                self.written_twice += len(frame)
+                self.late.pop(0)
+        except BudgetExhausted as error:
+            if not self.source.can_wait:
+                raise
+            self.limited = str(error)
+            log.warning("%s: %s", self.name, error)
         self._find_payloads()
         self.results.close()
         return self._commit()
@@ -156,10 +196,11 @@ class _Load:
     # -- from batches to tables ---------------------------------------------------------------------------------------------------
 
     def _outgoing(self) -> Iterator[pa.Table]:
-        for batch in self.source.batches:
+        for place, batch in enumerate(self.source.batches):
+            self.taken = place + 1
             frame = self._changed(self._mapped(batch))
             if len(frame):
-                yield self._table(frame)
+                yield self._table(frame, place)
 
     def _mapped(self, batch: BatchRef) -> pd.DataFrame:
         """The batch's rows to look at: mapped, each vendor id once."""
@@ -183,7 +224,7 @@ class _Load:
         again = np.isin(hashed, self.seen)
         self.seen = np.concatenate([self.seen, hashed[~again]])
         if again.any():
-            self.late.append(frame[again])
+            self.late.append((self.taken - 1, frame[again]))
         return frame[~again]
 
     def _changed(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -210,10 +251,10 @@ class _Load:
     def _key(self) -> str:
         return self.mapping.salesforce.external_id
 
-    def _table(self, frame: pd.DataFrame) -> pa.Table:
+    def _table(self, frame: pd.DataFrame, place: int) -> pa.Table:
         if "_fingerprint" not in frame:
             frame = frame.assign(_fingerprint=fingerprints(frame))
-        self.pending.update(zip(frame[self._key], frame["_fingerprint"], strict=True))
+        self.pending.update((key, (fingerprint, place)) for key, fingerprint in zip(frame[self._key], frame["_fingerprint"], strict=True))
         columns = {
             name: pa.array(frame[name].tolist(), ARROW_TYPES.get(self.targets[name].type, pa.string())) for name in (self._key, *self.mapping.fields)
         }
@@ -226,7 +267,7 @@ class _Load:
         for table, results in self.context.client.write(request, tables):
             delivered = []
             for key, result in zip(table.column(self._key).to_pylist(), results, strict=True):
-                fingerprint = self.pending.pop(key)
+                fingerprint, _ = self.pending.pop(key)
                 if result.outcome is Outcome.REJECTED:
                     self.refused[key] = (result.code or "", result.message or "")
                 else:
@@ -254,15 +295,16 @@ class _Load:
 
     def _commit(self) -> Loaded:
         context = self.context
-        late = sum(len(frame) for frame in self.late)
         outcomes = {str(outcome): count for outcome, count in self.results.counts.items()}
-        read = sum(batch.count for batch in self.source.batches)
-        counts = Counts(read=read, **outcomes)
+        done, left = self._split()
+        counts = Counts(read=sum(batch.count for batch in self.source.batches[: self.taken]), **outcomes)
         if counts.skipped:
             self.run.notes.append(f"{counts.skipped} records came again in the same batch and were superseded by their last version.")
-        if late:
-            self.run.notes.append(f"{late} records came again in a later batch and were written twice, the last version last.")
-        cursor = max((batch.high_cursor for batch in self.source.batches if batch.high_cursor), default=None)
+        if self.written_twice:
+            self.run.notes.append(f"{self.written_twice} records came again in a later batch and were written twice, the last version last.")
+        if left:
+            self.run.notes.append(f"{self.limited} {len(left)} batches wait for the next run.")
+        cursor = max((batch.high_cursor for batch in done if batch.high_cursor), default=None)
         refused: list[str] = []
         examples: list[str] = []
         passing = 0
@@ -280,8 +322,18 @@ class _Load:
                             examples.append(f"{result.record_id}: {result.message}")
             before = watermarks.get(connection, context.org, self.name)
             after = watermarks.advance(connection, context.org, self.name, cursor) if cursor else before
-            self.run.finish(connection, counts, watermark_from=before, watermark_to=after)
-        return Loaded(counts, frozenset(refused), passing, examples)
+            if self.source.can_wait:
+                backlog.replace(connection, context.org, self.name, left)
+            status = runs.LIMITED if left else runs.SUCCESS
+            self.run.finish(connection, counts, watermark_from=before, watermark_to=after, status=status)
+        return Loaded(counts, frozenset(refused), passing, examples, waiting=len(left))
+
+    def _split(self) -> tuple[Sequence[BatchRef], Sequence[BatchRef]]:
+        """The batches that are done, and those that must come again: from the first one on that has a row whose fate is open."""
+        if not self.limited:
+            return self.source.batches, []
+        first = min([self.taken, *(place for _, place in self.pending.values()), *(place for place, _ in self.late)])
+        return self.source.batches[:first], self.source.batches[first:]
 
 
 def loggable_id(record_id: str, payload: str) -> str:

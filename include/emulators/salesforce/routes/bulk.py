@@ -15,13 +15,14 @@ from emulators.salesforce.bulk import (
     Job,
     QueryJob,
     check_bulk_query,
+    result_count,
     result_csv,
     result_page,
     run_later,
 )
 from emulators.salesforce.errors import ApiError, not_found
 from emulators.salesforce.org import Org
-from emulators.salesforce.routes.body import count, json_object, multipart
+from emulators.salesforce.routes.body import count, flag, json_object, multipart
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.store import timestamp
 from emulators.wire import Call, Reply, Route
@@ -29,6 +30,7 @@ from emulators.wire import Call, Reply, Route
 JobKind = TypeVar("JobKind", bound=Job)
 
 DEFAULT_RESULT_ROWS = 50_000  # without maxRecords the org chooses
+LISTED_JOBS = 1_000
 MAX_RESULT_ROWS, MAX_RESULT_PAGES = 250_000, 5
 
 
@@ -44,7 +46,7 @@ def create_ingest(org: Org, call: Call, version: str) -> Reply:
     item = sobject.find(key) if operation == "upsert" else None
     if operation == "upsert" and not key:
         raise ApiError("INVALIDJOB", f"InvalidJob : External ID was blank for {sobject.name}. An External ID must be specified for upsert.")
-    if operation == "upsert" and (item is None or not (item.external_id or item.type == "id")):
+    if operation == "upsert" and (item is None or not item.is_lookup):
         raise ApiError(
             "INVALIDJOB",
             f"InvalidJob : Field name provided, {key} does not match an External ID, Salesforce Id, or indexed field for {sobject.name}",
@@ -134,15 +136,28 @@ def show_query(org: Org, call: Call, version: str, job_id: str) -> Reply:
 
 
 def list_ingest(org: Org, call: Call, version: str) -> Reply:
-    return _list(org, IngestJob)
+    return _list(org, call, version, "ingest", IngestJob)
 
 
 def list_query(org: Org, call: Call, version: str) -> Reply:
-    return _list(org, QueryJob)
+    return _list(org, call, version, "query", QueryJob)
 
 
-def _list(org: Org, kind: type[Job]) -> Reply:
-    return Reply({"done": True, "records": [job.info() for job in list(org.jobs.values()) if isinstance(job, kind)], "nextRecordsUrl": None})
+def _list(org: Org, call: Call, version: str, which: str, kind: type[Job]) -> Reply:
+    """The jobs that fit the filters jobType, concurrencyMode and isPkChunkingEnabled, LISTED_JOBS at a time."""
+    wanted, own = call.query.get("jobType"), {"ingest": "V2Ingest", "query": "V2Query"}[which]
+    if wanted not in (None, "Classic", "V2Ingest", "V2Query"):
+        raise ApiError("INVALIDJOB", f"jobType must be one of Classic, V2Ingest, V2Query, not {wanted}")
+    if call.query.get("concurrencyMode", "parallel").lower() not in ("parallel", "serial"):
+        raise ApiError("INVALIDJOB", "concurrencyMode must be parallel or serial")
+    none_fit = (
+        wanted not in (None, own) or call.query.get("concurrencyMode", "parallel").lower() == "serial" or flag(call.query.get("isPkChunkingEnabled"))
+    )
+    infos = [] if none_fit else [job.info() for job in list(org.jobs.values()) if isinstance(job, kind)]
+    start = _locator(call.query.get("queryLocator"))
+    end = start + LISTED_JOBS
+    following = f"/services/data/v{version}/jobs/{which}?queryLocator={_locator_text(end)}" if end < len(infos) else None
+    return Reply({"done": following is None, "records": infos[start:end], "nextRecordsUrl": following})
 
 
 def ingest_results(org: Org, call: Call, version: str, job_id: str, which: str) -> Reply:
@@ -153,7 +168,7 @@ def ingest_results(org: Org, call: Call, version: str, job_id: str, which: str) 
     if job.state not in ("JobComplete", "Failed", "Aborted"):
         raise ApiError("INVALIDJOBSTATE", f"The job is still {job.state}; its results are not ready", status=400)
     body = "".join(result_csv(job, names[which.lower()]))
-    return Reply(body, content_type="text/csv", headers={"Sforce-NumberOfRecords": str(body.count("\n") - 1)})
+    return Reply(body, content_type="text/csv", headers={"Sforce-NumberOfRecords": str(result_count(job, names[which.lower()]))})
 
 
 def delete_job(org: Org, call: Call, version: str, job_id: str) -> Reply:

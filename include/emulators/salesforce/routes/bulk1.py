@@ -7,6 +7,7 @@ request says. The session comes in X-SFDC-Session, and errors are this API's own
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -83,7 +84,7 @@ def create_job(org: Org, call: Call, version: str) -> Reply:
     chunking = header_options(call, "sforce-enable-pkchunking")
     wants_chunks = bool(chunking) and "false" not in chunking
     size = chunking.get("chunksize") or str(DEFAULT_CHUNK_ROWS)
-    if wants_chunks and (not size.isascii() or not size.isdigit() or not 1 <= int(size) <= MAX_CHUNK_ROWS):
+    if wants_chunks and (not re.fullmatch("[0-9]{1,9}", size) or not 1 <= int(size) <= MAX_CHUNK_ROWS):
         raise ApiError("InvalidJob", f"The chunk size must be a number from 1 to {MAX_CHUNK_ROWS}, not {size}")
     rows = int(size) if wants_chunks else None
     job = new_job(org, _spec(call), version, rows)

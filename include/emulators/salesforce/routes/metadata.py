@@ -20,7 +20,7 @@ def create(org: Org, call: Call, version: str) -> Reply:
     if parts is None or "file" not in parts:
         raise ApiError("INVALID_MULTIPART", "The message needs the parts 'json' and 'file'")
     try:
-        given = json.loads(parts.get("json") or b"{}")
+        given = json.loads(parts.get("json") or parts.get("entity_content") or b"{}")
     except ValueError as error:
         raise ApiError("JSON_PARSER_ERROR", f"The part 'json' is not JSON: {error}") from error
     options = given.get("deployOptions") if isinstance(given, dict) else None

@@ -42,7 +42,7 @@ def read_request(body: bytes) -> Request:
     """The call in an envelope; ApiError when it is not one."""
     try:
         root = ElementTree.fromstring(body)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise ApiError("UNKNOWN_EXCEPTION", f"The message is not well-formed XML: {error}", status=500) from error
     parts = {local_name(node): node for node in root}
     operation = next(iter(parts["Body"]), None) if "Body" in parts else None

@@ -38,6 +38,7 @@ LONGEST_FILTERABLE = 255  # characters of a text area
 MARKS = "/*ids*/"  # stands for the list of ids in Compiled.by_id_sql
 MAX_STATEMENT = 100_000
 MAX_OFFSET = 2_000
+MAX_SEMI_JOINS = 2
 MAX_DEPTH = 5  # relationships in one path
 
 
@@ -167,7 +168,9 @@ class _Statement:
 
     def _with_subtotals(self, expressions: list[str], columns: list[Column]) -> Compiled:
         """GROUP BY ROLLUP and CUBE: a statement for each set of fields that stays, the ones left out being null."""
+        self.aggregates_allowed = False
         grouped = [self._usable(item, "groupable", "grouped")[0] for item in self.query.group_by]
+        self.aggregates_allowed = True
         count = len(grouped)
         if self.query.subtotals == "ROLLUP":
             kept_sets = [set(grouped[:size]) for size in range(count, -1, -1)]
@@ -315,6 +318,7 @@ class _Statement:
             parts.append("(t0._visible_from IS NULL OR t0._visible_from <= ?)")
             self.parameters.append(timestamp(self.compiler.now()))
         if self.query.where is not None:
+            _check_semi_joins(self.query.where)
             allowed, self.aggregates_allowed = self.aggregates_allowed, False
             parts.append(self._conditions(self.query.where))
             self.aggregates_allowed = allowed
@@ -330,6 +334,8 @@ class _Statement:
     def _semi_join(self, query: Query) -> str:
         """The inner query of IN: one id or reference, never null, or NOT IN would find nothing."""
         paths = [item.expression for item in query.select if isinstance(item, Selected)]
+        if (query.object.lower() == self.sobject.name.lower()) or any(isinstance(item, Query) for item in _right_sides(query.where)):
+            raise ApiError("MALFORMED_QUERY", "The inner and outer selects should not be on the same object type, nor may semi joins be nested")
         if len(query.select) != 1 or len(paths) != 1 or not isinstance(paths[0], FieldPath) or query.group_by or query.limit is not None:
             raise ApiError("MALFORMED_QUERY", "The inner select field must be a single ID or reference field, without GROUP BY and LIMIT")
         is_known = Comparison(paths[0], "!=", Literal("null", None))
@@ -546,3 +552,23 @@ def _expressions_in(node: Any) -> Iterator[Any]:
             yield from _expressions_in(part)
     else:
         yield node.left
+
+
+def _right_sides(node: Any) -> Iterator[Any]:
+    """The right sides of a condition's comparisons."""
+    if isinstance(node, Junction):
+        for part in node.parts:
+            yield from _right_sides(part)
+    elif node is not None:
+        yield node.right
+
+
+def _check_semi_joins(node: Any, under_or: bool = False) -> None:
+    """At most two sub-selects in a statement, none of them joined by OR."""
+    if sum(isinstance(item, Query) for item in _right_sides(node)) > MAX_SEMI_JOINS:
+        raise ApiError("MALFORMED_QUERY", f"Maximum {MAX_SEMI_JOINS} semi join sub-selects are allowed")
+    if isinstance(node, Junction):
+        for part in node.parts:
+            _check_semi_joins(part, under_or or node.operator == "or")
+    elif under_or and isinstance(node.right, Query):
+        raise ApiError("MALFORMED_QUERY", "Semi join sub-selects are not allowed with the 'OR' operator")

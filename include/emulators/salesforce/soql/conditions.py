@@ -32,7 +32,7 @@ class Conditions:
     def sql(self, node: Any) -> str:
         if isinstance(node, Junction):
             if node.operator == "not":
-                return f"NOT ({self.sql(node.parts[0])})"
+                return f"NOT COALESCE({self.sql(node.parts[0])}, 0)"  # what is null is not so
             return _balanced([self.sql(part) for part in node.parts], node.operator.upper())
         assert isinstance(node, Comparison)
         sql, item = self._expression(node.left)
@@ -42,7 +42,7 @@ class Conditions:
             if item.type != "multipicklist" or isinstance(node.right, Query):
                 raise ApiError("INVALID_FIELD", f"{node.operator} operator is not valid on the field {item.name}")
             joined = _balanced([self._includes(sql, literal) for literal in node.right], "OR")
-            return joined if node.operator == "includes" else f"NOT {joined}"
+            return joined if node.operator == "includes" else f"NOT COALESCE({joined}, 0)"
         return self._comparison(sql, item, node.operator, node.right)
 
     def _includes(self, sql: str, literal: Literal) -> str:
@@ -73,6 +73,9 @@ class Conditions:
             raise ApiError("INVALID_QUERY_FILTER_OPERATOR", f"invalid operator on {item.type} field {item.name}: LIKE needs text on both sides")
         if item.type == "boolean" and operator not in ("=", "!="):
             raise ApiError("INVALID_QUERY_FILTER_OPERATOR", f"invalid operator on boolean field: {item.name} {operator}")
+        if item.type == "boolean":  # a checkbox is never null: where there is no record, it is false
+            sql = f"COALESCE({sql}, 0)"
+            literal = Literal("boolean", False) if literal.kind == "null" else literal
         if literal.kind == "null":
             if operator not in ("=", "!="):
                 raise ApiError("INVALID_QUERY_FILTER_OPERATOR", f"operator {operator} cannot be used with null")
@@ -128,7 +131,7 @@ def _require(fits: bool, item: Field, literal: Literal, kind: str) -> None:
     if fits:
         return
     expected = {"datetime": "dateTime"}.get(item.type, item.type)
-    quotes = "should not" if literal.kind == "string" else "should"
+    quotes = "should" if item.is_text or item.is_id else "should not"
     raise ApiError(
         "INVALID_FIELD", f"value of filter criterion for field '{item.name}' must be of type {expected} and {quotes} be enclosed in quotes"
     )

@@ -1,0 +1,88 @@
+"""The API budget of an org, shared by all DAGs: calls in 24 hours as the org counts them, calls and logins by the clock hour.
+
+Tasks take calls in advance, a few at a time, so that the ledger costs one small transaction for many calls. What is taken counts as
+outstanding beside what the org reports, until the task that took it reports or gives it back: so no two tasks spend the same call. What a
+killed task took is forgotten with the hour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from salesforce_sync.state.engine import upsert
+from salesforce_sync.state.schema import api_budget
+
+OVERTAKING = timedelta(minutes=1)
+LOGINS_PER_HOUR = 3_000  # Salesforce refuses a user more than 3,600
+
+
+@dataclass(frozen=True)
+class BudgetRule:
+    """`reserve_percent` of the 24-hour allocation is left for people; `calls_per_hour` is a limit of ours, 0 for none."""
+
+    reserve_percent: int
+    calls_per_hour: int
+
+
+def take(connection: Connection, org: str, wanted: int, rule: BudgetRule, now: datetime) -> int:
+    """How many of the wanted calls may be made. While the org's allocation is not known, one at a time: its answer will tell."""
+    row = _row(connection, org, now)
+    left = 1 if row.allowed is None else row.allowed * (100 - rule.reserve_percent) // 100 - row.used - row.outstanding
+    if rule.calls_per_hour:
+        left = min(left, rule.calls_per_hour - row.hour_calls)
+    granted = max(0, min(wanted, left))
+    values = {"outstanding": api_budget.c.outstanding + granted, "hour_calls": api_budget.c.hour_calls + granted}
+    connection.execute(update(api_budget).where(api_budget.c.org == org).values(**values))
+    return granted
+
+
+@dataclass(frozen=True)
+class UsageReport:
+    """What the org counted, and when it said so."""
+
+    used: int
+    allowed: int
+    at: datetime
+
+
+def settle(connection: Connection, org: str, *, made: int, unused: int, report: UsageReport | None, now: datetime) -> None:
+    """A task made so many of the calls that it took, and gives the others back.
+
+    `report` is the answer to its last call. When another task has a later one, that one counts: it includes these calls.
+    """
+    row = _row(connection, org, now)
+    values: dict[str, Any] = {"outstanding": max(0, row.outstanding - made - unused), "hour_calls": max(0, row.hour_calls - unused)}
+    age = None if report is None or row.reported_at is None else report.at - _aware(row.reported_at)
+    if report is not None and (age is None or age > timedelta(0)):
+        # Answers overtake each other: within a minute the org's count does not fall.
+        used = report.used if age is None or age > OVERTAKING else max(report.used, row.used)
+        values |= {"used": used, "allowed": report.allowed, "reported_at": report.at}
+    connection.execute(update(api_budget).where(api_budget.c.org == org).values(**values))
+
+
+def count_login(connection: Connection, org: str, now: datetime) -> bool:
+    """Counts a login; False when there were too many within the hour."""
+    row = _row(connection, org, now)
+    connection.execute(update(api_budget).where(api_budget.c.org == org).values(hour_logins=api_budget.c.hour_logins + 1))
+    return int(row.hour_logins) < LOGINS_PER_HOUR
+
+
+def _row(connection: Connection, org: str, now: datetime) -> Any:
+    """The org's row, locked, its hour the present one."""
+    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    first = {"org": org, "allowed": None, "used": 0, "outstanding": 0, "reported_at": None, "hour": hour, "hour_calls": 0, "hour_logins": 0}
+    upsert(connection, api_budget, [first], update_existing=False)
+    row = connection.execute(select(api_budget).where(api_budget.c.org == org).with_for_update()).one()
+    if _aware(row.hour) == hour:
+        return row
+    connection.execute(update(api_budget).where(api_budget.c.org == org).values(hour=hour, hour_calls=0, hour_logins=0, outstanding=0))
+    return connection.execute(select(api_budget).where(api_budget.c.org == org)).one()
+
+
+def _aware(moment: datetime) -> datetime:
+    """SQLite keeps no zone."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,210 @@
+"""What tasks share of one org: its session, its API budget, and what waits when the budget is spent."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+
+from salesforce_sync.errors import AuthenticationFailed, BudgetExhausted, RateLimited
+from salesforce_sync.records import RunIdentity
+from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.salesforce.session import Session
+from salesforce_sync.salesforce.signin import ClientCredentials
+from salesforce_sync.state import api_budget, bulk_jobs
+from salesforce_sync.state.api_budget import BudgetRule, UsageReport
+from salesforce_sync.state.engine import open_state, reading
+from salesforce_sync.state.schema import api_budget as budget_table
+from salesforce_sync.state.schema import salesforce_sessions, sync_runs
+from salesforce_sync.steps import load as load_step
+from salesforce_sync.steps.context import StepContext
+from salesforce_sync.steps.load import Loaded, Source
+from salesforce_sync.steps.sharing import SharedBudget, SharedSession, TaskJobs
+from support.pipeline import ACTIVITIES, Pipeline
+from support.world import World, activity
+
+ORG = "00D5g0000000001EAA"
+NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
+FREE = BudgetRule(0, 0)
+
+
+@pytest.fixture
+def state(state_url: str) -> Engine:
+    return open_state(state_url)
+
+
+def _sign_in(world: World) -> ClientCredentials:
+    known = world.org.credentials
+    return ClientCredentials(world.salesforce_url, known.consumer_key, known.consumer_secret)
+
+
+def _client(world: World, state: Engine, *, rule: BudgetRule = FREE, secret: str = "secret") -> tuple[SalesforceClient, SharedBudget]:
+    budget = SharedBudget(state, rule)
+    session = Session(_sign_in(world), store=SharedSession(state, secret), budget=budget, sleep=lambda _: None)
+    return SalesforceClient(session), budget
+
+
+# -- the session ------------------------------------------------------------------------------------------------------------------
+
+
+def test_many_tasks_sign_in_once(world: World, state: Engine) -> None:
+    clients = [_client(world, state)[0] for _ in range(6)]
+    threads = [threading.Thread(target=client.count, args=("Account",)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (world.org.usage.logins, world.org.usage.used) == (1, 6)
+
+
+def test_a_session_that_expired_is_renewed_once_for_all(world: World, state: Engine) -> None:
+    first, second = _client(world, state)[0], _client(world, state)[0]
+    first.count("Account"), second.count("Account")
+    world.org.expire_sessions()
+    first.count("Account"), second.count("Account")
+    assert world.org.usage.logins == 2
+
+
+def test_the_stored_session_is_of_no_use_without_the_credentials(world: World, state: Engine) -> None:
+    client = _client(world, state)[0]
+    client.count("Account")
+    with reading(state) as connection:
+        sealed = connection.execute(select(salesforce_sessions.c.sealed)).scalar_one()
+    assert client.session.opened.token not in sealed
+    assert "instance_url" not in sealed
+    _client(world, state, secret="other")[0].count("Account")
+    assert world.org.usage.logins == 2
+
+
+def test_other_credentials_do_not_get_a_session_by_mistake(world: World, state: Engine) -> None:
+    _client(world, state)[0].count("Account")
+    wrong = ClientCredentials(world.salesforce_url, world.org.credentials.consumer_key, "wrong")
+    with pytest.raises(AuthenticationFailed):
+        SalesforceClient(Session(wrong, store=SharedSession(state, "wrong"))).count("Account")
+
+
+def test_too_many_logins_within_an_hour_wait(world: World, state: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_budget, "LOGINS_PER_HOUR", 1)
+    _client(world, state)[0].count("Account")
+    world.org.expire_sessions()
+    with pytest.raises(RateLimited):
+        _client(world, state)[0].count("Account")
+
+
+# -- the budget -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reserve_is_left_for_people(state: Engine) -> None:
+    with state.begin() as connection:
+        api_budget.settle(connection, ORG, made=0, unused=0, report=UsageReport(75, 100, NOW), now=NOW)
+        assert api_budget.take(connection, ORG, 10, BudgetRule(20, 0), NOW) == 5
+        assert api_budget.take(connection, ORG, 10, BudgetRule(20, 0), NOW) == 0
+        assert api_budget.take(connection, ORG, 10, BudgetRule(0, 0), NOW) == 10
+
+
+def test_an_hour_has_its_own_limit_and_a_new_hour_begins_at_nothing(state: Engine) -> None:
+    with state.begin() as connection:
+        assert api_budget.take(connection, ORG, 10, BudgetRule(0, 15), NOW) == 1  # nothing is known of the org yet
+        api_budget.settle(connection, ORG, made=1, unused=0, report=UsageReport(1, 1_000, NOW), now=NOW)
+        assert api_budget.take(connection, ORG, 9, BudgetRule(0, 15), NOW) == 9
+        assert api_budget.take(connection, ORG, 10, BudgetRule(0, 15), NOW) == 5
+        assert api_budget.take(connection, ORG, 10, BudgetRule(0, 15), NOW + timedelta(minutes=29)) == 0
+        assert api_budget.take(connection, ORG, 10, BudgetRule(0, 15), NOW + timedelta(minutes=30)) == 10
+
+
+def test_what_was_taken_and_not_used_comes_back(world: World, state: Engine) -> None:
+    client, budget = _client(world, state, rule=BudgetRule(0, 20))
+    client.count("Account")
+    budget.close()
+    with reading(state) as connection:
+        assert connection.execute(select(budget_table.c.used, budget_table.c.hour_calls)).one() == (1, 1)
+
+
+def test_no_call_is_made_above_the_budget_by_all_tasks_together(world: World, state: Engine) -> None:
+    world.org.usage.limit = 100
+    made = []
+
+    def work() -> None:
+        client, budget = _client(world, state, rule=BudgetRule(50, 0))
+        try:
+            for _ in range(60):
+                client.count("Account")
+                made.append(1)
+        except BudgetExhausted:
+            budget.close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) <= 50
+    assert len(made) >= 20
+
+
+# -- what waits -------------------------------------------------------------------------------------------------------------------
+
+
+def _load(pipeline: Pipeline, records: list[dict[str, object]], *, run_id: str, per_hour: int) -> Loaded:
+    pipeline.run_id = run_id
+    batches = pipeline.extract(records)
+    state = open_state(pipeline.state_url)
+    client, budget = _client(pipeline.world, state, rule=BudgetRule(0, per_hour))
+    context = StepContext(client, state, RunIdentity("peerspot_intent", run_id, "load"))
+    try:
+        return load_step.load(context, ACTIVITIES, pipeline.mapping, Source.staged(batches, pipeline.staging))
+    finally:
+        budget.close()
+
+
+def test_what_the_budget_does_not_cover_waits_and_is_loaded_by_later_runs_in_order(
+    world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(world, state_url, tmp_path)
+    monkeypatch.setattr("salesforce_sync.staging.BATCH_ROWS", 100)
+    monkeypatch.setattr("salesforce_sync.salesforce.rows.JOB_ROWS", 100)
+    first = _load(pipeline, [activity(number) for number in range(500)], run_id="run-1", per_hour=3)
+    assert (first.waiting, world.count("PeerSpot_Activity__c")) == (3, 200)  # one call describes, two write
+    second = _load(pipeline, [activity(number) for number in range(500, 600)], run_id="run-2", per_hour=3)
+    assert second.waiting == 4  # nothing is left of this hour
+    with open_state(state_url).begin() as connection:
+        connection.execute(budget_table.update().values(hour=NOW - timedelta(days=1)))
+    third = _load(pipeline, [], run_id="run-3", per_hour=100)
+    assert (third.waiting, world.count("PeerSpot_Activity__c")) == (0, 600)
+    with reading(open_state(state_url)) as connection:
+        statuses = connection.execute(select(sync_runs.c.run_id, sync_runs.c.status).order_by(sync_runs.c.id)).all()
+    assert statuses == [("run-1", "limited"), ("run-2", "limited"), ("run-3", "success")]
+
+
+def test_the_watermark_does_not_pass_what_waits(world: World, state_url: str, tmp_path: Path) -> None:
+    pipeline = Pipeline(world, state_url, tmp_path)
+    world.insert("PeerSpot_Activity__c", {"PeerSpot_External_Id__c": "x", "Date_Visited__c": "2026-01-01"})
+    loaded = _load(pipeline, [activity(1)], run_id="run-1", per_hour=1)
+    assert loaded.waiting == 1
+    with reading(open_state(state_url)) as connection:
+        assert connection.execute(select(sync_runs.c.watermark_to)).scalar() is None
+
+
+def test_batches_that_wait_are_not_swept(tmp_path: Path, pipeline: Pipeline) -> None:
+    (kept,), (gone,) = (
+        pipeline.extract([activity(1)]),
+        pipeline.__class__(pipeline.world, pipeline.state_url, tmp_path, "run-9").extract([activity(2)]),
+    )
+    later = datetime.now(UTC) + timedelta(days=8)
+    assert pipeline.staging.sweep("peerspot_intent", keep=[kept.path], now=later) == 1
+    assert (Path(kept.path).exists(), Path(gone.path).exists()) == (True, False)
+
+
+# -- jobs -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_taken_up_by_the_same_task_only_and_not_for_ever(state: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunIdentity("dag", "run-1", "load")
+    TaskJobs(state, run).remember("content", "750000000000001AAA")
+    assert TaskJobs(state, RunIdentity("dag", "run-1", "load", 2)).find("content") == "750000000000001AAA"
+    assert TaskJobs(state, RunIdentity("dag", "run-2", "load")).find("content") is None
+    monkeypatch.setattr(bulk_jobs, "KEPT", timedelta(seconds=-1))
+    assert TaskJobs(state, run).find("content") is None
