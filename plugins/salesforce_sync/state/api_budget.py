@@ -56,11 +56,12 @@ def settle(connection: Connection, org: str, *, made: int, unused: int, report: 
     """
     row = _row(connection, org, now)
     values: dict[str, Any] = {"outstanding": max(0, row.outstanding - made - unused), "hour_calls": max(0, row.hour_calls - unused)}
-    age = None if report is None or row.reported_at is None else report.at - _aware(row.reported_at)
-    if report is not None and (age is None or age > timedelta(0)):
-        # Answers overtake each other: within a minute the org's count does not fall.
-        used = report.used if age is None or age > OVERTAKING else max(report.used, row.used)
-        values |= {"used": used, "allowed": report.allowed, "reported_at": report.at}
+    if report is not None:
+        last = None if row.reported_at is None else _aware(row.reported_at)
+        if last is None or report.at > last + OVERTAKING:
+            values |= {"used": report.used, "allowed": report.allowed, "reported_at": report.at}
+        elif report.at > last - OVERTAKING:  # answers overtake each other: within a minute the org's count does not fall
+            values |= {"used": max(report.used, row.used), "allowed": report.allowed, "reported_at": max(report.at, last)}
     connection.execute(update(api_budget).where(api_budget.c.org == org).values(**values))
 
 
