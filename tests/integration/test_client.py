@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RateLimited, RequestRejected, ServiceUnavailable
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce import ingest, jobs, query
 from salesforce_sync.salesforce.client import SalesforceClient
@@ -55,6 +55,26 @@ def test_each_way_to_sign_in_gives_a_session(world: World, way: str) -> None:
     assert client.count("Account") == 0
 
 
+def test_half_an_answer_to_a_sign_in_and_too_many_sign_ins_pass(world: World) -> None:
+    world.salesforce_fault(kind="truncate", path="/oauth2/token")
+    assert world.client().count("Account") == 0
+    world.salesforce_fault(kind="truncate", path="/oauth2/token", times=100)
+    with pytest.raises(ServiceUnavailable, match="half an answer"):
+        world.client().count("Account")
+    world.org.faults.clear()
+    world.org.sign_in_rules.logins_per_hour = 0
+    with pytest.raises(RateLimited):
+        world.client().count("Account")
+
+
+def test_half_an_answer_is_asked_for_again(world: World) -> None:
+    world.insert("Account", {"Name": "Acme"})
+    client = world.client()
+    client.count("Account")
+    world.salesforce_fault(kind="truncate", path="/query")
+    assert client.count("Account") == 1
+
+
 def test_a_wrong_secret_is_an_authentication_error_that_shows_no_secret(world: World) -> None:
     sign_in = ClientCredentials(world.salesforce_url, world.org.credentials.consumer_key, "wrong-secret-value")
     with pytest.raises(AuthenticationFailed, match="invalid client credentials") as caught:
@@ -77,7 +97,7 @@ def test_a_private_key_that_is_none_is_a_configuration_error(world: World) -> No
 
 def test_a_server_that_is_not_there_is_a_transient_error() -> None:
     with pytest.raises(ServiceUnavailable, match="gave no answer"):
-        SalesforceClient(Session(ClientCredentials("http://127.0.0.1:9", "key", "secret"))).count("Account")
+        SalesforceClient(Session(ClientCredentials("http://127.0.0.1:9", "key", "secret"), sleep=lambda _: None)).count("Account")
 
 
 def test_credentials_do_not_show_their_secrets() -> None:

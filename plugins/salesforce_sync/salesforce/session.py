@@ -42,14 +42,21 @@ class ApiUsage:
 
 @dataclass(frozen=True)
 class Reply:
-    """A successful answer, read in full."""
+    """A successful answer, read in full; `value` is its JSON, None when it is something else."""
 
     status: int
     headers: Any
     body: bytes
+    value: Any = None
+
+    @classmethod
+    def read(cls, raw: urllib3.BaseHTTPResponse) -> Reply:
+        """ValueError when the JSON breaks off."""
+        is_json = raw.data and "json" in raw.headers.get("content-type", "")
+        return cls(raw.status, raw.headers, raw.data, json.loads(raw.data) if is_json else None)
 
     def json(self) -> Any:
-        return json.loads(self.body) if self.body else None
+        return self.value
 
 
 class SessionStore(Protocol):
@@ -104,6 +111,11 @@ class Session:
             return self._open
 
     def _new_session(self) -> OpenSession:
+        for attempt in range(1, TRIES):
+            try:
+                return self._sign_in.open_session(self._http)
+            except ServiceUnavailable as failure:
+                self._wait(attempt, failure)
         return self._sign_in.open_session(self._http)
 
     def sleep(self, seconds: float) -> None:
@@ -169,14 +181,14 @@ class Session:
             opened = self.opened
             try:
                 raw = self._send(opened, method, path, json_body, body, headers, read)
-            except urllib3.exceptions.HTTPError as error:
-                failure: SyncError = ServiceUnavailable(f"{what}: no answer from Salesforce ({type(error).__name__}).")
+                if raw.status < 400:
+                    return Reply.read(raw) if read else raw
+            except (urllib3.exceptions.HTTPError, ValueError) as error:
+                failure: SyncError = ServiceUnavailable(f"{what}: no whole answer from Salesforce ({type(error).__name__}).")
                 if not repeatable or attempt == TRIES:
                     raise failure from error
                 self._wait(attempt, failure)
                 continue
-            if raw.status < 400:
-                return Reply(raw.status, raw.headers, raw.data) if read else raw
             said = read_error(raw.status, raw.data)
             if said.is_session and not refreshed:
                 refreshed, attempt = True, attempt - 1  # signing in again is not a failed try

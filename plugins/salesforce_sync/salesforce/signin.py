@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
-from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RateLimited, RequestRejected, ServiceUnavailable
 from salesforce_sync.salesforce.ids import to_18
 from salesforce_sync.salesforce.wire_errors import read_error
 
@@ -139,14 +139,20 @@ def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> O
         raise ServiceUnavailable(f"Salesforce sign-in at {login_url} answered {reply.status}.")
     if reply.status != 200:
         said = read_error(reply.status, reply.data)
+        if "rate exceeded" in said.message:
+            raise RateLimited("Salesforce sign-in")
         raise AuthenticationFailed(
             f"Salesforce refused the sign-in at {login_url}: {said.code}: {said.message}.",
             fix="Check the Variable salesforce_credentials: login_url (My Domain, not login.salesforce.com, for client credentials), consumer key "
             "and secret or private key, and that the integration user is allowed to use the app.",
         )
-    answer = json.loads(reply.data)
+    try:
+        answer = json.loads(reply.data)
+        token, instance = answer["access_token"], answer["instance_url"].rstrip("/")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServiceUnavailable(f"Salesforce sign-in at {login_url} gave half an answer ({type(error).__name__}).") from error
     # The identity URL ends in /id/<org>/<user>. The token itself need not tell the org: some are JWTs.
-    return OpenSession(answer["access_token"], answer["instance_url"].rstrip("/"), _org_id(str(answer.get("id", "")).split("/")[-2:][0]))
+    return OpenSession(token, instance, _org_id(str(answer.get("id", "")).split("/")[-2:][0]))
 
 
 def _org_id(text: str) -> str:

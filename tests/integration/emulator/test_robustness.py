@@ -223,3 +223,51 @@ def test_jobs_may_be_made_and_listed_at_the_same_time(raw: Raw) -> None:
     while any(thread.is_alive() for thread in threads):
         statuses.append(raw("GET", "/jobs/ingest")[0])
     assert set(statuses) <= {200}
+
+
+# -- what a second look found -----------------------------------------------------------------------------------------------------
+
+
+def test_parents_are_named_by_email_and_by_kind_where_there_are_several(raw: Raw, world: World) -> None:
+    (boss,) = world.insert("Contact", {"LastName": "Boss", "Email": "boss@acme.example"})
+    (lead,) = world.insert("Lead", {"LastName": "Lead", "Company": "Acme"})
+    job = _ingest(raw, b"LastName,ReportsTo.Email\nJansen,boss@acme.example\n", object="Contact")
+    assert eventually(lambda: raw("GET", f"/jobs/ingest/{job}")[1].get("numberRecordsProcessed")) == 1
+    assert world.query("SELECT ReportsToId FROM Contact WHERE LastName = 'Jansen'") == [{"ReportsToId": boss}]
+    job = _ingest(raw, f"Subject,Lead:Who.Id\nCall,{lead}\n".encode(), object="Task")
+    assert eventually(lambda: raw("GET", f"/jobs/ingest/{job}")[1].get("numberRecordsProcessed")) == 1
+    assert world.query("SELECT WhoId FROM Task") == [{"WhoId": lead}]
+
+
+def test_a_checkbox_is_never_null_and_a_missing_parents_checkbox_is_false(raw: Raw, world: World) -> None:
+    (account,) = world.insert("Account", {"Name": "Acme"})
+    world.insert("Contact", {"LastName": "A", "DoNotCall": True, "AccountId": account}, {"LastName": "B"})
+    counts = {}
+    for condition in ("DoNotCall = null", "DoNotCall != null", "Account.IsDeleted = false", "(NOT Email LIKE 'x%')"):
+        counts[condition] = raw.query(f"SELECT COUNT() FROM Contact WHERE {condition}")[1]["totalSize"]
+    assert list(counts.values()) == [1, 1, 2, 2]
+
+
+def test_letter_case_does_not_matter_in_any_alphabet(raw: Raw, world: World) -> None:
+    world.insert("Account", {"Name": "Café É"})
+    for condition in ("Name = 'CAFÉ é'", "Name LIKE 'café%'", "Name IN ('cAFÉ É')"):
+        assert raw.query(f"SELECT COUNT() FROM Account WHERE {condition}")[1]["totalSize"] == 1
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "Id IN (SELECT AccountId FROM Contact) OR Name = 'x'",
+        "Id IN (SELECT ParentId FROM Account)",
+        "Id IN (SELECT AccountId FROM Contact WHERE ReportsToId IN (SELECT WhoId FROM Task))",
+    ],
+)
+def test_semi_joins_that_an_org_refuses(raw: Raw, condition: str) -> None:
+    assert raw.query(f"SELECT Id FROM Account WHERE {condition}")[1][0]["errorCode"] == "MALFORMED_QUERY"
+
+
+def test_jobs_are_listed_by_type(raw: Raw) -> None:
+    raw("POST", "/jobs/ingest", {"object": "Account", "operation": "insert"})
+    assert len(raw("GET", "/jobs/ingest?jobType=V2Ingest")[1]["records"]) == 1
+    assert raw("GET", "/jobs/ingest?jobType=Classic")[1]["records"] == []
+    assert raw("GET", "/jobs/ingest?jobType=nope")[0] == 400
