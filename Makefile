@@ -28,7 +28,8 @@ $(VENV)/installed-tests: $(VENV)/installed tests/requirements.txt
 # A JavaScript client to test the emulator with, where there is Node.
 $(VENV)/installed-node: tests/node/package-lock.json
 	@mkdir -p $(VENV)/node && cp tests/node/package.json tests/node/package-lock.json tests/node/.npmrc $(VENV)/node
-	@if command -v npm >/dev/null; then cd $(VENV)/node && npm ci --silent --ignore-scripts --no-audit --no-fund; fi
+	@if command -v npm >/dev/null; then \
+	  (cd $(VENV)/node && npm ci --silent --ignore-scripts --no-audit --no-fund) || echo "jsforce could not be installed: its test is skipped."; fi
 	@touch $@
 
 demo: $(VENV)/installed

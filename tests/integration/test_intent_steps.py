@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from emulators.salesforce.schema import Field, Schema
 from salesforce_sync.errors import RowLocked, TooManyRejects
 from salesforce_sync.records import Counts
 from salesforce_sync.state import account_domains, dead_letters, links, runs, sync_log, watermarks
@@ -441,3 +443,29 @@ def test_runs_count_the_api_calls_that_the_server_counted(world: World, pipeline
     with open_state(pipeline.state_url).connect() as connection:
         steps = runs.of_dag_run(connection, "peerspot_intent", "run-1")
     assert sum(step["api_calls"] for step in steps) == world.org.usage.used
+
+
+def test_a_mapping_may_say_where_changes_of_a_converted_lead_go(world: World, pipeline: Pipeline) -> None:
+    from emulators.salesforce.conversion import Conversion, convert_lead
+    from salesforce_sync.mapping.model import MappingFile
+    from salesforce_sync.steps.load import from_memory, load
+
+    world.org.change_schema(_with_vendor_id(world))
+    mapping = MappingFile.model_validate({
+        "version": 1, "summary": "Leads.", "vendor": {"stream": "leads", "id": "id"},
+        "salesforce": {"object": "Lead", "external_id": "Vendor_Id__c", "converted": {"object": "Contact", "fields": {"Phone": "Phone"}}},
+        "fields": {"LastName": "name", "Company": "company", "Phone": "phone"},
+    })  # fmt: skip
+    record = {"id": "1", "name": "Jansen", "company": "Acme", "phone": "1"}
+    load(pipeline.context("load"), "test/leads", mapping, from_memory([record]))
+    (lead,) = world.query("SELECT Id FROM Lead")
+    convert_lead(world.org, Conversion(lead["Id"]))
+    loaded = load(pipeline.context("load"), "test/leads", mapping, from_memory([record | {"phone": "2"}]))
+    assert loaded.counts == Counts(read=1, updated=1)
+    assert world.query("SELECT Phone FROM Contact") == [{"Phone": "2"}]
+
+
+def _with_vendor_id(world: World) -> Schema:
+    lead = world.org.schema.objects["Lead"]
+    key = Field("Vendor_Id__c", "string", "Vendor Id", length=20, unique=True, external_id=True, custom=True)
+    return Schema(world.org.schema.objects | {"Lead": replace(lead, fields=lead.fields | {key.name: key})})

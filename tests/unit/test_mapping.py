@@ -276,3 +276,20 @@ def test_a_mapping_that_fits_has_no_problems() -> None:
 def test_a_constant_outside_a_restricted_picklist_is_found() -> None:
     described = _object(KEY, _field("A__c", restricted_values=frozenset({"x"})))
     assert describe.problems(_mapping("  A__c: {value: y}"), described) == ["Thing__c.A__c: the constant 'y' is not in its picklist"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parent": "Nope__c"}, "salesforce.parent: Nope__c is not among the fields"),
+        ({"converted": {"object": "Contact", "fields": {"A__c": "B__c"}}}, "salesforce.converted: is for Leads and their mapped fields only"),
+        ({"object": "Lead", "converted": {"object": "Contact", "fields": {"Nope": "B__c"}}}, "mapped fields only: Nope"),
+    ],
+)
+def test_options_of_the_salesforce_side_name_what_is_mapped(options: dict[str, object], message: str) -> None:
+    raw = {
+        "version": 1, "summary": "x", "vendor": {"stream": "x", "id": "id"}, "fields": {"A__c": "a"},
+        "salesforce": {"object": "X__c", "external_id": "Key__c", **options},
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        MappingFile.model_validate(raw)

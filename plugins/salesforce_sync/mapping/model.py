@@ -20,11 +20,24 @@ class VendorSide(_Strict):
     id: str = Field(description="Dotted path of the record's id at the vendor.")
 
 
+class ConvertedLeads(_Strict):
+    """Where changes of a Lead go once people have converted it."""
+
+    object: Literal["Contact", "Account"] = Field(description="What the Lead became.")
+    fields: dict[str, str] = Field(description="Field of the Lead -> field of the Contact or Account; others are dropped.", min_length=1)
+
+
 class SalesforceSide(_Strict):
     """Where records go to."""
 
     object: str = Field(description="API name of the object.")
     external_id: str = Field(description="API name of its unique external id field, which holds the vendor's id: the upsert key.")
+    parent: str | None = Field(None, description="A mapped reference field: rows with the same parent are sent together, against lock conflicts.")
+    assign_owners: bool = Field(False, description="Let the org's assignment rules choose owners of new records.")
+    allow_duplicates: bool | None = Field(
+        None, description="Save what a duplicate rule of the org only warns of, or never; left out: as the org's rules say."
+    )
+    converted: ConvertedLeads | None = Field(None, description="For Leads: where changes of converted ones go; left out: they are refused.")
 
 
 class FieldMapping(_Strict):
@@ -78,6 +91,17 @@ class MappingFile(_Strict):
     def _external_id_is_implied(self) -> MappingFile:
         if self.salesforce.external_id in self.fields:
             raise ValueError(f"fields.{self.salesforce.external_id}: the external id is filled from vendor.id; do not list it")
+        return self
+
+    @model_validator(mode="after")
+    def _options_name_mapped_fields(self) -> MappingFile:
+        side = self.salesforce
+        if side.parent is not None and side.parent not in self.fields:
+            raise ValueError(f"salesforce.parent: {side.parent} is not among the fields")
+        if side.converted is not None:
+            unmapped = [name for name in side.converted.fields if name not in self.fields]
+            if side.object != "Lead" or unmapped:
+                raise ValueError(f"salesforce.converted: is for Leads and their mapped fields only{': ' + unmapped[0] if unmapped else ''}")
         return self
 
     @property

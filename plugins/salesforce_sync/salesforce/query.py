@@ -95,13 +95,15 @@ class Reader:
 
     def _rest(self, statement: _Statement, schema: pa.Schema, page: dict[str, Any]) -> Iterator[pa.Table]:
         seen, total = 0, page["totalSize"]
-        while True:
-            seen += len(page["records"])
-            if page["records"]:
-                yield _table_of(page["records"], schema)
-            if page["done"]:
-                break
-            page = self._page(page["nextRecordsUrl"], statement)
+        with ThreadPoolExecutor(1) as pool:  # the next page is on its way while this one is taken apart
+            while True:
+                following = None if page["done"] else pool.submit(self._page, page["nextRecordsUrl"], statement)
+                seen += len(page["records"])
+                if page["records"]:
+                    yield _table_of(page["records"], schema)
+                if following is None:
+                    break
+                page = following.result()
         if seen < total:
             raise ServiceUnavailable(f"querying {statement.object}: {total} rows were announced, {seen} came.")
 
@@ -180,8 +182,7 @@ def _parse(soql: str) -> _Statement:
 def _table_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
-        names = field.name.split(".")
-        values = [_value(record, names) for record in records]
+        values = _values(records, field.name.split("."))
         if pa.types.is_timestamp(field.type):  # 2026-01-12T10:50:00.000+0000
             array = pa.array([value and value[:23] for value in values], pa.string()).cast(pa.timestamp("ms")).cast(field.type)
         elif pa.types.is_date(field.type):
@@ -192,11 +193,12 @@ def _table_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _value(record: dict[str, Any], names: list[str]) -> Any:
-    node: Any = record
-    for name in names:
-        node = None if node is None else node.get(name)
-    return node
+def _values(records: Sequence[dict[str, Any]], names: list[str]) -> list[Any]:
+    """One field of all records; null where a parent on the way is."""
+    if len(names) == 1:
+        return [record.get(names[0]) for record in records]
+    parents = [record.get(names[0]) for record in records]
+    return _values([parent or {} for parent in parents], names[1:])
 
 
 def _read_csv(stream: Any, schema: pa.Schema) -> pa.Table:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
+import msgspec
 import urllib3
 
 from salesforce_sync.errors import ServiceUnavailable, SyncError
@@ -51,9 +52,9 @@ class Reply:
 
     @classmethod
     def read(cls, raw: urllib3.BaseHTTPResponse) -> Reply:
-        """ValueError when the JSON breaks off."""
+        """DecodeError when the JSON breaks off."""
         is_json = raw.data and "json" in raw.headers.get("content-type", "")
-        return cls(raw.status, raw.headers, raw.data, json.loads(raw.data) if is_json else None)
+        return cls(raw.status, raw.headers, raw.data, msgspec.json.decode(raw.data) if is_json else None)
 
     def json(self) -> Any:
         return self.value
@@ -183,7 +184,7 @@ class Session:
                 raw = self._send(opened, method, path, json_body, body, headers, read)
                 if raw.status < 400:
                     return Reply.read(raw) if read else raw
-            except (urllib3.exceptions.HTTPError, ValueError) as error:
+            except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
                 failure: SyncError = ServiceUnavailable(f"{what}: no whole answer from Salesforce ({type(error).__name__}).")
                 if not repeatable or attempt == TRIES:
                     raise failure from error

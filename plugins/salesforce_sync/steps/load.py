@@ -27,7 +27,7 @@ from salesforce_sync.mapping.apply import Target, apply, fingerprints, record_id
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import BatchRef, Counts, Outcome, RecordResult
 from salesforce_sync.salesforce.query import ARROW_TYPES
-from salesforce_sync.salesforce.rows import Operation, WriteRequest
+from salesforce_sync.salesforce.rows import ConvertedRule, Operation, WriteRequest
 from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
 from salesforce_sync.staging import Staging
 from salesforce_sync.state import backlog, dead_letters, links, runs, sync_log, watermarks
@@ -263,7 +263,12 @@ class _Load:
     # -- writing ------------------------------------------------------------------------------------------------------------------
 
     def _send(self, tables: Iterator[pa.Table]) -> None:
-        request = WriteRequest(self.mapping.salesforce.object, Operation.UPSERT, self._key, self.mapping.clears)
+        side = self.mapping.salesforce
+        converted = ConvertedRule(side.converted.object, dict(side.converted.fields)) if side.converted else None
+        request = WriteRequest(
+            side.object, Operation.UPSERT, self._key, self.mapping.clears, parent=side.parent, assign=side.assign_owners,
+            allow_duplicates=side.allow_duplicates, converted=converted,
+        )  # fmt: skip
         for table, results in self.context.client.write(request, tables):
             delivered = []
             for key, result in zip(table.column(self._key).to_pylist(), results, strict=True):

@@ -148,7 +148,9 @@ def test_airflows_hook_and_bulk_operator(world: World, session: requests.Session
 # -- jsforce ----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(shutil.which("node") is None or not (NODE_MODULES / "node_modules").exists(), reason="needs Node, and npm to install jsforce")
+@pytest.mark.skipif(
+    shutil.which("node") is None or not (NODE_MODULES / "node_modules" / "jsforce").exists(), reason="needs Node, and npm to install jsforce"
+)
 def test_jsforce(world: World) -> None:
     known = {"url": world.salesforce_url, **asdict(world.org.credentials)}
     command = ["node", str(NODE / "trial.cjs"), str(NODE_MODULES), json.dumps(known)]
