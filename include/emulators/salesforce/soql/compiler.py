@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from emulators.salesforce.errors import ApiError, invalid_type
-from emulators.salesforce.schema import NUMBER_TYPES, Field, Schema, SObject
+from emulators.salesforce.schema import Field, Schema, SObject
 from emulators.salesforce.soql.conditions import PARENT_ID, Conditions
+from emulators.salesforce.soql.expressions import AGGREGATES, NAME_FIELDS, Expressions, Parent, path_in, value_of
 from emulators.salesforce.soql.parser import Comparison, FieldPath, Function, Junction, Literal, Ordering, Query, Selected, Typeof
 from emulators.salesforce.store import Store, quoted, timestamp
 
-AGGREGATES = {"COUNT": "COUNT", "COUNT_DISTINCT": "COUNT(DISTINCT", "SUM": "SUM", "AVG": "AVG", "MIN": "MIN", "MAX": "MAX"}
-# SQL for each date function; the fiscal year is the calendar year, as in an org where nobody set another.
-DATE_PARTS = {
-    "CALENDAR_YEAR": "strftime('%Y', {0})", "CALENDAR_MONTH": "strftime('%m', {0})", "CALENDAR_QUARTER": "(strftime('%m', {0}) + 2) / 3",
-    "FISCAL_YEAR": "strftime('%Y', {0})", "FISCAL_MONTH": "strftime('%m', {0})", "FISCAL_QUARTER": "(strftime('%m', {0}) + 2) / 3",
-    "DAY_IN_MONTH": "strftime('%d', {0})", "DAY_IN_WEEK": "strftime('%w', {0}) + 1", "DAY_IN_YEAR": "strftime('%j', {0})",
-    "WEEK_IN_MONTH": "(strftime('%d', {0}) + 6) / 7", "WEEK_IN_YEAR": "(strftime('%j', {0}) + 6) / 7", "HOUR_IN_DAY": "strftime('%H', {0})",
-}  # fmt: skip
-# The fields of the pseudo-object that a polymorphic relationship leads to, and what they are in describe.
-NAME_FIELDS = {
-    "id": Field("Id", "id", "Record ID", length=18), "name": Field("Name", "string", "Name", length=255),
-    "type": Field("Type", "picklist", "Type", length=40), "firstname": Field("FirstName", "string", "First Name", length=40),
-    "lastname": Field("LastName", "string", "Last Name", length=80), "email": Field("Email", "email", "Email", length=80),
-    "phone": Field("Phone", "phone", "Phone", length=40), "title": Field("Title", "string", "Title", length=128),
-    "alias": Field("Alias", "string", "Alias", length=8), "username": Field("Username", "string", "Username", length=80),
-    "isactive": Field("IsActive", "boolean", "Active"),
-}  # fmt: skip
 AGGREGATES_IN_BULK = "Aggregate Relationships not supported in Bulk Query"
-PLAIN_FUNCTIONS = ("FORMAT", "TOLABEL", "CONVERTTIMEZONE", "CONVERTCURRENCY")  # give the value as it is
-WHOLE_NUMBER, DECIMAL = Field("number", "int", "Number"), Field("number", "double", "Number")
 MAX_SUBTOTAL_FIELDS = 3
-LONGEST_FILTERABLE = 255  # characters of a text area
 MARKS = "/*ids*/"  # stands for the list of ids in Compiled.by_id_sql
 MAX_STATEMENT = 100_000
 MAX_OFFSET = 2_000
 MAX_SEMI_JOINS = 2
-MAX_DEPTH = 5  # relationships in one path
 
 
 @dataclass(frozen=True)
@@ -50,18 +30,6 @@ class Column:
     type: str
     function: str | None = None  # of a computed value: what was written, count(Id)
     when: str | None = None  # of TYPEOF: the object whose records have this value; "" for ELSE
-
-
-@dataclass(frozen=True)
-class Parent:
-    """A parent in the answer. Its id comes after the columns, in the order of Compiled.parents.
-
-    `sobject` is None for a polymorphic relationship. `whens` lists the objects of a TYPEOF; None when it is not one.
-    """
-
-    path: tuple[str, ...]
-    sobject: SObject | None
-    whens: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,17 +57,6 @@ class Compiled:
     by_id_sql: str = ""  # the same columns, without conditions: MARKS stands for the ids
 
 
-@dataclass
-class _Scope:
-    """The tables joined so far: relationship path -> (alias, object)."""
-
-    sobject: SObject
-    alias: str | None
-    joins: list[str] = field(default_factory=list)
-    tables: dict[tuple[str, ...], tuple[str, SObject]] = field(default_factory=dict)
-    parents: dict[tuple[str, ...], tuple[Parent, str]] = field(default_factory=dict)  # with the SQL of its id
-
-
 class Compiler:
     def __init__(self, schema: Schema, now: Callable[[], datetime], store: Store) -> None:
         self.schema, self.now, self.store = schema, now, store
@@ -120,13 +77,11 @@ class Compiler:
             ) from None
 
 
-class _Statement:
+class _Statement(Expressions):
     def __init__(self, compiler: Compiler, query: Query, text: str, sobject: SObject, include_deleted: bool) -> None:
-        self.compiler, self.query, self.text, self.sobject, self.include_deleted = compiler, query, text, sobject, include_deleted
-        self.scope = _Scope(sobject, query.alias)
-        self.scope.tables[()] = ("t0", sobject)
+        super().__init__(compiler.schema, query, text, sobject)
+        self.compiler, self.include_deleted = compiler, include_deleted
         self.parameters: list[Any] = []
-        self.aggregates_allowed = False
 
     def compile(self) -> Compiled:
         query = self.query
@@ -260,7 +215,7 @@ class _Statement:
             raise self._no_relationship(path[-1], item.relationship)
         name, sql = reference.relationship or path[0], f"{alias}.{quoted(reference.name)}"
         for object_name, paths in item.whens:
-            target = self.compiler.schema.find(object_name)
+            target = self.schema.find(object_name)
             if target is None or target.name not in reference.reference_to:
                 raise invalid_type(object_name)
             table = self._join((name.lower(), f"when {target.name}"), alias, reference, target)[0]
@@ -268,28 +223,13 @@ class _Statement:
                 found = target.find(field_path.names[-1])
                 if found is None or len(field_path.names) != 1:
                     raise self._no_column(field_path.names[-1], target, field_path)
-                yield _value_of(table, found), Column((name, found.name), found.type, when=target.name)
+                yield value_of(table, found), Column((name, found.name), found.type, when=target.name)
         for field_path in item.otherwise:
             shown = NAME_FIELDS.get(field_path.names[-1].lower())
             if shown is None:
                 raise self._no_name_field(field_path.names[-1], field_path)
             yield self._name_value(sql, reference, shown.name), Column((name, shown.name), shown.type, when="")
         self.scope.parents[(name.lower(),)] = (Parent((name,), None, frozenset(target for target, _ in item.whens)), sql)
-
-    def _name_value(self, sql: str, reference: Field, name: str) -> str:
-        """SQL for a field of whatever record a polymorphic reference leads to."""
-        cases = []
-        for object_name in reference.reference_to:
-            target = self.compiler.schema.objects[object_name]
-            if name == "Type":
-                value = f"'{object_name}'"
-            elif name == "Id":
-                value = sql
-            else:
-                found = (target.name_field or target.find("Subject")) if name == "Name" else target.find(name)
-                value = f'(SELECT {quoted(found.name)} FROM {quoted(target.name)} WHERE "Id" = {sql})' if found else "NULL"
-            cases.append(f"WHEN '{target.prefix}' THEN {value}")
-        return f"CASE substr({sql}, 1, 3) {' '.join(cases)} END"
 
     def _all_fields(self, function: Function) -> list[str]:
         which = str(function.arguments[0]).upper() if function.arguments else ""
@@ -305,7 +245,7 @@ class _Statement:
         if aggregate:
             self._require_grouped(expression, "Field")
         if aggregate or alias or isinstance(expression, Function):
-            function = f"{expression.name.lower()}({_path_in(expression)})" if isinstance(expression, Function) else None
+            function = f"{expression.name.lower()}({path_in(expression)})" if isinstance(expression, Function) else None
             return sql, Column((alias or path[-1],), kind, function)
         return sql, Column(path, kind)
 
@@ -365,7 +305,7 @@ class _Statement:
         """In a grouped query a field must be one of those grouped by, or stand in an aggregate function."""
         is_aggregate = isinstance(expression, Function) and expression.name.upper() in (*AGGREGATES, "GROUPING")
         if not is_aggregate and self._expression(expression)[0] not in [self._expression(item)[0] for item in self.query.group_by]:
-            raise ApiError("MALFORMED_QUERY", f"{self._pointer(_path_in(expression))}{what} must be grouped or aggregated: {_path_in(expression)}")
+            raise ApiError("MALFORMED_QUERY", f"{self._pointer(path_in(expression))}{what} must be grouped or aggregated: {path_in(expression)}")
 
     def _order(self, aggregate: bool) -> str:
         parts = []
@@ -383,7 +323,7 @@ class _Statement:
         return f" LIMIT {self.query.limit if self.query.limit is not None else -1} OFFSET {self.query.offset or 0}"
 
     def _child(self, query: Query) -> Child:
-        for child, item in self.compiler.schema.children_of(self.sobject.name):
+        for child, item in self.schema.children_of(self.sobject.name):
             if item.child_relationship and item.child_relationship.lower() == query.object.lower():
                 condition = Comparison(FieldPath((item.name,), 1), "=", Literal("string", PARENT_ID))
                 where = condition if query.where is None else Junction("and", (condition, query.where))
@@ -399,122 +339,6 @@ class _Statement:
             "appropriate names.",
         )
 
-    # -- expressions --------------------------------------------------------------------------------------------------------------
-
-    def _expression(self, expression: Any) -> tuple[str, Field, tuple[str, ...]]:
-        """SQL, the field it stands for (a made-up one for a computed value), and its path with the org's own spelling."""
-        if isinstance(expression, Function):
-            return self._function(expression)
-        names = list(expression.names)
-        if (len(names) > 1 and self.scope.alias and names[0].lower() == self.scope.alias.lower()) or (
-            len(names) > 1 and names[0].lower() == self.sobject.name.lower() and not self.sobject.find_relationship(names[0])
-        ):
-            names = names[1:]
-        if len(names) > MAX_DEPTH + 1:
-            raise ApiError("INVALID_QUERY_FILTER_OPERATOR", f"Relationship paths cannot be longer than {MAX_DEPTH} levels: {expression}")
-        alias, sobject, path = "t0", self.sobject, []
-        for depth, name in enumerate(names[:-1]):
-            item = sobject.find_relationship(name)
-            if item is None:
-                raise self._no_relationship(name, expression)
-            path.append(item.relationship or name)
-            place, identity = tuple(part.lower() for part in path), f"{alias}.{quoted(item.name)}"
-            if item.is_polymorphic:
-                shown = NAME_FIELDS.get(names[-1].lower())
-                if shown is None or depth != len(names) - 2:
-                    raise self._no_name_field(names[depth + 1], expression)
-                self.scope.parents.setdefault(place, (Parent(tuple(path), None), identity))
-                return self._name_value(identity, item, shown.name), shown, (*path, shown.name)
-            alias, sobject = self._join(place, alias, item, self.compiler.schema.objects[item.reference_to[0]])
-            self.scope.parents.setdefault(place, (Parent(tuple(path), sobject), identity))
-        item = sobject.find(names[-1])
-        if item is None:
-            raise self._no_column(names[-1], sobject, expression)
-        return _value_of(alias, item), item, (*path, item.name)
-
-    def _usable(self, expression: Any, ability: str, word: str) -> tuple[str, Field, tuple[str, ...]]:
-        """The expression, unless its field cannot be filtered, sorted or grouped by."""
-        found = self._expression(expression)
-        if isinstance(expression, FieldPath) and not _can(found[1], ability):
-            raise ApiError("INVALID_FIELD", f"{self._pointer(expression)}field '{found[1].name}' can not be {word} in a query call")
-        return found
-
-    def _join(self, path: tuple[str, ...], alias: str, item: Field, parent: SObject) -> tuple[str, SObject]:
-        if path not in self.scope.tables:
-            name = f"t{len(self.scope.tables)}"
-            self.scope.joins.append(f'LEFT JOIN {quoted(parent.name)} AS {name} ON {name}."Id" = {alias}.{quoted(item.name)}')
-            self.scope.tables[path] = (name, parent)
-        return self.scope.tables[path]
-
-    def _function(self, function: Function) -> tuple[str, Field, tuple[str, ...]]:
-        name = function.name.upper()
-        argument = function.arguments[0] if len(function.arguments) == 1 else None
-        if isinstance(argument, Function) and not (name in DATE_PARTS and argument.name.upper() == "CONVERTTIMEZONE"):
-            argument = None  # functions do not take functions, but for the time zone of a date
-        if argument is None or name not in (*AGGREGATES, *DATE_PARTS, *PLAIN_FUNCTIONS, "DAY_ONLY", "GROUPING"):
-            raise ApiError("MALFORMED_QUERY", f"unexpected token: '{function.name}'")
-        sql, item, path = self._expression(argument)
-        if name in AGGREGATES:
-            return self._aggregate(name, sql, item), _aggregate_field(name, item), path
-        if name in DATE_PARTS or name == "DAY_ONLY":
-            if item.type not in ("date", "datetime"):
-                raise ApiError("INVALID_FIELD", f"{self._pointer(_path_in(argument))}field {item.name} does not support {name}")
-            if name == "DAY_ONLY":
-                return f"substr({sql}, 1, 10)", Field("day", "date", "Day"), path
-            return f"CAST({DATE_PARTS[name].format(sql)} AS INTEGER)", WHOLE_NUMBER, path
-        if name == "GROUPING":
-            if not self.query.subtotals or not self.aggregates_allowed:
-                raise ApiError("MALFORMED_QUERY", "unexpected token: 'GROUPING'")
-            return f"/*grouping {sql}*/0", WHOLE_NUMBER, path
-        return (f"CAST({sql} AS TEXT)" if name == "FORMAT" else sql), item, path
-
-    def _aggregate(self, name: str, sql: str, item: Field) -> str:
-        if not self.aggregates_allowed:
-            raise ApiError("MALFORMED_QUERY", f"unexpected token: '{name}'")
-        if (name in ("SUM", "AVG") and item.type not in NUMBER_TYPES) or (name in ("MIN", "MAX") and (item.is_compound or item.type == "boolean")):
-            raise ApiError("INVALID_FIELD", f"field {item.name} does not support aggregate operator {name}")
-        return f"{AGGREGATES[name]} {sql})" if name == "COUNT_DISTINCT" else f"{AGGREGATES[name]}({sql})"
-
-    def _no_name_field(self, name: str, path: FieldPath) -> ApiError:
-        return self._no_column(name, SObject("Name", "Name", "Names", ""), path)
-
-    def _no_column(self, name: str, sobject: SObject, path: FieldPath) -> ApiError:
-        return ApiError(
-            "INVALID_FIELD",
-            f"{self._pointer(path)}No such column '{name}' on entity '{sobject.name}'. If you are attempting to use a custom field, be sure to "
-            "append the '__c' after the custom field name. Please reference your WSDL or the describe call for the appropriate names.",
-        )
-
-    def _no_relationship(self, name: str, path: FieldPath) -> ApiError:
-        return ApiError(
-            "INVALID_FIELD",
-            f"{self._pointer(path)}Didn't understand relationship '{name}' in field path. If you are attempting to use a custom relationship, be "
-            "sure to append the '__r' after the custom relationship name. Please reference your WSDL or the describe call for the "
-            "appropriate names.",
-        )
-
-    def _pointer(self, path: FieldPath) -> str:
-        line = self.text.replace("\n", " ")
-        start = max(0, path.column - 41)
-        return f"\n{line[start : start + 80]}\n{' ' * (path.column - 1 - start)}^\nERROR at Row:1:Column:{path.column}\n"
-
-
-def _value_of(alias: str, item: Field) -> str:
-    """SQL for a field's value; a compound one is JSON of its parts."""
-    if not item.is_compound:
-        return f"{alias}.{quoted(item.name)}"
-    parts = ", ".join(f"'{key}', {alias}.{quoted(name)}" for key, name in item.parts)
-    known = " OR ".join(f"{alias}.{quoted(name)} IS NOT NULL" for _, name in item.parts)
-    return f"CASE WHEN {known} THEN json_object({parts}) END"
-
-
-def _can(item: Field, ability: str) -> bool:
-    """Whether the field is filterable, sortable or groupable."""
-    is_long = item.type == "textarea" and item.length > LONGEST_FILTERABLE
-    if ability == "groupable":
-        return not item.is_compound and item.type not in ("textarea", "double", "currency", "percent", "datetime")
-    return not item.is_compound and not is_long
-
 
 def _without(sql: str, left_out: set[str]) -> str:
     """A selected expression of a subtotal row: null where it is a field that is left out, and 1 where GROUPING() asks for one."""
@@ -525,24 +349,9 @@ def _without(sql: str, left_out: set[str]) -> str:
     return sql
 
 
-def _aggregate_field(name: str, item: Field) -> Field:
-    """What an aggregate over the field gives."""
-    if name.startswith("COUNT"):
-        return WHOLE_NUMBER
-    return DECIMAL if name in ("SUM", "AVG") else item
-
-
 def _direction(item: Ordering) -> str:
     nulls_last = item.nulls_last if item.nulls_last is not None else item.descending
     return f"{'DESC' if item.descending else 'ASC'} NULLS {'LAST' if nulls_last else 'FIRST'}"
-
-
-def _path_in(expression: Any) -> FieldPath:
-    """The field that an expression is about."""
-    while isinstance(expression, Function):
-        expression = expression.arguments[0]
-    found: FieldPath = expression
-    return found
 
 
 def _expressions_in(node: Any) -> Iterator[Any]:

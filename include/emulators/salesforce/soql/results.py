@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from emulators.salesforce.schema import Schema
-from emulators.salesforce.soql.compiler import Compiled, Parent
+from emulators.salesforce.soql.compiler import Compiled
+from emulators.salesforce.soql.expressions import Parent
 from emulators.salesforce.store import Store
 
 FETCH_ROWS = 2_000
