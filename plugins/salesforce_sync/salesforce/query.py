@@ -24,7 +24,7 @@ from salesforce_sync.salesforce.metadata import Describer
 from salesforce_sync.salesforce.session import Session
 
 BULK_FROM_ROWS = 10_000  # below, REST pages of 2,000 need fewer calls and no job
-RESULT_ROWS = 100_000  # rows asked for per page of a Bulk result: what is held in memory at once
+RESULT_ROWS = 50_000  # rows asked for per page of a Bulk result; PARALLEL_PAGES of them are in memory at once
 PARALLEL_PAGES = 3  # pages of a Bulk result under way at once
 PAGE_TRIES = 3
 _SELECT = re.compile(r"\s*SELECT\s+(?P<fields>.+?)\s+FROM\s+(?P<object>\w+)", re.IGNORECASE | re.DOTALL)
