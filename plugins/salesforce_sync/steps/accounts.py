@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from salesforce_sync.matching.domains import registrable_domain
 from salesforce_sync.records import Counts
+from salesforce_sync.salesforce.changes import LOOKBACK
+from salesforce_sync.salesforce.soql import soql_moment
 from salesforce_sync.state import account_domains, watermarks
 from salesforce_sync.state.account_domains import AccountChange
 from salesforce_sync.state.engine import reading
@@ -13,7 +15,6 @@ from salesforce_sync.steps.context import StepContext, sync_run
 
 STREAM = "salesforce/Account.domains"
 FULL_STREAM = "salesforce/Account.domains.full"
-LOOKBACK = timedelta(minutes=5)  # a record becomes visible some seconds after the moment that it is stamped with
 FULL_EVERY = timedelta(days=7)  # what no change tells of: Accounts that are purged, or that sharing rules show or hide
 ACTIVITY = "PeerSpot_Activity__c"
 
@@ -50,7 +51,7 @@ def _statement(since: str | None) -> str:
     soql = "SELECT Id, Website, ParentId, CreatedDate, SystemModstamp, IsDeleted FROM Account"
     if since is None:
         return soql
-    return f"{soql} WHERE SystemModstamp >= {(datetime.fromisoformat(since) - LOOKBACK).strftime('%Y-%m-%dT%H:%M:%SZ')}"
+    return f"{soql} WHERE SystemModstamp >= {soql_moment(datetime.fromisoformat(since) - LOOKBACK)}"
 
 
 def _open_domains_in_org(context: StepContext) -> list[str]:
