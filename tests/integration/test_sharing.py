@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from salesforce_sync.errors import AuthenticationFailed, BudgetExhausted, RateLimited
+from salesforce_sync.errors import AuthenticationFailed, BudgetExhausted, RateLimited, RowLocked, ServiceUnavailable, TooManyRejects
+from salesforce_sync.operators.base import step_context
 from salesforce_sync.records import RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.session import Session
@@ -208,3 +210,44 @@ def test_a_job_is_taken_up_by_the_same_task_only_and_not_for_ever(state: Engine,
     assert TaskJobs(state, RunIdentity("dag", "run-2", "load")).find("content") is None
     monkeypatch.setattr(bulk_jobs, "KEPT", timedelta(seconds=-1))
     assert TaskJobs(state, run).find("content") is None
+
+
+def test_rows_that_one_try_sends_twice_are_sent_twice(state: Engine) -> None:
+    jobs = TaskJobs(state, RunIdentity("dag", "run-1", "load"))
+    jobs.remember("content", "750000000000001AAA")
+    assert jobs.find("content") is None
+    retry = TaskJobs(state, RunIdentity("dag", "run-1", "load", 2))
+    assert [retry.find("content"), retry.find("content")] == ["750000000000001AAA", None]
+
+
+@pytest.fixture
+def began(state: Engine, state_url: str, monkeypatch: pytest.MonkeyPatch) -> RunIdentity:
+    """A task that began a Bulk job with the content "content"."""
+    monkeypatch.setenv("SALESFORCE_SYNC_STATE_URL", state_url)
+    credentials = {"login_url": "https://example.my.salesforce.com", "consumer_key": "fake", "consumer_secret": "fake"}
+    monkeypatch.setenv("AIRFLOW_VAR_SALESFORCE_CREDENTIALS", json.dumps(credentials))
+    run = RunIdentity("dag", "run-1", "load", 1)
+    TaskJobs(state, run).remember("content", "750000000000001AAA")
+    return run
+
+
+def test_a_task_that_came_to_its_end_sends_its_rows_anew_when_it_is_cleared(began: RunIdentity, state: Engine) -> None:
+    with step_context({"ti": began}):
+        pass
+    assert TaskJobs(state, began).find("content") is None
+
+
+@pytest.mark.parametrize(
+    ("error", "job"),
+    [
+        (TooManyRejects("All 3 records were refused."), None),  # everything else is committed, so the refused rows are to be sent again
+        (RowLocked("3 records were locked."), None),
+        (ServiceUnavailable("Salesforce does not answer."), "750000000000001AAA"),
+    ],
+)
+def test_a_task_that_failed_takes_its_jobs_up_again_unless_their_results_are_committed(
+    error: Exception, job: str | None, began: RunIdentity, state: Engine
+) -> None:
+    with pytest.raises(type(error)), step_context({"ti": began}):
+        raise error
+    assert TaskJobs(state, began).find("content") == job

@@ -51,6 +51,7 @@ def run_identity(context: Any) -> RunIdentity:
 @contextmanager
 def step_context(context: Any) -> Iterator[StepContext]:
     """The org and the state database, for a step; what the step took of the API budget and did not use is given back at its end."""
+    from salesforce_sync.errors import RowLocked, TooManyRejects
     from salesforce_sync.hooks.salesforce import SalesforceSyncHook
     from salesforce_sync.settings import read_setting
     from salesforce_sync.state.api_budget import BudgetRule
@@ -60,9 +61,14 @@ def step_context(context: Any) -> Iterator[StepContext]:
 
     state, run = open_state(), run_identity(context)
     budget = SharedBudget(state, BudgetRule(read_setting("salesforce_api_reserve_percent"), read_setting("salesforce_calls_per_hour")))
-    hook = SalesforceSyncHook(state=state, budget=budget, jobs=TaskJobs(state, run))
+    jobs = TaskJobs(state, run)
+    hook = SalesforceSyncHook(state=state, budget=budget, jobs=jobs)
     try:
         yield StepContext(hook.client, state, run)
+        jobs.forget()
+    except (RowLocked, TooManyRejects):  # everything else is committed, and the next try is to send the refused rows again
+        jobs.forget()
+        raise
     finally:
         budget.close()
 

@@ -24,5 +24,10 @@ def remember(connection: Connection, task: str, content: str, job_id: str) -> No
     upsert(connection, bulk_jobs, [{"task": task, "content": content, "job_id": job_id, "began_at": datetime.now(UTC)}])
 
 
+def forget(connection: Connection, task: str) -> None:
+    """No job of this task is to be taken up any more."""
+    connection.execute(delete(bulk_jobs).where(bulk_jobs.c.task == task))
+
+
 def _oldest() -> datetime:
     return datetime.now(UTC) - KEPT

@@ -111,16 +111,28 @@ class SharedBudget:
 
 
 class TaskJobs:
-    """The Bulk jobs that the tries of one task began."""
+    """The Bulk jobs that the tries of one task began.
+
+    A job is taken up once, and only one that an earlier try left behind: rows that this try sends a second time are meant to be sent."""
 
     def __init__(self, state: Engine, run: RunIdentity) -> None:
         self._state = state
         self._task = hashlib.sha256("\n".join((run.dag_id, run.run_id, run.task_id)).encode()).hexdigest()
+        self._own: set[str] = set()
 
     def find(self, content: str) -> str | None:
+        if content in self._own:
+            return None
+        self._own.add(content)
         with reading(self._state) as connection:
             return bulk_jobs.find(connection, self._task, content)
 
     def remember(self, content: str, job_id: str) -> None:
+        self._own.add(content)
         with self._state.begin() as connection:
             bulk_jobs.remember(connection, self._task, content, job_id)
+
+    def forget(self) -> None:
+        """What the jobs did is committed: a task that somebody clears after that sends its rows anew."""
+        with self._state.begin() as connection:
+            bulk_jobs.forget(connection, self._task)
