@@ -65,7 +65,14 @@ def ours(root: Path) -> list[psutil.Process]:
                 found |= {item.pid: item for item in (process, *process.children(recursive=True))}
         except (psutil.Error, OSError):
             continue  # it ended meanwhile, or belongs to somebody else
-    return [process for process in found.values() if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in found.values() if _is_alive(process)]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 def _is_ours(process: psutil.Process, sessions: dict[str, float], root: Path) -> bool:
@@ -73,7 +80,10 @@ def _is_ours(process: psutil.Process, sessions: dict[str, float], root: Path) ->
     started = sessions.get(str(leader))
     if started is not None and process.create_time() >= started - CLOCK_SECONDS:
         # A number may have been given to another process since: then its leader is not the one that was noted.
-        return not psutil.pid_exists(leader) or abs(psutil.Process(leader).create_time() - started) <= CLOCK_SECONDS
+        try:
+            return bool(abs(psutil.Process(leader).create_time() - started) <= CLOCK_SECONDS)
+        except psutil.NoSuchProcess:
+            return True  # the leader ended, what it started is still there
     return bool(process.environ().get(MARK) == str(root))
 
 
