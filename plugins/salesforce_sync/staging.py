@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from salesforce_sync.errors import StagedDataMissing, StagingFailed
-from salesforce_sync.mapping.apply import value_at
+from salesforce_sync.mapping.apply import as_text, clean, value_at
 from salesforce_sync.records import BatchRef, RunIdentity
 
 BATCH_ROWS = 25_000
@@ -43,6 +43,7 @@ class Staging:
         refs: list[BatchRef] = []
         ids: list[str | None] = []
         texts: list[str] = []
+        wanted, encode = _tree(paths), json.JSONEncoder(separators=(",", ":"), default=str).encode
 
         def flush() -> None:
             table = pa.table({"id": ids, "record": texts}, schema=RECORD_SCHEMA)
@@ -51,9 +52,8 @@ class Staging:
             texts.clear()
 
         for record in records:
-            identity = value_at(record, id_path)
-            ids.append(None if identity is None else str(identity))
-            texts.append(json.dumps(_project(record, paths), separators=(",", ":"), default=str))
+            ids.append(as_text(value_at(record, id_path)))
+            texts.append(encode(_project(record, wanted)))
             if len(ids) >= BATCH_ROWS:
                 flush()
         if ids or not refs:
@@ -78,19 +78,12 @@ class Staging:
             ) from error
         return BatchRef(str(path), table.num_rows, high_cursor)
 
-    def read_records(self, ref: BatchRef) -> list[dict[str, Any]]:
-        """The batch's records, in order. StagedDataMissing when the file is gone."""
-        return [json.loads(text) for text in self._read(ref, ["record"]).column("record").to_pylist()]
-
-    def payloads(self, ref: BatchRef, places: Sequence[int]) -> list[str]:
-        """The JSON texts of the records at these places of the batch."""
-        return list(self._read(ref, ["record"]).column("record").take(pa.array(places, pa.int64())).to_pylist()) if places else []
-
-    def _read(self, ref: BatchRef, columns: list[str]) -> pa.Table:
+    def read(self, ref: BatchRef) -> pa.Table:
+        """The batch's records in order: `id`, null where the vendor gave none, and `record`, JSON text. StagedDataMissing when it is gone."""
         path = type(self.root)(ref.path)
         try:
             with path.open("rb") as file:
-                return pq.read_table(file, columns=columns)
+                return pq.read_table(file, columns=RECORD_SCHEMA.names)
         except FileNotFoundError as error:
             raise StagedDataMissing(f"The staged batch {ref.path} is gone: batches are kept for {RETENTION.days} days.") from error
         except (OSError, pa.ArrowException) as error:
@@ -116,18 +109,31 @@ def batches_of(value: Sequence[Mapping[str, Any]]) -> list[BatchRef]:
     return [BatchRef.from_xcom(dict(item)) for item in value]
 
 
-def _project(record: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
-    """The part of the record that the paths lead to, in the record's own shape."""
-    result: dict[str, Any] = {}
+def read_record(text: str) -> dict[str, Any]:
+    """A staged record, without the characters that JSON allows and neither PostgreSQL nor UTF-8 takes."""
+    record: dict[str, Any] = json.loads(text)
+    return clean(record) if "\\u0000" in text or "\\ud" in text else record  # how JSON writes NUL, and the first half of every pair
+
+
+def _tree(paths: Iterable[str]) -> dict[str, Any]:
+    """The dotted paths as nested dicts; {} stands for a whole value."""
+    tree: dict[str, Any] = {}
     for path in paths:
-        value = value_at(record, path)
-        if value is None:
-            continue
-        *parents, name = path.split(".")
-        node = result
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
+        node = tree
+        for name in path.split("."):
+            node = node.setdefault(name, {})
+    return tree
+
+
+def _project(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the record that is wanted, in the record's own shape."""
+    result = {}
+    for name, below in wanted.items():
+        value = record.get(name)
+        if below and value is not None:
+            value = _project(value, below) if isinstance(value, Mapping) else None
+        if value is not None:
+            result[name] = value
     return result
 
 

@@ -48,7 +48,7 @@ class Runs:
 
 def run() -> list[Result]:
     found = {name: Runs() for name in (*PULLS, *PUSHES)}
-    with _replay(PULLED) as url:
+    with replay_server(PULLED) as url:
         for name in (*PULLS, *PUSHES):
             _measure(name, url, Runs())  # the server makes its bodies when they are first asked for
         for number in range(ROUNDS):
@@ -57,7 +57,7 @@ def run() -> list[Result]:
             print(f"    round {number + 1} of {ROUNDS}: " + ", ".join(f"{name} {runs.seconds[-1]:.2f}" for name, runs in found.items()), flush=True)
     for name, runs in found.items():
         print(f"    {name:<18} {runs.median:6.2f} s  ({runs.range}), {runs.memory:5.0f} MB, {runs.calls} calls")
-    with _replay(MANY) as url:
+    with replay_server(MANY) as url:
         _measure("ours", url, Runs(), rows=MANY)
         many = Runs()
         _measure("ours", url, many, rows=MANY)
@@ -104,7 +104,7 @@ def _calls(url: str) -> int:
 
 
 @contextmanager
-def _replay(rows: int) -> Iterator[str]:
+def replay_server(rows: int) -> Iterator[str]:
     server = subprocess.Popen([sys.executable, "-m", "benchmarks.replay", str(rows)], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

@@ -63,7 +63,8 @@ def _ours(url: str) -> SalesforceClient:
     return SalesforceClient(Session(ClientCredentials(url, "key", "secret")))
 
 
-def _hook(url: str) -> Any:
+def salesforce_hook(url: str) -> Any:
+    """Airflow's own hook, sent to the replay server."""
     from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
 
     os.environ["AIRFLOW_CONN_REPLAY"] = json.dumps(
@@ -113,7 +114,7 @@ def pull_simple_bulk2(url: str, rows: int, path: Path) -> None:
 
 
 def pull_hook(url: str, rows: int, path: Path) -> None:
-    hook = _hook(url)
+    hook = salesforce_hook(url)
     hook.object_to_df(hook.make_query(SOQL)["records"]).to_parquet(path)
 
 
@@ -154,7 +155,7 @@ def push_simple_bulk2(url: str, rows: int, path: Path, records: list[dict[str, s
 def push_operator(url: str, rows: int, path: Path, records: list[dict[str, str]]) -> None:
     from airflow.providers.salesforce.operators import bulk
 
-    hook = _hook(url)
+    hook = salesforce_hook(url)
     bulk.SalesforceHook = lambda **_: hook
     operator = bulk.SalesforceBulkOperator(
         task_id="push", operation="upsert", object_name="Contact", payload=records, external_id_field=KEY, batch_size=10_000,

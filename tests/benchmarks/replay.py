@@ -154,8 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
                     for item in requests
                 ]
                 self._json({"compositeResponse": answers})
-            case ["sobjects", name, "describe"]:
-                self._json(describe(name))
+            case ["composite", "sobjects", *_]:
+                count = len(json.loads(body)["records"])
+                self._json([{"success": True, "created": True, "id": f"0035g{number:010d}AAA", "errors": []} for number in range(count)])
             case ["query"] if "COUNT()" in query["q"][0]:
                 self._json({"totalSize": bodies.rows, "done": True, "records": []})
             case ["query"]:
@@ -221,8 +222,8 @@ def describe(name: str) -> dict[str, object]:
     fields = [
         {
             "name": field, "label": field, "type": TYPES.get(field, "string"), "length": 255, "createable": True, "updateable": True,
-            "nillable": True, "defaultedOnCreate": False, "externalId": field == "External__c", "unique": False, "restrictedPicklist": False,
-            "picklistValues": [], "referenceTo": [], "relationshipName": None,
+            "nillable": True, "defaultedOnCreate": False, "externalId": field == "External__c", "unique": field == "External__c",
+            "restrictedPicklist": False, "picklistValues": [], "referenceTo": [], "relationshipName": None,
         }
         for field in (*FIELDS, "External__c")
     ]  # fmt: skip

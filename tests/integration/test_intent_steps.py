@@ -10,7 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from emulators.salesforce.schema import Field, Schema
+from salesforce_sync import staging
 from salesforce_sync.errors import RowLocked, TooManyRejects
+from salesforce_sync.mapping.transforms import TransformCall
 from salesforce_sync.records import Counts
 from salesforce_sync.state import account_domains, dead_letters, links, runs, sync_log, watermarks
 from salesforce_sync.state.engine import open_state
@@ -56,6 +58,39 @@ def test_a_changed_activity_is_updated_and_processed_again(world: World, pipelin
     assert world.query("SELECT Account__r.Name, Pages_Visited__c, Processed__c FROM PeerSpot_Activity__c") == [
         {"Account__r": {"Name": "Other"}, "Pages_Visited__c": 9.0, "Processed__c": True}
     ]
+
+
+def test_a_record_that_has_not_changed_is_not_even_mapped(world: World, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    from salesforce_sync.steps import load as load_step
+
+    mapped: list[int] = []
+    apply = load_step.apply
+    monkeypatch.setattr(load_step, "apply", lambda mapping, records, targets: mapped.append(len(records)) or apply(mapping, records, targets))
+    pipeline.load(pipeline.extract([activity(1), activity(2)]))
+    pipeline.load(pipeline.extract([activity(1), activity(2, city="Gouda")]))
+    assert mapped == [2, 1]
+
+
+def test_a_changed_mapping_maps_every_record_anew_and_sends_what_differs(world: World, pipeline: Pipeline) -> None:
+    from salesforce_sync.steps.load import Source, load
+
+    batches = pipeline.extract([activity(1, city="Utrecht"), activity(2, city=None)])
+    pipeline.load(batches)
+    city = pipeline.mapping.fields["City__c"].model_copy(update={"transforms": (TransformCall("truncate", 3),)})
+    shorter = pipeline.mapping.model_copy(update={"fields": pipeline.mapping.fields | {"City__c": city}})
+    for expected in (Counts(read=2, updated=1, unchanged=1), Counts(read=2, unchanged=2)):
+        assert load(pipeline.context("load"), ACTIVITIES, shorter, Source.staged(batches, pipeline.staging)).counts == expected
+    assert [row["City__c"] for row in world.query("SELECT City__c FROM PeerSpot_Activity__c ORDER BY PeerSpot_External_Id__c")] == ["Utr", None]
+
+
+@pytest.mark.parametrize("batch_rows", [2, 1])
+def test_a_record_that_changed_and_changed_back_ends_as_it_was(
+    world: World, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, batch_rows: int
+) -> None:
+    pipeline.load(pipeline.extract([activity(city="Utrecht")]))
+    monkeypatch.setattr(staging, "BATCH_ROWS", batch_rows)
+    pipeline.load(pipeline.extract([activity(city="Gouda"), activity(city="Utrecht")]))
+    assert world.query("SELECT City__c FROM PeerSpot_Activity__c") == [{"City__c": "Utrecht"}]
 
 
 def test_a_value_that_the_vendor_took_back_is_cleared_in_salesforce(world: World, pipeline: Pipeline) -> None:
@@ -360,7 +395,7 @@ def test_more_refused_records_than_the_limit_fail_the_run_after_the_others_are_s
 
 def test_a_malformed_record_that_comes_twice_is_dead_lettered_once(world: World, pipeline_on_both: Pipeline) -> None:
     bad = activity(pages_visited="many")
-    assert pipeline_on_both.run(bad, bad, activity(2)).counts == Counts(read=3, created=1, rejected=2)
+    assert pipeline_on_both.run(bad, bad, activity(2)).counts == Counts(read=3, created=1, skipped=1, rejected=1)
     with open_state(pipeline_on_both.state_url).connect() as connection:
         assert len(dead_letters.unresolved(connection)) == 1
 
@@ -457,10 +492,10 @@ def test_a_mapping_may_say_where_changes_of_a_converted_lead_go(world: World, pi
         "fields": {"LastName": "name", "Company": "company", "Phone": "phone"},
     })  # fmt: skip
     record = {"id": "1", "name": "Jansen", "company": "Acme", "phone": "1"}
-    load(pipeline.context("load"), "test/leads", mapping, from_memory([record]))
+    load(pipeline.context("load"), "test/leads", mapping, from_memory(mapping, [record]))
     (lead,) = world.query("SELECT Id FROM Lead")
     convert_lead(world.org, Conversion(lead["Id"]))
-    loaded = load(pipeline.context("load"), "test/leads", mapping, from_memory([record | {"phone": "2"}]))
+    loaded = load(pipeline.context("load"), "test/leads", mapping, from_memory(mapping, [record | {"phone": "2"}]))
     assert loaded.counts == Counts(read=1, updated=1)
     assert world.query("SELECT Phone FROM Contact") == [{"Phone": "2"}]
 

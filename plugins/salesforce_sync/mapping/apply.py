@@ -50,11 +50,6 @@ def apply(mapping: MappingFile, records: Sequence[Mapping[str, Any]], targets: M
     return Mapped(accepted, problems, tuple("" if value is None else value for value in ids))
 
 
-def record_ids(mapping: MappingFile, records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The vendor id of every record, "" where it has none."""
-    return ["" if value is None else value for value in _strings(_column(records, mapping.vendor.id))]
-
-
 def value_at(record: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path, None where the path leads nowhere. Empty text counts as no value, as it does in Salesforce."""
     return _value(record, path.split("."))
@@ -65,10 +60,7 @@ def _value(node: Any, names: list[str]) -> Any:
         if not isinstance(node, dict):  # what JSON calls an object; a test for any Mapping takes three times as long
             return None
         node = node.get(name)
-    if not isinstance(node, str):
-        return node
-    text = clean_text(node)
-    return None if text.isspace() or not text else text
+    return None if isinstance(node, str) and (not node or node.isspace()) else node
 
 
 def fingerprints(frame: pd.DataFrame) -> pd.Series:
@@ -123,7 +115,7 @@ def _check_fit(problems: dict[int, str], path: str, values: pd.Series, target: T
         outside = values.notna() & ~values.isin(allowed)
         _note(problems, outside, path, values, f"is not in the picklist: {', '.join(sorted(allowed))}")
     if target.length and values.dtype == object:
-        too_long = values.map(lambda value: isinstance(value, str) and len(value) > target.length)
+        too_long = pd.Series([isinstance(value, str) and len(value) > target.length for value in values], index=values.index, dtype=bool)
         _note(problems, too_long, path, values, f"is longer than {target.length} characters; truncate it in the mapping if that is meant")
 
 
@@ -142,29 +134,37 @@ def _coerce(values: pd.Series, target: Target) -> tuple[pd.Series, pd.Series]:
         result = _moments(values).map(lambda moment: None if moment is pd.NaT else moment.to_pydatetime())
     else:
         result = _strings(values)
+        return result, values.notna() & result.isna()
     result = pd.Series([None if value is None or value is pd.NaT or value != value else value for value in result], index=values.index, dtype=object)
     return result, values.notna() & result.isna()
 
 
 def _strings(values: pd.Series) -> pd.Series:
-    """Texts, trimmed; numbers and booleans are written out; lists and objects are no text."""
+    return pd.Series([as_text(value) for value in values], index=values.index, dtype=object)
 
-    def one(value: Any) -> Any:
-        if isinstance(value, str):
-            return clean_text(value).strip() or None
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, (int, float)) and value == value:
-            return str(int(value)) if float(value).is_integer() else repr(value)
-        return None
 
-    return pd.Series([one(value) for value in values], index=values.index, dtype=object)
+def as_text(value: Any) -> str | None:
+    """The value as Salesforce would hold it in a text field: trimmed; numbers and booleans are written out; lists and objects are no text."""
+    if isinstance(value, str):
+        return (value if value.isascii() and "\0" not in value else clean_text(value)).strip() or None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)) and value == value:
+        return str(int(value)) if float(value).is_integer() else repr(value)
+    return None
+
+
+def clean(value: Any) -> Any:
+    """The record, or a part of it, with every text clean."""
+    if isinstance(value, dict):
+        return {name: clean(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    return clean_text(value) if isinstance(value, str) else value
 
 
 def clean_text(text: str) -> str:
     """The text without what JSON allows and neither PostgreSQL nor UTF-8 takes: NUL and lone surrogates."""
-    if text.isascii():
-        return text.replace("\0", "")
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 

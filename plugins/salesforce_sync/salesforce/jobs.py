@@ -9,7 +9,7 @@ from typing import Any
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.salesforce.session import Session
 
-FIRST_POLL_SECONDS, POLL_GROWTH, LONGEST_POLL_SECONDS = 0.2, 1.5, 10.0
+FIRST_POLL_SECONDS, POLL_GROWTH, LONGEST_POLL_SECONDS = 0.05, 2.0, 10.0
 DEADLINE_SECONDS = 3_600.0
 RETRYABLE_JOB_ERRORS = ("InternalServerError", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE")
 UNFINISHED = frozenset({"Open", "UploadComplete", "InProgress"})

@@ -103,7 +103,7 @@ class Writer:
         clears = frozenset(rule.fields[name] for name in request.clears if name in rule.fields)
         update = WriteRequest(rule.object, Operation.UPDATE, clears=clears)
         for place, result in zip(known, self._with_tries(update, table) if known else [], strict=True):
-            followed = replace(result, code=FOLLOWED, message=f"written to the {rule.object} that the Lead was converted into")
+            followed = result._replace(code=FOLLOWED, message=f"written to the {rule.object} that the Lead was converted into")
             results[places[place]] = followed if result.outcome is Outcome.UPDATED else result
         return results
 

@@ -1,10 +1,10 @@
-"""Record links: vendor id <-> Salesforce id, with the fingerprint of the values that were last sent."""
+"""Record links: vendor id <-> Salesforce id, with the fingerprints of the values that were last sent and of the staged record behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
@@ -13,19 +13,19 @@ from salesforce_sync.state.engine import is_one_of, upsert
 from salesforce_sync.state.schema import record_links
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     salesforce_id: str
     fingerprint: str
+    staged_fingerprint: str | None
 
 
 def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, Link]:
     """The links of these records, by vendor id; records without one are left out."""
     columns = record_links.c
-    query = select(columns.record_id, columns.salesforce_id, columns.fingerprint).where(
+    query = select(columns.record_id, columns.salesforce_id, columns.fingerprint, columns.staged_fingerprint).where(
         columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.record_id, record_ids)
     )
-    return {row[0]: Link(row[1], row[2]) for row in connection.execute(query)}
+    return {row[0]: Link(*row[1:]) for row in connection.execute(query)}
 
 
 def save(connection: Connection, org: str, mapping: str, results: Sequence[RecordResult]) -> None:
@@ -34,7 +34,7 @@ def save(connection: Connection, org: str, mapping: str, results: Sequence[Recor
     rows = [
         {
             "org": org, "mapping": mapping, "record_id": result.record_id, "salesforce_id": result.salesforce_id,
-            "fingerprint": result.fingerprint, "linked_at": now, "updated_at": now,
+            "fingerprint": result.fingerprint, "staged_fingerprint": result.staged_fingerprint, "linked_at": now, "updated_at": now,
         }
         for result in results
         if result.salesforce_id and result.fingerprint

@@ -57,6 +57,7 @@ record_links = Table(
     Column("record_id", String(255), primary_key=True),
     Column("salesforce_id", String(18), nullable=False),
     Column("fingerprint", String(16), nullable=False),
+    Column("staged_fingerprint", String(16)),  # of the staged record, and what it was mapped by
     Column("linked_at", _Moment, nullable=False),
     Column("updated_at", _Moment, nullable=False),
     Index(None, "org", "mapping", "salesforce_id"),
@@ -122,6 +123,14 @@ salesforce_sessions = Table(
     Column("credentials", String(64), primary_key=True),  # a hash of them
     Column("sealed", Text),  # the token and its address, encrypted by a key made from the credentials' secret; null after it was voided
     Column("opened_at", _Moment, nullable=False),
+)  # fmt: skip
+
+described_objects = Table(
+    "described_objects", metadata,
+    Column("viewer", String(64), primary_key=True),  # a hash of org and user: permissions decide what describe shows
+    Column("object", String(80), primary_key=True),
+    Column("description", Text, nullable=False),  # JSON
+    Column("described_at", _Moment, nullable=False),
 )  # fmt: skip
 
 bulk_jobs = Table(

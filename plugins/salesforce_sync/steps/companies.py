@@ -88,7 +88,7 @@ def companies(context: StepContext, mapping: MappingFile, *, today: date, resend
         _add_products(context, since, seen)
         open_accounts = _with_open_opportunity(context, since)
         records = [company.record(domain, open_accounts) for domain, company in sorted(seen.items())]
-        counts = load(context, COMPANIES, mapping, from_memory(records), resend=resend).counts
+        counts = load(context, COMPANIES, mapping, from_memory(mapping, records), resend=resend).counts
         with context.state.begin() as connection:
             run.finish(connection, Counts())
     return counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from salesforce_sync.salesforce.metadata import ObjectInfo
 from salesforce_sync.state import runs
 
 SHOWN_EXAMPLES = 3
+RARE_COLLECTIONS = 50_000  # new objects between two looks for cycles; Python's own choice is 700
 SMALLEST_LIMIT, LIMIT_SHARE = 20, 0.10  # a run may refuse 20 records, or a tenth of what it read, whichever is more
 
 
@@ -62,6 +64,19 @@ class SyncRun:
 
 
 @contextmanager
+def at_work() -> Iterator[None]:
+    """Spares a step that makes millions of small objects the search for cycles among all that Airflow has loaded: a third of its time."""
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(RARE_COLLECTIONS, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
+
+
+@contextmanager
 def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
     """Begins the run of a step; when the block raises before `finish`, the run ends as failed with the error's text."""
     before, org = context.client.calls, context.org  # the org is known by signing in, which is not for a transaction
@@ -70,7 +85,8 @@ def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
     run = SyncRun(run_id, step, context, before)
     context.active.append(run)
     try:
-        yield run
+        with at_work():
+            yield run
     except SyncError as error:
         if run.finished is None:
             with context.state.begin() as connection:

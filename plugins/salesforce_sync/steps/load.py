@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ import pyarrow.parquet as pq
 
 from salesforce_sync.errors import BudgetExhausted, InvalidMapping, MissingMetadata, RowLocked
 from salesforce_sync.mapping import describe
-from salesforce_sync.mapping.apply import Target, apply, fingerprints, record_ids
+from salesforce_sync.mapping.apply import Target, apply, as_text, fingerprints, value_at
 from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.mapping.version import mapping_version
 from salesforce_sync.records import BatchRef, Counts, Outcome, RecordResult
 from salesforce_sync.salesforce.query import ARROW_TYPES
 from salesforce_sync.salesforce.rows import ConvertedRule, Operation, WriteRequest
 from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
-from salesforce_sync.staging import Staging
+from salesforce_sync.staging import RECORD_SCHEMA, Staging, read_record
 from salesforce_sync.state import backlog, dead_letters, links, runs, sync_log, watermarks
 from salesforce_sync.state.engine import reading
 from salesforce_sync.steps.context import SHOWN_EXAMPLES, StepContext, SyncRun, refuse_too_many, sync_run
@@ -38,23 +40,23 @@ log = logging.getLogger(__name__)
 
 UNMAPPABLE, SUPERSEDED = "UNMAPPABLE", "SUPERSEDED"
 LONGEST_ID = 255
-_RESULT_SCHEMA = pa.schema([(name, pa.string()) for name in RecordResult.__dataclass_fields__])
-
-Records = Sequence[Mapping[str, Any]]
+_RESULT_SCHEMA = pa.schema([(name, pa.string()) for name in RecordResult._fields])
+_OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a load's records come from: batches that can be read again, since a refused record's content is looked up at the end."""
+    """Where a load's records come from: batches that can be read again, since a refused record's content is looked up at the end.
+
+    `read` gives a batch as Staging.read does: `id` and `record`, the JSON text."""
 
     batches: Sequence[BatchRef]
-    read: Callable[[BatchRef], Records]
-    payloads: Callable[[BatchRef, Sequence[int]], list[str]]
+    read: Callable[[BatchRef], pa.Table]
     can_wait: bool = False  # whether the batches are there for a later run, too
 
     @classmethod
     def staged(cls, batches: Sequence[BatchRef], staging: Staging) -> Source:
-        return cls(batches, staging.read_records, staging.payloads, can_wait=True)
+        return cls(batches, staging.read, can_wait=True)
 
     def after(self, waiting: Sequence[BatchRef]) -> Source:
         """The batches that have been waiting, and then these; one that is among both comes once."""
@@ -145,8 +147,7 @@ class ResultFile:
         if not results:
             return
         self.counts.update(result.outcome for result in results)
-        columns = {name: [getattr(result, name) for result in results] for name in _RESULT_SCHEMA.names}
-        self._writer.write_table(pa.table(columns, schema=_RESULT_SCHEMA))
+        self._writer.write_table(pa.table([pa.array(column, pa.string()) for column in zip(*results, strict=True)], schema=_RESULT_SCHEMA))
 
     def close(self) -> None:
         self._writer.close()
@@ -154,7 +155,17 @@ class ResultFile:
     def read(self) -> Iterator[list[RecordResult]]:
         file = pq.ParquetFile(self._path)
         for batch in file.iter_batches(batch_size=10_000):
-            yield [RecordResult(**row | {"outcome": Outcome(row["outcome"])}) for row in batch.to_pylist()]
+            rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            yield [RecordResult(record_id, _OUTCOMES[outcome], *rest) for record_id, outcome, *rest in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Underway:
+    """A row that is on its way: its fingerprints, and the place of its batch."""
+
+    fingerprint: str
+    staged_fingerprint: str
+    place: int
 
 
 @dataclass
@@ -168,7 +179,7 @@ class _Load:
     resend: bool
     remember: bool
     results: ResultFile
-    pending: dict[str, tuple[str, int]] = field(default_factory=dict)  # vendor id -> fingerprint of a row that is on its way, its batch's place
+    pending: dict[str, _Underway] = field(default_factory=dict)  # by vendor id
     seen: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     late: list[tuple[int, pd.DataFrame]] = field(default_factory=list)  # with the place of their batch
     written_twice: int = 0
@@ -198,63 +209,77 @@ class _Load:
     def _outgoing(self) -> Iterator[pa.Table]:
         for place, batch in enumerate(self.source.batches):
             self.taken = place + 1
-            frame = self._changed(self._mapped(batch))
+            frame = self._changed(self._staged(batch))
             if len(frame):
                 yield self._table(frame, place)
 
-    def _mapped(self, batch: BatchRef) -> pd.DataFrame:
-        """The batch's rows to look at: mapped, each vendor id once."""
-        records = self.source.read(batch)
-        mapped = apply(self.mapping, records, self.targets)
-        if mapped.problems:
-            places = list(mapped.problems)
-            texts = self.source.payloads(batch, places)
-            self.results.add([
-                RecordResult(loggable_id(mapped.ids[place], text), Outcome.REJECTED, code=UNMAPPABLE, message=mapped.problems[place], payload=text)
-                for place, text in zip(places, texts, strict=True)
-            ])  # fmt: skip
-        frame = mapped.frame
-        repeated = frame[self._key].duplicated(keep="last")
-        self.results.add([RecordResult(key, Outcome.SKIPPED, code=SUPERSEDED) for key in frame.loc[repeated, self._key]])
-        return self._set_late_apart(frame[~repeated])
+    def _staged(self, batch: BatchRef) -> pd.DataFrame:
+        """The batch's records to look at, each vendor id once: `id`, `record` and `_staged`, the fingerprint of the record's text."""
+        staged = self.source.read(batch)
+        rows = pd.DataFrame({name: staged.column(name).to_pylist() for name in staged.column_names}, dtype=object)
+        repeated = rows["id"].notna() & rows["id"].duplicated(keep="last")
+        self.results.add([RecordResult(key, Outcome.SKIPPED, code=SUPERSEDED) for key in rows.loc[repeated, "id"]])
+        rows = rows[~repeated]
+        hashed = pd.util.hash_array(rows["record"].to_numpy(dtype=object), hash_key=self.version, categorize=False)
+        return self._set_late_apart(rows.assign(_staged=[f"{number:016x}" for number in hashed.tolist()]))
 
-    def _set_late_apart(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Rows whose id was in an earlier batch wait until the others are written. Ids are remembered as 8 bytes each."""
-        hashed = pd.util.hash_array(frame[self._key].to_numpy(dtype=object))
-        again = np.isin(hashed, self.seen)
+    def _set_late_apart(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Records whose id was in an earlier batch wait until the others are written. Ids are remembered as 8 bytes each."""
+        hashed = pd.util.hash_array(rows["id"].fillna("").to_numpy(dtype=object))
+        again = np.isin(hashed, self.seen) & rows["id"].notna().to_numpy()
         self.seen = np.concatenate([self.seen, hashed[~again]])
         if again.any():
-            self.late.append((self.taken - 1, frame[again]))
-        return frame[~again]
+            self.late.append((self.taken - 1, self._mapped(rows[again])))
+        return rows[~again]
 
-    def _changed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The rows that differ from what was last sent, with their fingerprint; the others are results already."""
-        frame = frame.assign(_fingerprint=fingerprints(frame))
-        if not self.remember or not len(frame):
-            return frame
+    def _changed(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The mapped rows that differ from what was last sent; the others are results already.
+
+        A record whose text is the one that was last sent need not even be mapped."""
+        if not self.remember or not len(rows):
+            return self._mapped(rows)
         with reading(self.context.state) as connection:
-            known = links.find(connection, self.context.org, self.name, frame[self._key].tolist())
-        pairs = zip(frame[self._key], frame["_fingerprint"], strict=True)
-        same = pd.Series(
-            [key in known and self._is_settled(known[key], fingerprint) for key, fingerprint in pairs],
-            index=frame.index,
-            dtype=bool,
-        )
-        self.results.add([RecordResult(key, Outcome.UNCHANGED, known[key].salesforce_id) for key in frame.loc[same, self._key]])
-        return frame[~same]
+            known = links.find(connection, self.context.org, self.name, rows["id"].dropna().tolist())
+        same_text = self._settled(rows["id"], rows["_staged"], known, "staged_fingerprint")
+        self.results.add([RecordResult(key, Outcome.UNCHANGED, known[key].salesforce_id) for key in rows.loc[same_text, "id"]])
+        frame = self._mapped(rows[~same_text])
+        same_values = self._settled(frame[self._key], frame["_fingerprint"], known, "fingerprint")
+        self.results.add([
+            RecordResult(key, Outcome.UNCHANGED, known[key].salesforce_id, fingerprint=fingerprint, staged_fingerprint=staged)
+            for key, fingerprint, staged in frame.loc[same_values, [self._key, "_fingerprint", "_staged"]].itertuples(index=False)
+        ])  # fmt: skip
+        return frame[~same_values]
 
-    def _is_settled(self, link: links.Link, fingerprint: str) -> bool:
-        """Whether a record that was sent before is to be left as it is."""
-        return self.mapping.create_only or (not self.resend and link.fingerprint == fingerprint)
+    def _settled(self, keys: pd.Series, fingerprints: pd.Series, known: Mapping[str, links.Link], which: str) -> pd.Series:
+        """Which records were sent before and are to be left as they are."""
+        settled = [
+            link is not None and (self.mapping.create_only or (not self.resend and getattr(link, which) == fingerprint))
+            for link, fingerprint in zip(map(known.get, keys), fingerprints, strict=True)
+        ]
+        return pd.Series(settled, index=keys.index, dtype=bool)
+
+    def _mapped(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows as Salesforce values, with their fingerprints; those that cannot be mapped are results already."""
+        texts = rows["record"].tolist()
+        mapped = apply(self.mapping, [read_record(text) for text in texts], self.targets)
+        self.results.add([
+            RecordResult(loggable_id(mapped.ids[place], texts[place]), Outcome.REJECTED, code=UNMAPPABLE, message=problem, payload=texts[place])
+            for place, problem in mapped.problems.items()
+        ])  # fmt: skip
+        frame = mapped.frame
+        return frame.assign(_fingerprint=fingerprints(frame), _staged=rows["_staged"].to_numpy()[frame.index])
+
+    @cached_property
+    def version(self) -> str:
+        return mapping_version(self.mapping, self.targets)
 
     @property
     def _key(self) -> str:
         return self.mapping.salesforce.external_id
 
     def _table(self, frame: pd.DataFrame, place: int) -> pa.Table:
-        if "_fingerprint" not in frame:
-            frame = frame.assign(_fingerprint=fingerprints(frame))
-        self.pending.update((key, (fingerprint, place)) for key, fingerprint in zip(frame[self._key], frame["_fingerprint"], strict=True))
+        marks = frame[[self._key, "_fingerprint", "_staged"]].itertuples(index=False)
+        self.pending.update((key, _Underway(fingerprint, staged, place)) for key, fingerprint, staged in marks)
         columns = {
             name: pa.array(frame[name].tolist(), ARROW_TYPES.get(self.targets[name].type, pa.string())) for name in (self._key, *self.mapping.fields)
         }
@@ -272,11 +297,15 @@ class _Load:
         for table, results in self.context.client.write(request, tables):
             delivered = []
             for key, result in zip(table.column(self._key).to_pylist(), results, strict=True):
-                fingerprint, _ = self.pending.pop(key)
+                sent = self.pending.pop(key)
                 if result.outcome is Outcome.REJECTED:
                     self.refused[key] = (result.code or "", result.message or "")
                 else:
-                    delivered.append(RecordResult(key, result.outcome, result.salesforce_id, fingerprint=fingerprint))
+                    delivered.append(
+                        RecordResult(
+                            key, result.outcome, result.salesforce_id, fingerprint=sent.fingerprint, staged_fingerprint=sent.staged_fingerprint
+                        )
+                    )
                     self.refused.pop(key, None)
             self.results.add(delivered)
             log.info("%s: %d rows written", self.name, len(results))
@@ -284,17 +313,16 @@ class _Load:
     def _find_payloads(self) -> None:
         """The content of the records that Salesforce refused, for their dead letters; read again only when there are any."""
         wanted = dict(self.refused)
-        for batch in self.source.batches if wanted else ():
-            records = self.source.read(batch)
-            ids = record_ids(self.mapping, records)
-            places = [place for place, key in enumerate(ids) if key in wanted]
-            found = [
-                RecordResult(ids[place], Outcome.REJECTED, code=wanted[ids[place]][0], message=wanted[ids[place]][1], payload=text)
-                for place, text in zip(places, self.source.payloads(batch, places), strict=True)
-            ]
-            self.results.add(list({result.record_id: result for result in found}.values()))
-            for result in found:
-                wanted.pop(result.record_id, None)
+        for batch in reversed(self.source.batches) if wanted else ():  # of a record in several batches, the last version
+            rows = self.source.read(batch)
+            found = {
+                key: RecordResult(key, Outcome.REJECTED, code=wanted[key][0], message=wanted[key][1], payload=text)
+                for key, text in zip(rows.column("id").to_pylist(), rows.column("record").to_pylist(), strict=True)
+                if key in wanted
+            }
+            self.results.add(list(found.values()))
+            for key in found:
+                del wanted[key]
 
     # -- committing ---------------------------------------------------------------------------------------------------------------
 
@@ -337,7 +365,7 @@ class _Load:
         """The batches that are done, and those that must come again: from the first one on that has a row whose fate is open."""
         if not self.limited:
             return self.source.batches, []
-        first = min([self.taken, *(place for _, place in self.pending.values()), *(place for place, _ in self.late)])
+        first = min([self.taken, *(row.place for row in self.pending.values()), *(place for place, _ in self.late)])
         return self.source.batches[:first], self.source.batches[first:]
 
 
@@ -348,7 +376,11 @@ def loggable_id(record_id: str, payload: str) -> str:
     return "no-id-" + hashlib.sha256(payload.encode()).hexdigest()[:24]
 
 
-def from_memory(records: Sequence[Mapping[str, Any]]) -> Source:
+def from_memory(mapping: MappingFile, records: Sequence[Mapping[str, Any]]) -> Source:
     """A source of records that were made here and fit in memory."""
-    batch = BatchRef("memory", len(records))
-    return Source([batch], lambda _: records, lambda _, places: [json.dumps(records[place], default=str) for place in places])
+    columns = {
+        "id": [as_text(value_at(record, mapping.vendor.id)) for record in records],
+        "record": [json.dumps(record, default=str) for record in records],
+    }
+    table = pa.table(columns, schema=RECORD_SCHEMA)
+    return Source([BatchRef("memory", len(records))], lambda _: table)

@@ -126,10 +126,11 @@ class _Process:
         return frozenset(tie["activity"] for tie in ties if tie["id"] in refused)
 
     def _tie(self, names: dict[str, str], ties: list[dict[str, str]], *, resend: bool) -> frozenset[str]:
+        mapping = self.mappings.vendor_products
         products = [{"id": product_id, "name": name} for product_id, name in sorted(names.items())]
-        load(self.context, "peerspot/vendor_products", self.mappings.vendor_products, from_memory(products), resend=resend, limit=False)
+        load(self.context, "peerspot/vendor_products", mapping, from_memory(mapping, products), resend=resend, limit=False)
         mapping = self.mappings.activity_products
-        return load(self.context, "peerspot/activity_products", mapping, from_memory(ties), remember=False, limit=False).refused
+        return load(self.context, "peerspot/activity_products", mapping, from_memory(mapping, ties), remember=False, limit=False).refused
 
     def _drop_stale_ties(self, rows: Rows, current: set[str]) -> None:
         """Deletes the ties of activities that name other products than when they were processed before."""

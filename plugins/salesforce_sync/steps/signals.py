@@ -187,7 +187,7 @@ class _Signals:
     def _create(self, name: str, mapping: MappingFile, records: list[dict[str, Any]]) -> None:
         """Creates what was not created before: these mappings are create-only."""
         if records:
-            load(self.context, name, mapping, from_memory(records))
+            load(self.context, name, mapping, from_memory(mapping, records))
 
     def _members(self, companies: Iterable[Company]) -> list[dict[str, Any]]:
         """Members to be: unconverted Leads of these companies that nobody has been in touch with lately."""
