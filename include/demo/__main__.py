@@ -88,8 +88,8 @@ def _exit_unless_all_succeeded(reports: list[RunReport]) -> None:
 
 
 def down(root: Path) -> None:
-    count = processes.stop_all(root)
-    left = processes.ours(root)
+    count = processes.stop_all(root) + services.stop_database(root)
+    left = [*processes.ours(root), *filter(None, [services.database_process(root)])]
     for name in ("airflow.json", "emulators.json"):
         (root / name).unlink(missing_ok=True)
     if left:

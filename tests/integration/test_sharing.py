@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, select
 
-from salesforce_sync.errors import AuthenticationFailed, BudgetExhausted, RateLimited, RowLocked, ServiceUnavailable, TooManyRejects
+from emulators.salesforce.schema import Field, Schema
+from salesforce_sync.errors import AuthenticationFailed, BudgetExhausted, RateLimited, RequestRejected, RowLocked, ServiceUnavailable, TooManyRejects
 from salesforce_sync.operators.base import step_context
 from salesforce_sync.records import RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.salesforce.signin import ClientCredentials
-from salesforce_sync.state import api_budget, bulk_jobs
+from salesforce_sync.state import api_budget, bulk_jobs, described_objects
 from salesforce_sync.state.api_budget import BudgetRule, UsageReport
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.schema import api_budget as budget_table
@@ -24,7 +27,7 @@ from salesforce_sync.state.schema import salesforce_sessions, sync_runs
 from salesforce_sync.steps import load as load_step
 from salesforce_sync.steps.context import StepContext
 from salesforce_sync.steps.load import Loaded, Source
-from salesforce_sync.steps.sharing import SharedBudget, SharedSession, TaskJobs
+from salesforce_sync.steps.sharing import SharedBudget, SharedDescriptions, SharedSession, TaskJobs
 from support.pipeline import ACTIVITIES, Pipeline
 from support.world import World, activity
 
@@ -147,6 +150,58 @@ def test_no_call_is_made_above_the_budget_by_all_tasks_together(world: World, st
     assert len(made) >= 20
 
 
+def test_a_task_with_a_share_of_the_budget_leaves_the_rest_to_others(state: Engine) -> None:
+    with state.begin() as connection:
+        api_budget.settle(connection, ORG, made=0, unused=0, report=UsageReport(0, 1_000, NOW), now=NOW)
+        assert api_budget.take(connection, ORG, 500, BudgetRule(50, 0, share_percent=80), NOW) == 400
+        assert api_budget.take(connection, ORG, 1, BudgetRule(50, 0, share_percent=80), NOW) == 0
+        assert api_budget.take(connection, ORG, 500, BudgetRule(50, 0), NOW) == 100
+
+
+# -- descriptions -----------------------------------------------------------------------------------------------------------------
+
+
+def _describing(world: World, state: Engine, secret: str = "secret") -> SalesforceClient:
+    return SalesforceClient(Session(_sign_in(world)), descriptions=SharedDescriptions(state, secret))
+
+
+def test_an_object_is_described_once_for_all_tasks(world: World, state: Engine) -> None:
+    first = _describing(world, state).describe(["Account", "Lead", "Nothing__c"])
+    second = _describing(world, state)
+    assert second.describe(["Lead", "Account"]) == {"Account": first["Account"], "Lead": first["Lead"]}
+    assert second.calls == 0
+    assert second.describe(["Nothing__c"]) == {"Nothing__c": None}
+    assert second.calls == 1  # what is not there is asked for again
+
+
+def test_other_credentials_see_their_own_descriptions(world: World, state: Engine) -> None:
+    _describing(world, state).describe(["Account"])
+    other = _describing(world, state, "other")
+    other.describe(["Account"])
+    assert other.calls == 1
+
+
+def test_a_description_is_believed_for_an_hour(world: World, state: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    _describing(world, state).describe(["Account"])
+    monkeypatch.setattr(described_objects, "BELIEVED", timedelta(0))
+    later = _describing(world, state)
+    later.describe(["Account"])
+    assert later.calls == 1
+
+
+def test_a_field_that_is_new_to_what_was_stored_is_asked_for(world: World, state: Engine) -> None:
+    _describing(world, state).describe(["Account"])
+    new = Field("New__c", "string", "New", length=20, custom=True)
+    objects = world.org.schema.objects
+    account = objects["Account"]
+    world.org.change_schema(Schema({**objects, "Account": dataclasses.replace(account, fields={**account.fields, "New__c": new})}))
+    world.insert("Account", {"Name": "Acme", "New__c": "x"})
+    client = _describing(world, state)
+    assert [row["New__c"] for table in client.read("SELECT New__c FROM Account") for row in table.to_pylist()] == ["x"]
+    with pytest.raises(RequestRejected, match="no field 'Missing__c'"):
+        list(client.read("SELECT Missing__c FROM Account"))
+
+
 # -- what waits -------------------------------------------------------------------------------------------------------------------
 
 
@@ -232,7 +287,7 @@ def began(state: Engine, state_url: str, monkeypatch: pytest.MonkeyPatch) -> Run
 
 
 def test_a_task_that_came_to_its_end_sends_its_rows_anew_when_it_is_cleared(began: RunIdentity, state: Engine) -> None:
-    with step_context({"ti": began}):
+    with step_context({"ti": began, "task": SimpleNamespace(deferrable=True, budget_share=100)}):
         pass
     assert TaskJobs(state, began).find("content") is None
 
@@ -248,6 +303,6 @@ def test_a_task_that_came_to_its_end_sends_its_rows_anew_when_it_is_cleared(bega
 def test_a_task_that_failed_takes_its_jobs_up_again_unless_their_results_are_committed(
     error: Exception, job: str | None, began: RunIdentity, state: Engine
 ) -> None:
-    with pytest.raises(type(error)), step_context({"ti": began}):
+    with pytest.raises(type(error)), step_context({"ti": began, "task": SimpleNamespace(deferrable=True, budget_share=100)}):
         raise error
     assert TaskJobs(state, began).find("content") == job

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from demo import processes
+from demo import processes, services
 from demo.airflow_api import AirflowApi
 from demo.services import get_json
 from salesforce_sync.state import runs
@@ -133,3 +133,4 @@ def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) ->
     assert month["unchanged"] == 30 * PER_DAY - 1
     assert _demo("down", root).returncode == 0
     assert processes.ours(root) == []
+    assert services.database_process(root) is None

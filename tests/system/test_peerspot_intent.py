@@ -6,7 +6,13 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
+from salesforce_sync import triggers
+from salesforce_sync.operators import base
+from salesforce_sync.salesforce import write
+from salesforce_sync.state.engine import open_state
+from salesforce_sync.state.schema import sync_runs
 from support.dags import DagRunner, dag_bag
 from support.mail import MailSink
 from support.world import World, activity
@@ -32,6 +38,20 @@ def test_a_run_over_a_period_lands_in_salesforce(dags: DagRunner, world: World, 
         {"PeerSpot_External_Id__c": "act-2", "Account__c": account, "Processed__c": True},
     ]
     assert mail.messages == []
+
+
+def test_a_long_bulk_job_waits_in_the_triggerer_and_nothing_is_sent_twice(dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "BULK_FROM_ROWS", 0)
+    monkeypatch.setattr(base, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(triggers, "POLL_SECONDS", 0.5)
+    world.salesforce_fault(kind="slow-job", path="PeerSpot_Activity__c", seconds=2, times=1)
+    world.add_activities(activity(1), activity(2))
+    finished = dags.run(DAG, **PERIOD, steps=["extract"])
+    assert (finished.state, finished.results["load"]["created"]) == ("success", 2)
+    assert [job.state for job in world.org.jobs.values()] == ["JobComplete"]
+    with open_state().connect() as connection:
+        statuses = [row["status"] for row in connection.execute(select(sync_runs).order_by(sync_runs.c.id)).mappings() if row["task_id"] == "load"]
+    assert statuses == ["waiting", "success"]
 
 
 @pytest.mark.requirement("PS-24")

@@ -13,20 +13,31 @@ from salesforce_sync.hooks.credentials import SalesforceCredentials, read_creden
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.ingest import JobMemory
 from salesforce_sync.salesforce.session import Session
-from salesforce_sync.steps.sharing import SharedBudget, SharedSession
+from salesforce_sync.settings import read_setting
+from salesforce_sync.state.api_budget import BudgetRule
+from salesforce_sync.steps.sharing import SharedBudget, SharedDescriptions, SharedSession
 
 log = logging.getLogger(__name__)
+
+
+def org_budget(state: Engine, *, share_percent: int = 100) -> SharedBudget:
+    """The API budget that the Variables describe; a task may be given a share of it only."""
+    reserve, hourly = read_setting("salesforce_api_reserve_percent"), read_setting("salesforce_calls_per_hour")
+    return SharedBudget(state, BudgetRule(reserve, hourly, share_percent))
 
 
 class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
     """`client` is what the package uses; everything of Airflow's SalesforceHook works on the same session.
 
-    With a state database, tasks share the session and the API budget. `jobs` remembers the Bulk jobs that the task began.
+    With a state database, tasks share the session, the descriptions of objects and the API budget. `jobs` remembers the Bulk jobs that
+    the task began; with `patience`, a write raises JobUnderWay when its job takes longer, in seconds.
     """
 
-    def __init__(self, *, state: Engine | None = None, budget: SharedBudget | None = None, jobs: JobMemory | None = None) -> None:
+    def __init__(
+        self, *, state: Engine | None = None, budget: SharedBudget | None = None, jobs: JobMemory | None = None, patience: float | None = None
+    ) -> None:
         super().__init__(salesforce_conn_id="salesforce")
-        self._state, self._budget, self._jobs = state, budget, jobs
+        self._state, self._budget, self._jobs, self._patience = state, budget, jobs, patience
 
     @cached_property
     def credentials(self) -> SalesforceCredentials:
@@ -38,10 +49,12 @@ class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
     @cached_property
     def client(self) -> SalesforceClient:
         """The client; it signs in at its first request."""
-        credentials = self.credentials
-        store = SharedSession(self._state, credentials.model_dump_json()) if self._state is not None else None
+        credentials, state = self.credentials, self._state
+        secret = credentials.model_dump_json()
+        store = None if state is None else SharedSession(state, secret)
         session = Session(credentials.sign_in(), api_version=credentials.api_version, store=store, budget=self._budget)
-        return SalesforceClient(session, memory=self._jobs)
+        descriptions = None if state is None else SharedDescriptions(state, secret)
+        return SalesforceClient(session, memory=self._jobs, patience=self._patience, descriptions=descriptions)
 
     @cached_property
     def conn(self) -> Any:

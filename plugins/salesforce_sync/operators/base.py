@@ -20,23 +20,42 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class SyncOperator(BaseOperator):
-    """`step` names the operator in the run parameter `steps`: a run that lists steps skips the others."""
+PATIENCE_SECONDS = 60.0  # how long a worker waits for a Bulk job, before the triggerer does
 
-    def __init__(self, *, step: str | None = None, **kwargs: Any) -> None:
+
+class SyncOperator(BaseOperator):
+    """`step` names the operator in the run parameter `steps`: a run that lists steps skips the others.
+
+    A task that is `deferrable` gives its worker slot back while Salesforce is at work on a long Bulk job. When the job is done, the task
+    begins anew, and what it sends finds the job: nothing is sent twice. `budget_share` is how much of the API budget the task may spend, in
+    percent: one with less leaves the rest to others.
+    """
+
+    def __init__(self, *, step: str | None = None, deferrable: bool = True, budget_share: int = 100, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step
+        self.deferrable = deferrable
+        self.budget_share = budget_share
 
     def execute(self, context: Any) -> Any:
         steps = context["params"].get("steps")
         if self.step is not None and steps is not None and self.step not in steps:
             raise AirflowSkipException(f"This run was triggered without the step {self.step}.")
-        from salesforce_sync.errors import BudgetExhausted
+        from salesforce_sync.errors import BudgetExhausted, JobUnderWay
+        from salesforce_sync.triggers import BulkJobTrigger
 
         try:
             return self.run_step(context)
         except BudgetExhausted as error:
             raise AirflowSkipException(str(error)) from error
+        except JobUnderWay as job:
+            log.info("%s The triggerer waits for it.", job)
+            self.defer(trigger=BulkJobTrigger(job.path), method_name="resume")
+
+    def resume(self, context: Any, event: Any) -> Any:
+        """Begins anew, after the triggerer has waited for a job."""
+        log.info("Salesforce's Bulk job: %s", event)
+        return self.execute(context)
 
     def run_step(self, context: Any) -> Any:
         raise NotImplementedError
@@ -52,17 +71,16 @@ def run_identity(context: Any) -> RunIdentity:
 def step_context(context: Any) -> Iterator[StepContext]:
     """The org and the state database, for a step; what the step took of the API budget and did not use is given back at its end."""
     from salesforce_sync.errors import RowLocked, TooManyRejects
-    from salesforce_sync.hooks.salesforce import SalesforceSyncHook
-    from salesforce_sync.settings import read_setting
-    from salesforce_sync.state.api_budget import BudgetRule
+    from salesforce_sync.hooks.salesforce import SalesforceSyncHook, org_budget
     from salesforce_sync.state.engine import open_state
     from salesforce_sync.steps.context import StepContext
-    from salesforce_sync.steps.sharing import SharedBudget, TaskJobs
+    from salesforce_sync.steps.sharing import TaskJobs
 
     state, run = open_state(), run_identity(context)
-    budget = SharedBudget(state, BudgetRule(read_setting("salesforce_api_reserve_percent"), read_setting("salesforce_calls_per_hour")))
+    budget = org_budget(state, share_percent=context["task"].budget_share)
     jobs = TaskJobs(state, run)
-    hook = SalesforceSyncHook(state=state, budget=budget, jobs=jobs)
+    patience = PATIENCE_SECONDS if context["task"].deferrable else None
+    hook = SalesforceSyncHook(state=state, budget=budget, jobs=jobs, patience=patience)
     try:
         yield StepContext(hook.client, state, run)
         jobs.forget()

@@ -12,11 +12,12 @@ from salesforce_sync.operators.base import SyncOperator, log, step_context
 class PurgeOperator(SyncOperator):
     """Deletes the records of `object` whose `date_field` is more days ago than the Variable `retention` says; returns the counts.
 
-    A record exactly as old as the retention stays. A Variable that breaks its rule deletes nothing and fails the task.
+    A record exactly as old as the retention stays. A Variable that breaks its rule deletes nothing and fails the task. The task is not
+    deferrable: what it looks for is gone when it begins anew, and with it the counts.
     """
 
     def __init__(self, *, name: str, object: str, date_field: str, record_id_field: str, mapping: str, retention: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(deferrable=False, **kwargs)
         self.name = name
         self.object = object
         self.date_field = date_field

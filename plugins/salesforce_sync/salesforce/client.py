@@ -10,7 +10,7 @@ import pyarrow as pa
 from salesforce_sync.records import WriteResult
 from salesforce_sync.salesforce.changes import Changes, read_changes
 from salesforce_sync.salesforce.ingest import JobMemory
-from salesforce_sync.salesforce.metadata import Describer, ObjectInfo
+from salesforce_sync.salesforce.metadata import Describer, DescriptionStore, ObjectInfo
 from salesforce_sync.salesforce.query import Reader
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
 from salesforce_sync.salesforce.session import Session
@@ -18,13 +18,19 @@ from salesforce_sync.salesforce.write import Writer
 
 
 class SalesforceClient:
-    """Reads and writes one org. `calls` counts API calls since the client was made, as the org counts them."""
+    """Reads and writes one org. `calls` counts API calls since the client was made, as the org counts them.
 
-    def __init__(self, session: Session, *, memory: JobMemory | None = None) -> None:
+    With a `memory`, a Bulk job that an earlier client began with the same rows is taken up. With `patience`, in seconds, a write whose job
+    takes longer raises JobUnderWay, for the caller to wait elsewhere and to write again.
+    """
+
+    def __init__(
+        self, session: Session, *, memory: JobMemory | None = None, patience: float | None = None, descriptions: DescriptionStore | None = None
+    ) -> None:
         self.session = session
-        self._describer = Describer(session)
+        self._describer = Describer(session, descriptions)
         self._reader = Reader(session, self._describer)
-        self._writer = Writer(session, memory)
+        self._writer = Writer(session, memory, patience)
 
     @property
     def calls(self) -> int:
@@ -36,8 +42,14 @@ class SalesforceClient:
         return self.session.org_id
 
     def describe(self, names: Iterable[str]) -> dict[str, ObjectInfo | None]:
-        """Descriptions by object name, None for an object the org does not have; all that are new in one call."""
+        """Descriptions by object name, None for an object the org does not have; all that are new in one call.
+
+        They may come from a store, as old as that believes them: see `refresh`."""
         return self._describer.objects(names)
+
+    def refresh(self, names: Iterable[str]) -> bool:
+        """Asks the org again for those of the descriptions that came from a store; False when none did."""
+        return self._describer.refresh(names)
 
     def read(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Iterator[pa.Table]:
         """See Reader.read."""

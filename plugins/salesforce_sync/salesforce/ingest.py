@@ -33,8 +33,8 @@ class JobMemory(Protocol):
 
 
 class IngestWriter:
-    def __init__(self, session: Session, memory: JobMemory | None) -> None:
-        self._session, self._memory = session, memory
+    def __init__(self, session: Session, memory: JobMemory | None, patience: float | None) -> None:
+        self._session, self._memory, self._patience = session, memory, patience
 
     def write(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
         """A result for each row, in order."""
@@ -48,7 +48,7 @@ class IngestWriter:
                     path = self._submit(request, upload, content, what)
                 except ServiceUnavailable:  # the job is aborted: nothing was written, and a new one may do better
                     path = self._submit(request, upload, content, what)
-        job = wait_for_job(self._session, path, what=what)
+        job = wait_for_job(self._session, path, what=what, patience=self._patience)
         keys = chunk.column(request.key).to_pylist()
         results = self._results(request, path, job, what)
         missing = [key for key in keys if key not in results]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
-from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import JobUnderWay, RequestRejected, ServiceUnavailable
 from salesforce_sync.salesforce.session import Session
 
 FIRST_POLL_SECONDS, POLL_GROWTH, LONGEST_POLL_SECONDS = 0.05, 2.0, 10.0
@@ -24,10 +25,13 @@ def poll_waits() -> Iterator[float]:
 
 
 def wait_for_job(
-    session: Session, path: str, *, what: str, deadline_seconds: float | None = None, sleep: Callable[[float], None] = time.sleep
+    session: Session, path: str, *, what: str, patience: float | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> dict[str, Any]:
-    """The finished job's own description. A job that failed or was aborted raises RequestRejected, one past its deadline ServiceUnavailable."""
-    deadline = DEADLINE_SECONDS if deadline_seconds is None else deadline_seconds
+    """The finished job's own description.
+
+    A job that failed or was aborted raises RequestRejected, one that is older than DEADLINE_SECONDS is aborted and raises
+    ServiceUnavailable. One that is still at work after `patience` seconds raises JobUnderWay.
+    """
     waited = 0.0
     for seconds in poll_waits():
         sleep(seconds)
@@ -40,7 +44,22 @@ def wait_for_job(
             if any(code in message for code in RETRYABLE_JOB_ERRORS):
                 raise ServiceUnavailable(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.")
             raise RequestRejected(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.", code=job["state"])
-        if waited >= deadline:
+        age = max(waited, _age(job, session))
+        if age >= DEADLINE_SECONDS:
             session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
-            raise ServiceUnavailable(f"{what}: job {job['id']} was still {job['state']} after {waited:.0f} s and has been aborted.")
+            raise ServiceUnavailable(f"{what}: job {job['id']} was still {job['state']} after {age:.0f} s and has been aborted.")
+        if patience is not None and waited >= patience:
+            raise JobUnderWay(path)
     raise AssertionError("unreachable: poll_waits never ends")
+
+
+def ended(session: Session, path: str) -> str:
+    """The state of a job that is done or past its deadline; empty while it is at work. One call."""
+    job = session.request("GET", path, what="waiting for a Bulk job").json()
+    at_work = job["state"] in UNFINISHED and _age(job, session) < DEADLINE_SECONDS
+    return "" if at_work else str(job["state"])
+
+
+def _age(job: dict[str, Any], session: Session) -> float:
+    """Seconds since the job was made, by Salesforce's clock: an earlier task may have waited for it."""
+    return (session.now() - datetime.fromisoformat(job["createdDate"])).total_seconds()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from salesforce_sync.errors import RequestRejected
 from salesforce_sync.salesforce.session import Session
@@ -52,20 +52,47 @@ class ObjectInfo:
         return next((item for item in self.fields.values() if (item.relationship or "").lower() == name.lower()), None)
 
 
-class Describer:
-    """Describes objects, each at most once; several together cost one API call."""
+class DescriptionStore(Protocol):
+    """Keeps descriptions for a while, for all tasks."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def find(self, names: Sequence[str]) -> dict[str, ObjectInfo]:
+        """Those of them that are there, and recent enough to be believed."""
+
+    def save(self, found: Mapping[str, ObjectInfo]) -> None: ...
+
+
+class Describer:
+    """Describes objects, each at most once; several together cost one API call, and none when the store has them."""
+
+    def __init__(self, session: Session, store: DescriptionStore | None = None) -> None:
+        self._session, self._store = session, store
         self._known: dict[str, ObjectInfo | None] = {}
+        self._from_store: set[str] = set()
 
     def objects(self, names: Iterable[str]) -> dict[str, ObjectInfo | None]:
         """Each object's description by the name asked for; None where the org has no such object (or hides it from the user)."""
         wanted = list(dict.fromkeys(names))
         missing = [name for name in wanted if name not in self._known]
-        for start in range(0, len(missing), COMPOSITE_REQUESTS):
-            self._describe(missing[start : start + COMPOSITE_REQUESTS])
+        if missing and self._store is not None:
+            found = self._store.find(missing)
+            self._known |= found
+            self._from_store |= found.keys()
+        self._ask([name for name in missing if name not in self._known])
         return {name: self._known[name] for name in wanted}
+
+    def refresh(self, names: Iterable[str] | None = None) -> bool:
+        """Asks the org again for what came from the store (of these names, when there are any); False when nothing did."""
+        stale = self._from_store & set(self._from_store if names is None else names)
+        self._ask(sorted(stale))
+        self._from_store -= stale
+        return bool(stale)
+
+    def _ask(self, names: list[str]) -> None:
+        for start in range(0, len(names), COMPOSITE_REQUESTS):
+            self._describe(names[start : start + COMPOSITE_REQUESTS])
+        found = {name: info for name in names if (info := self._known[name]) is not None}
+        if found and self._store is not None:
+            self._store.save(found)
 
     def object(self, name: str) -> ObjectInfo:
         """One object's description; RequestRejected when the org has none of that name."""

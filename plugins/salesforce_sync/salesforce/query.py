@@ -72,7 +72,12 @@ class Reader:
     # -- types --------------------------------------------------------------------------------------------------------------------
 
     def _schema(self, statement: _Statement) -> pa.Schema:
-        return pa.schema([(path, self._type(statement.object, path)) for path in statement.paths])
+        try:
+            return pa.schema([(path, self._type(statement.object, path)) for path in statement.paths])
+        except RequestRejected:
+            if not self._describer.refresh():  # a field may be new to what was stored
+                raise
+            return pa.schema([(path, self._type(statement.object, path)) for path in statement.paths])
 
     def _type(self, object_name: str, path: str) -> pa.DataType:
         *parents, name = path.split(".")

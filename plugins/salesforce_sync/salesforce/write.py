@@ -25,16 +25,16 @@ FOLLOWED = "CONVERTED_LEAD"  # the code of a result that was written to what the
 
 
 class Writer:
-    def __init__(self, session: Session, memory: JobMemory | None = None) -> None:
+    def __init__(self, session: Session, memory: JobMemory | None = None, patience: float | None = None) -> None:
         self._session = session
         self._collections = CollectionWriter(session)
-        self._jobs = IngestWriter(session, memory)
+        self._jobs = IngestWriter(session, memory, patience)
 
     def write(self, request: WriteRequest, tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
         """Writes the rows and yields them back with their results, in order, in chunks of at most rows.JOB_ROWS.
 
-        A refused row is a result, not an exception; an exception means that the outcome of its chunk is unknown, and since all four
-        operations may be repeated without harm, the caller simply runs again.
+        A refused row is a result, not an exception. An exception means that the outcome of its chunk is unknown, and that the caller may
+        simply run again: every operation finds out what is done already. JobUnderWay is such an exception.
         """
         for chunk in chunks(tables):
             yield chunk, self._write_chunk(request, chunk)

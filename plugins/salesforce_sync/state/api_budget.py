@@ -22,18 +22,22 @@ LOGINS_PER_HOUR = 3_000  # Salesforce refuses a user more than 3,600
 
 @dataclass(frozen=True)
 class BudgetRule:
-    """`reserve_percent` of the 24-hour allocation is left for people; `calls_per_hour` is a limit of ours, 0 for none."""
+    """`reserve_percent` of the 24-hour allocation is left for people; `calls_per_hour` is a limit of ours, 0 for none.
+
+    A task with a `share_percent` below 100 stops when that much of the allowance is spent, and leaves the rest to tasks that may spend all.
+    """
 
     reserve_percent: int
     calls_per_hour: int
+    share_percent: int = 100
 
 
 def take(connection: Connection, org: str, wanted: int, rule: BudgetRule, now: datetime) -> int:
     """How many of the wanted calls may be made. While the org's allocation is not known, one at a time: its answer will tell."""
     row = _row(connection, org, now)
-    left = 1 if row.allowed is None else row.allowed * (100 - rule.reserve_percent) // 100 - row.used - row.outstanding
+    left = 1 if row.allowed is None else row.allowed * (100 - rule.reserve_percent) * rule.share_percent // 10_000 - row.used - row.outstanding
     if rule.calls_per_hour:
-        left = min(left, rule.calls_per_hour - row.hour_calls)
+        left = min(left, rule.calls_per_hour * rule.share_percent // 100 - row.hour_calls)
     granted = max(0, min(wanted, left))
     values = {"outstanding": api_budget.c.outstanding + granted, "hour_calls": api_budget.c.hour_calls + granted}
     connection.execute(update(api_budget).where(api_budget.c.org == org).values(**values))

@@ -13,6 +13,7 @@ from salesforce_sync.state.schema import sync_runs
 
 RUNNING, SUCCESS, FAILED, INTERRUPTED = "running", "success", "failed", "interrupted"
 LIMITED = "limited"  # the API budget was spent; the next run goes on
+WAITING = "waiting"  # for a Bulk job; the run after it, of the same task, goes on
 MESSAGE_CHARACTERS = 2_000
 
 

@@ -10,13 +10,14 @@ from itertools import islice
 
 from sqlalchemy import Connection, Engine
 
-from salesforce_sync.errors import BudgetExhausted, MissingMetadata, SyncError, TooManyRejects
+from salesforce_sync.errors import BudgetExhausted, JobUnderWay, MissingMetadata, SyncError, TooManyRejects
 from salesforce_sync.records import Counts, Outcome, RecordResult, RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.metadata import ObjectInfo
 from salesforce_sync.state import runs
 
 SHOWN_EXAMPLES = 3
+_ENDINGS: dict[type[SyncError], str] = {BudgetExhausted: runs.LIMITED, JobUnderWay: runs.WAITING}
 RARE_COLLECTIONS = 50_000  # new objects between two looks for cycles; Python's own choice is 700
 SMALLEST_LIMIT, LIMIT_SHARE = 20, 0.10  # a run may refuse 20 records, or a tenth of what it read, whichever is more
 
@@ -78,7 +79,7 @@ def at_work() -> Iterator[None]:
 
 @contextmanager
 def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
-    """Begins the run of a step; when the block raises before `finish`, the run ends as failed with the error's text."""
+    """Begins the run of a step; when the block raises before `finish`, the run ends as failed, limited or waiting, with the error's text."""
     before, org = context.client.calls, context.org  # the org is known by signing in, which is not for a transaction
     with context.state.begin() as connection:
         run_id = runs.begin(connection, context.run, step, org=org)
@@ -89,8 +90,8 @@ def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
             yield run
     except SyncError as error:
         if run.finished is None:
+            status = _ENDINGS.get(type(error), runs.FAILED)
             with context.state.begin() as connection:
-                status = runs.LIMITED if isinstance(error, BudgetExhausted) else runs.FAILED
                 runs.end(connection, run_id, status=status, counts=Counts(), api_calls=run.api_calls, message=str(error))
         raise
     finally:

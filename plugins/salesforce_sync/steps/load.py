@@ -126,8 +126,12 @@ def _leave_all(context: StepContext, run: SyncRun, name: str, source: Source, er
 
 def check_mapping(context: StepContext, name: str, mapping: MappingFile) -> dict[str, Target]:
     """What each mapped field takes in this org; raises when the mapping does not fit the org."""
-    described = context.client.describe([mapping.salesforce.object])[mapping.salesforce.object]
+    name_of_object = mapping.salesforce.object
+    described = context.client.describe([name_of_object])[name_of_object]
     found = describe.problems(mapping, described)
+    if found and context.client.refresh([name_of_object]):  # the org may have changed since it was described
+        described = context.client.describe([name_of_object])[name_of_object]
+        found = describe.problems(mapping, described)
     if described is None:
         raise MissingMetadata(f"Mapping {name}: {found[0]}.")
     if found:

@@ -17,7 +17,10 @@ def check_salesforce(context: StepContext, name: str, *, mappings: Mapping[str, 
     Gives a sentence that says that it works; raises MissingMetadata or InvalidMapping with every problem at once.
     """
     with sync_run(context, f"{name}/check") as run:
-        described = require_objects(context, [*(mapping.salesforce.object for mapping in mappings.values()), *reads])
+        names = [*(mapping.salesforce.object for mapping in mappings.values()), *reads]
+        require_objects(context, names)
+        context.client.refresh(names)
+        described = require_objects(context, names)
         problems = [
             f"{mapping_name}: {problem}"
             for mapping_name, mapping in mappings.items()

@@ -1,4 +1,4 @@
-"""What the tasks of all DAGs share of one org, kept in the state database: its open session, its API budget, the jobs they began."""
+"""What the tasks of all DAGs share of one org, in the state database: its session, its API budget, its descriptions, the jobs they began."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+import msgspec
 from sqlalchemy import Connection, Engine
 
 from salesforce_sync.errors import BudgetExhausted, RateLimited
 from salesforce_sync.records import RunIdentity
+from salesforce_sync.salesforce.metadata import ObjectInfo
 from salesforce_sync.salesforce.session import ApiUsage
 from salesforce_sync.salesforce.signin import OpenSession
-from salesforce_sync.state import api_budget, bulk_jobs, sessions
+from salesforce_sync.state import api_budget, bulk_jobs, described_objects, sessions
 from salesforce_sync.state.api_budget import BudgetRule, UsageReport
 from salesforce_sync.state.engine import reading
 
@@ -61,6 +63,23 @@ class SharedSession:
         from cryptography.fernet import Fernet
 
         return None if sealed is None else OpenSession(*json.loads(Fernet(self._key).decrypt(sealed.encode())))
+
+
+class SharedDescriptions:
+    """What the org says of its objects, as the user of these credentials sees them."""
+
+    def __init__(self, state: Engine, secret: str) -> None:
+        self._state = state
+        self._viewer = hashlib.sha256(f"what is described for {secret}".encode()).hexdigest()
+
+    def find(self, names: Sequence[str]) -> dict[str, ObjectInfo]:
+        with reading(self._state) as connection:
+            texts = described_objects.find(connection, self._viewer, names)
+        return {name: msgspec.json.decode(text, type=ObjectInfo) for name, text in texts.items()}
+
+    def save(self, found: Mapping[str, ObjectInfo]) -> None:
+        with self._state.begin() as connection:
+            described_objects.save(connection, self._viewer, {name: msgspec.json.encode(info).decode() for name, info in found.items()})
 
 
 class SharedBudget:
