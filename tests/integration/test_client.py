@@ -220,7 +220,7 @@ def test_a_page_of_bulk_results_that_breaks_off_is_read_again(world: World) -> N
 def test_a_page_of_bulk_results_that_stays_short_is_an_error_not_a_short_success(world: World) -> None:
     world.insert("Account", *({"Name": f"A{number}"} for number in range(500)))
     world.salesforce_fault(kind="truncate", path="/results", times=10)
-    with pytest.raises(ServiceUnavailable, match="a page of results could not be read in 3 tries"):
+    with pytest.raises(ServiceUnavailable, match="a file of results could not be read in 3 tries"):
         _read(world.client(), "SELECT Id, Name FROM Account", expected_rows=20_000)
 
 
@@ -578,7 +578,7 @@ def test_a_job_whose_rows_never_arrived_is_dropped_and_made_again(world: World) 
 # -- reading what changed ---------------------------------------------------------------------------------------------------------
 
 
-def test_changes_are_read_with_a_look_back_and_up_to_a_lag(world: World) -> None:
+def test_changes_are_read_with_a_look_back_and_the_next_watermark_lags(world: World) -> None:
     noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
     for minutes, name in ((-10, "long ago"), (-4, "looked back at"), (0, "at the watermark"), (5, "since")):
         world.org.clock.stop_at(noon + timedelta(minutes=minutes))
@@ -587,8 +587,11 @@ def test_changes_are_read_with_a_look_back_and_up_to_a_lag(world: World) -> None
     client = world.client()
     world.insert("Account", {"Name": "this very second"})
     changes = client.changes("Account", ["Name"], since=noon)
-    assert [row["Name"] for table in changes.tables for row in table.to_pylist()] == ["looked back at", "at the watermark", "since"]
+    assert [row["Name"] for table in changes.tables for row in table.to_pylist()] == [
+        "looked back at", "at the watermark", "since", "this very second",
+    ]  # fmt: skip
     assert changes.upper == noon + timedelta(minutes=10) - timedelta(seconds=3)
+    assert client.calls == 2  # describe, query
 
 
 def test_nothing_is_missed_when_many_rows_have_one_stamp_or_become_visible_late(world: World) -> None:

@@ -57,7 +57,7 @@ class SalesforceClient:
 
     def changes(self, object_name: str, fields: Sequence[str], *, since: datetime | None, where: str = "", include_deleted: bool = False) -> Changes:
         """See changes.read_changes."""
-        return read_changes(self.session, self._reader, object_name, fields, since=since, where=where, include_deleted=include_deleted)
+        return read_changes(self._reader, object_name, fields, since=since, where=where, include_deleted=include_deleted)
 
     def count(self, object_name: str, where: str = "") -> int:
         return self._reader.count(object_name, where)

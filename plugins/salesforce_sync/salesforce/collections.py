@@ -70,7 +70,7 @@ class CollectionWriter:
             if request.operation is Operation.UPSERT:
                 path += f"/{request.object}/{request.key}"
             reply = self._session.request("PATCH", path, what=what, json_body={"allOrNone": False, "records": records}, headers=headers)
-        return _results(request, records, reply.json(), what)
+        return _results(request, records, reply.value, what)
 
     def _insert(self, request: WriteRequest, records: list[dict[str, Any]], what: str) -> list[WriteResult]:
         """An insert may not simply be repeated: when its answer got lost, what arrived is looked up by key before the rest is sent again."""
@@ -80,7 +80,7 @@ class CollectionWriter:
         except ServiceUnavailable as error:
             if error.code in SPLITTING and error.answered:
                 raise  # Salesforce rolled the call back and said so
-            arrived = self.ids_by_key(request, [record[request.key] for record in records])
+            arrived = self.look_up(request, [record[request.key] for record in records])
             rest = [record for record in records if record[request.key] not in arrived]
             if len(rest) == len(records):
                 raise
@@ -88,16 +88,16 @@ class CollectionWriter:
             return [
                 WriteResult(Outcome.CREATED, arrived[record[request.key]]) if record[request.key] in arrived else next(sent) for record in records
             ]
-        return _results(request, records, reply.json(), what)
+        return _results(request, records, reply.value, what)
 
-    def ids_by_key(self, request: WriteRequest, keys: list[Any]) -> dict[str, str]:
-        """The ids of the records that have these keys."""
+    def look_up(self, request: WriteRequest, keys: list[Any], column: str = "Id") -> dict[str, str]:
+        """What the records with these keys have in the column, by key; those that have nothing there are left out."""
         found: dict[str, str] = {}
         for start in range(0, len(keys), LISTED_KEYS):
             listed = ", ".join(soql_text(key) for key in keys[start : start + LISTED_KEYS])
-            soql = f"SELECT Id, {request.key} FROM {request.object} WHERE {request.key} IN ({listed})"
-            page = self._session.request("GET", f"{self._session.path('query')}?q={quote(soql)}", what=f"looking up {request.object}").json()
-            found |= {str(record[request.key]): record["Id"] for record in page["records"]}
+            soql = f"SELECT {request.key}, {column} FROM {request.object} WHERE {request.key} IN ({listed}) AND {column} != null"
+            page = self._session.request("GET", f"{self._session.path('query')}?q={quote(soql)}", what=f"looking up {request.object}").value
+            found |= {str(record[request.key]): record[column] for record in page["records"]}
         return found
 
 

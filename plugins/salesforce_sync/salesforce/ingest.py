@@ -10,16 +10,15 @@ from typing import IO, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.csv
-import urllib3
 
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.collections import outcome_of
 from salesforce_sync.salesforce.jobs import wait_for_job
+from salesforce_sync.salesforce.results import read_whole
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, write_csv
 from salesforce_sync.salesforce.session import Session
 
-FILE_TRIES = 3
 DIGESTED_BYTES = 1024 * 1024
 
 
@@ -63,7 +62,7 @@ class IngestWriter:
             return None
         path = self._session.path(f"jobs/ingest/{job_id}")
         try:
-            state = self._session.request("GET", path, what=f"{what}: taking up job {job_id}").json()["state"]
+            state = self._session.request("GET", path, what=f"{what}: taking up job {job_id}").value["state"]
             if state == "Open":  # its rows never arrived in full
                 self._session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
         except RequestRejected:
@@ -74,7 +73,7 @@ class IngestWriter:
         description = {"object": request.object, "operation": str(request.operation), "contentType": "CSV", "lineEnding": "LF"}
         if request.operation is Operation.UPSERT:
             description["externalIdFieldName"] = request.key
-        created = self._session.request("POST", self._session.path("jobs/ingest"), what=what, json_body=description).json()
+        created = self._session.request("POST", self._session.path("jobs/ingest"), what=what, json_body=description).value
         path = self._session.path(f"jobs/ingest/{created['id']}")
         self._advance("PUT", f"{path}/batches", path, what, body=upload, headers={"content-type": "text/csv"})
         if self._memory is not None:
@@ -87,7 +86,7 @@ class IngestWriter:
         try:
             self._session.request(method, path, what=what, repeatable=False, **content)
         except (ServiceUnavailable, RequestRejected):
-            state = self._session.request("GET", job_path, what=what).json()["state"]
+            state = self._session.request("GET", job_path, what=what).value["state"]
             if method == "PATCH" and state != "Open":
                 return
             # An upload leaves the job Open whether it arrived or not; a job that is not run costs nothing, so it is dropped.
@@ -113,20 +112,9 @@ class IngestWriter:
         return results
 
     def _result_rows(self, path: str, columns: list[str], expected: int, what: str) -> Iterator[tuple[Any, ...]]:
-        """The rows of a result file, all of them: a file that breaks off, or has fewer rows than the job says, is read again."""
-        for _ in range(FILE_TRIES):
-            reply = self._session.stream(path, what=f"{what}: results")
-            try:
-                table = _read_results(reply, columns)
-                if table.num_rows == expected:
-                    break
-                problem = f"the job has {expected} rows in it, {table.num_rows} came"
-            except (urllib3.exceptions.HTTPError, pa.ArrowInvalid, OSError) as error:
-                problem = f"it broke off ({type(error).__name__})"
-            finally:
-                reply.close()
-        else:
-            raise ServiceUnavailable(f"{what}: a file of results could not be read in {FILE_TRIES} tries: {problem}.")
+        """The rows of a result file, as many as the job says."""
+        options = pa.csv.ConvertOptions(include_columns=columns, column_types={name: pa.string() for name in columns})
+        table = read_whole(self._session, path, what=f"{what}: results", options=options, rows=lambda _: expected)
         for batch in table.to_batches():
             yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
 
@@ -138,14 +126,6 @@ def _digest(request: WriteRequest, upload: IO[bytes]) -> str:
     while part := upload.read(DIGESTED_BYTES):
         digest.update(part)
     return digest.hexdigest()
-
-
-def _read_results(stream: Any, columns: list[str]) -> pa.Table:
-    return pa.csv.read_csv(
-        pa.PythonFile(stream, mode="r"),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types={name: pa.string() for name in columns}),
-    )
 
 
 def split_error(text: str) -> tuple[str, str]:

@@ -36,7 +36,7 @@ def wait_for_job(
     for seconds in poll_waits():
         sleep(seconds)
         waited += seconds
-        job: dict[str, Any] = session.request("GET", path, what=f"{what}: polling").json()
+        job: dict[str, Any] = session.request("GET", path, what=f"{what}: polling").value
         if job["state"] == "JobComplete":
             return job
         if job["state"] not in UNFINISHED:
@@ -55,7 +55,7 @@ def wait_for_job(
 
 def ended(session: Session, path: str) -> str:
     """The state of a job that is done or past its deadline; empty while it is at work. One call."""
-    job = session.request("GET", path, what="waiting for a Bulk job").json()
+    job = session.request("GET", path, what="waiting for a Bulk job").value
     at_work = job["state"] in UNFINISHED and _age(job, session) < DEADLINE_SECONDS
     return "" if at_work else str(job["state"])
 

@@ -107,7 +107,7 @@ class Describer:
         ]
         what = f"describing {', '.join(names)}"
         body = {"allOrNone": False, "compositeRequest": requests}
-        reply = self._session.request("POST", self._session.path("composite"), what=what, json_body=body).json()
+        reply = self._session.request("POST", self._session.path("composite"), what=what, json_body=body).value
         for name, part in zip(names, reply["compositeResponse"], strict=True):
             if part["httpStatusCode"] == 404:
                 self._known[name] = None

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -21,12 +22,12 @@ import urllib3
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.salesforce.jobs import wait_for_job
 from salesforce_sync.salesforce.metadata import Describer
+from salesforce_sync.salesforce.results import read_whole
 from salesforce_sync.salesforce.session import Session
 
 BULK_FROM_ROWS = 10_000  # below, REST pages of 2,000 need fewer calls and no job
 RESULT_ROWS = 50_000  # rows asked for per page of a Bulk result; PARALLEL_PAGES of them are in memory at once
 PARALLEL_PAGES = 3  # pages of a Bulk result under way at once
-PAGE_TRIES = 3
 _SELECT = re.compile(r"\s*SELECT\s+(?P<fields>.+?)\s+FROM\s+(?P<object>\w+)", re.IGNORECASE | re.DOTALL)
 
 ARROW_TYPES = {
@@ -42,32 +43,44 @@ class _Statement:
     paths: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Rows that are being read, and Salesforce's time at its first answer."""
+
+    began: datetime
+    tables: Iterator[pa.Table]
+
+
 class Reader:
     def __init__(self, session: Session, describer: Describer) -> None:
         self._session, self._describer = session, describer
 
     def read(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Iterator[pa.Table]:
-        """Yields the rows of a plain SELECT (fields, also of parents; no aggregates, no child queries) as Arrow tables.
+        """The rows of a plain SELECT (fields, also of parents; no aggregates, no child queries) as Arrow tables.
 
         `expected_rows` saves a call where the caller knows about how many rows will come; else the first REST page says. Raises
         RequestRejected when the statement is refused; never yields a result that is shorter than Salesforce said.
         """
+        return self.begin(soql, expected_rows=expected_rows, include_deleted=include_deleted).tables
+
+    def begin(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Reading:
+        """Sends the statement, as `read` does; what is committed when it begins is in the rows."""
         statement = _parse(soql)
         schema = self._schema(statement)
         if expected_rows is not None and expected_rows > BULK_FROM_ROWS:
-            yield from self._bulk(statement, schema, include_deleted)
-            return
+            path = self._query_job(statement, include_deleted)
+            return Reading(self._session.now(), self._bulk(statement, schema, path))
         first = self._page(self._session.path("queryAll" if include_deleted else "query") + f"?q={quote(soql)}", statement)
+        began = self._session.now()
         if first["totalSize"] > BULK_FROM_ROWS:
-            yield from self._bulk(statement, schema, include_deleted)
-        else:
-            yield from self._rest(statement, schema, first)
+            return Reading(began, self._bulk(statement, schema, self._query_job(statement, include_deleted)))
+        return Reading(began, self._rest(statement, schema, first))
 
     def count(self, object_name: str, where: str = "") -> int:
         """How many live records fit the condition; one API call."""
         soql = f"SELECT COUNT() FROM {object_name}" + (f" WHERE {where}" if where else "")
         reply = self._session.request("GET", self._session.path("query") + f"?q={quote(soql)}", what=f"counting {object_name}")
-        return int(reply.json()["totalSize"])
+        return int(reply.value["totalSize"])
 
     # -- types --------------------------------------------------------------------------------------------------------------------
 
@@ -95,7 +108,7 @@ class Reader:
     # -- REST ---------------------------------------------------------------------------------------------------------------------
 
     def _page(self, path: str, statement: _Statement) -> dict[str, Any]:
-        page: dict[str, Any] = self._session.request("GET", path, what=f"querying {statement.object}").json()
+        page: dict[str, Any] = self._session.request("GET", path, what=f"querying {statement.object}").value
         return page
 
     def _rest(self, statement: _Statement, schema: pa.Schema, page: dict[str, Any]) -> Iterator[pa.Table]:
@@ -114,11 +127,15 @@ class Reader:
 
     # -- Bulk 2.0 -----------------------------------------------------------------------------------------------------------------
 
-    def _bulk(self, statement: _Statement, schema: pa.Schema, include_deleted: bool) -> Iterator[pa.Table]:
-        what = f"bulk query of {statement.object}"
+    def _query_job(self, statement: _Statement, include_deleted: bool) -> str:
+        """The path of a new job."""
         body = {"operation": "queryAll" if include_deleted else "query", "query": statement.soql}
-        job = self._session.request("POST", self._session.path("jobs/query"), what=what, json_body=body).json()
-        path = self._session.path(f"jobs/query/{job['id']}")
+        what = f"bulk query of {statement.object}"
+        job = self._session.request("POST", self._session.path("jobs/query"), what=what, json_body=body).value
+        return self._session.path(f"jobs/query/{job['id']}")
+
+    def _bulk(self, statement: _Statement, schema: pa.Schema, path: str) -> Iterator[pa.Table]:
+        what = f"bulk query of {statement.object}"
         finished = wait_for_job(self._session, path, what=what)
         seen = 0
         for table in self._pages(path, schema, finished["numberRecordsProcessed"], what):
@@ -152,21 +169,11 @@ class Reader:
         return _Page(following, pool.submit(self._read_page, url, reply, schema, what).result)
 
     def _read_page(self, url: str, reply: urllib3.BaseHTTPResponse, schema: pa.Schema, what: str) -> pa.Table:
-        """The page, whole or not at all: one that breaks off, or has fewer rows than it says, is read again."""
-        for attempt in range(1, PAGE_TRIES + 1):
-            try:
-                announced = int(reply.headers["sforce-numberofrecords"])
-                table = _read_csv(reply, schema)
-                if table.num_rows == announced:
-                    return table
-                problem = f"{announced} rows were announced, {table.num_rows} came"
-            except (urllib3.exceptions.HTTPError, pa.ArrowInvalid, OSError) as error:
-                problem = f"the page broke off ({type(error).__name__})"
-            finally:
-                reply.close()
-            if attempt < PAGE_TRIES:
-                reply = self._session.stream(url, what=what)
-        raise ServiceUnavailable(f"{what}: a page of results could not be read in {PAGE_TRIES} tries: {problem}.")
+        options = pa.csv.ConvertOptions(column_types=schema, strings_can_be_null=True, null_values=[""])
+        return read_whole(
+            self._session, url, what=what, options=options, names=schema.names, reply=reply,
+            rows=lambda answer: int(answer.headers["sforce-numberofrecords"]),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -204,16 +211,3 @@ def _values(records: Sequence[dict[str, Any]], names: list[str]) -> list[Any]:
         return [record.get(names[0]) for record in records]
     parents = [record.get(names[0]) for record in records]
     return _values([parent or {} for parent in parents], names[1:])
-
-
-def _read_csv(stream: Any, schema: pa.Schema) -> pa.Table:
-    """The CSV of a result page as a table; columns keep the spelling that was asked for."""
-    options = pa.csv.ConvertOptions(column_types=schema, strings_can_be_null=True, null_values=[""])
-    read = pa.csv.ReadOptions(column_names=schema.names, skip_rows=1)
-    parse = pa.csv.ParseOptions(newlines_in_values=True)
-    try:
-        return pa.csv.read_csv(pa.PythonFile(stream, mode="r"), read_options=read, parse_options=parse, convert_options=options)
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            return schema.empty_table()
-        raise

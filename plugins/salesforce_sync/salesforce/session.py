@@ -56,9 +56,6 @@ class Reply:
         is_json = raw.data and "json" in raw.headers.get("content-type", "")
         return cls(raw.status, raw.headers, raw.data, msgspec.json.decode(raw.data) if is_json else None)
 
-    def json(self) -> Any:
-        return self.value
-
 
 class SessionStore(Protocol):
     """Keeps one open session for all tasks."""

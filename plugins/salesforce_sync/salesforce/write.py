@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from salesforce_sync.records import Outcome, WriteResult
-from salesforce_sync.salesforce.collections import LISTED_KEYS, CollectionWriter
+from salesforce_sync.salesforce.collections import CollectionWriter
 from salesforce_sync.salesforce.ingest import IngestWriter, JobMemory
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, chunks, has_literal_null
 from salesforce_sync.salesforce.session import Session
-from salesforce_sync.salesforce.soql import soql_text
 from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
 
 BULK_FROM_ROWS = 2_000  # above, a Bulk job needs fewer calls, and Salesforce advises it
@@ -80,7 +78,7 @@ class Writer:
     def _update_by_key(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
         """Updates records found by an external id and creates none; a key that no record has is refused as NOT_FOUND."""
         keys = chunk.column(request.key).to_pylist()
-        ids = self._collections.ids_by_key(request, keys)
+        ids = self._collections.look_up(request, keys)
         known = [index for index, key in enumerate(keys) if str(key) in ids]
         rows = chunk.take(pa.array(known, pa.int64())).drop_columns([request.key])
         rows = rows.append_column("Id", pa.array([ids[str(keys[index])] for index in known], pa.string()))
@@ -95,7 +93,7 @@ class Writer:
         if rule is None or not places:
             return results
         rows = chunk.take(pa.array(places))
-        became = self._conversions(request, rule.object, rows.column(request.key).to_pylist())
+        became = self._collections.look_up(request, rows.column(request.key).to_pylist(), f"Converted{rule.object}Id")
         targets = [became.get(str(key)) for key in rows.column(request.key).to_pylist()]
         known = [place for place, target in enumerate(targets) if target]
         columns = {theirs: rows.column(ours).take(pa.array(known, pa.int64())) for ours, theirs in rule.fields.items() if ours in rows.column_names}
@@ -106,17 +104,6 @@ class Writer:
             followed = result._replace(code=FOLLOWED, message=f"written to the {rule.object} that the Lead was converted into")
             results[places[place]] = followed if result.outcome is Outcome.UPDATED else result
         return results
-
-    def _conversions(self, request: WriteRequest, target: str, keys: list[object]) -> dict[str, str]:
-        """Key of a converted Lead -> id of the Contact or Account that it became."""
-        found: dict[str, str] = {}
-        column = f"Converted{target}Id"
-        for start in range(0, len(keys), LISTED_KEYS):
-            listed = ", ".join(soql_text(key) for key in keys[start : start + LISTED_KEYS])
-            soql = f"SELECT {request.key}, {column} FROM Lead WHERE {request.key} IN ({listed}) AND {column} != null"
-            page = self._session.request("GET", f"{self._session.path('query')}?q={quote(soql)}", what="following converted Leads").json()
-            found |= {str(record[request.key]): record[column] for record in page["records"]}
-        return found
 
 
 def _is_passing(request: WriteRequest, result: WriteResult) -> bool:
