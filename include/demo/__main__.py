@@ -13,7 +13,7 @@ from demo import processes, services
 from demo.airflow_api import AirflowApi
 from demo.report import RunReport, report_run, table
 
-DAG = "peerspot_intent"
+PEERSPOT, DEPLOYTEQ = "peerspot_intent", "deployteq_contact_poll"
 DAYS = 30
 SCHEDULED_SECONDS = 30
 
@@ -21,14 +21,15 @@ SCHEDULED_SECONDS = 30
 def up(root: Path) -> None:
     started = time.monotonic()
     root.mkdir(parents=True, exist_ok=True)
-    _say("Starting the emulators of Salesforce and PeerSpot")
+    _say("Starting the emulators of Salesforce and the vendors")
     emulators = services.start_emulators(root)
     _say("Starting Airflow (about half a minute the first time)")
     url = services.start_airflow(root)
     api = AirflowApi(url)
     _say(f"Airflow runs at {url}")
     _set_variables(api, emulators, root)
-    reports = [report_run(root / "airflow" / "salesforce_sync.db", run) for run in _run_peerspot(api)]
+    finished = [*_run_peerspot(api), _run_deployteq(api)]
+    reports = [report_run(root / "airflow" / "salesforce_sync.db", run) for run in finished]
     summary = {
         "airflow": {"url": url, "login": services.LOGIN, "password": services.PASSWORD},
         "salesforce": emulators.salesforce,
@@ -47,8 +48,10 @@ def _set_variables(api: AirflowApi, emulators: services.Emulators, root: Path) -
     known = emulators.credentials
     salesforce = {"login_url": emulators.salesforce, "consumer_key": known["consumer_key"], "consumer_secret": known["consumer_secret"]}
     peerspot = {"base_url": f"{emulators.vendors}/peerspot", **emulators.vendor_credentials["peerspot"]}
+    deployteq = {"wsdl_url": f"{emulators.vendors}/deployteq/app/api/soap/public/index.php?wsdl", **emulators.vendor_credentials["deployteq"]}
     api.set_variable("salesforce_credentials", json.dumps(salesforce), "How to sign in to Salesforce")
     api.set_variable("peerspot_credentials", json.dumps(peerspot), "E-mail and token for PeerSpot")
+    api.set_variable("deployteq_credentials", json.dumps(deployteq), "Token for Deployteq")
     api.set_variable("peerspot_retention_days", "180", "Older PeerSpot activities are deleted from Salesforce")
     api.set_variable("peerspot_signals", "prospects", "What recent intent does besides being recorded")
     api.set_variable("peerspot_prospects_path", str(root / "prospects.csv"), "The companies that are looking and are no customers")
@@ -56,29 +59,37 @@ def _set_variables(api: AirflowApi, emulators: services.Emulators, root: Path) -
 
 def _run_peerspot(api: AirflowApi) -> list[dict[str, object]]:
     """The scheduler's own daily run, when it is due, and then a run over a month, as a user would trigger it."""
-    api.wait_for_dag(DAG)
-    finished = []
-    if api.is_paused(DAG):
-        api.unpause(DAG)
-        _say(f"{DAG}: the scheduler starts the daily run that is due")
-        run_id = _wait_for_scheduled(api)
-        if run_id:
-            finished.append(api.watch(DAG, run_id))
+    finished = _switch_on(api, PEERSPOT)
     last = datetime.now(UTC).date() - timedelta(days=2)
     first = last - timedelta(days=DAYS - 1)
-    _say(f"{DAG}: triggered for {first} to {last}")
-    finished.append(api.watch(DAG, api.trigger(DAG, first=first, last=last)))
-    return finished
+    _say(f"{PEERSPOT}: triggered for {first} to {last}")
+    days = {"start_date": first.isoformat(), "end_date": last.isoformat()}
+    return [*finished, api.watch(PEERSPOT, api.trigger(PEERSPOT, days))]
 
 
-def _wait_for_scheduled(api: AirflowApi) -> str | None:
+def _run_deployteq(api: AirflowApi) -> dict[str, object]:
+    """The scheduler's own poll, or, when that has been before, one that is triggered."""
+    finished = _switch_on(api, DEPLOYTEQ)
+    if finished:
+        return finished[0]
+    _say(f"{DEPLOYTEQ}: triggered")
+    return api.watch(DEPLOYTEQ, api.trigger(DEPLOYTEQ, {}))
+
+
+def _switch_on(api: AirflowApi, dag: str) -> list[dict[str, object]]:
+    """Lets the scheduler have the DAG; gives the finished run that it begins at once, unless it has the DAG already."""
+    api.wait_for_dag(dag)
+    if not api.is_paused(dag):
+        return []
+    api.unpause(dag)
+    _say(f"{dag}: the scheduler starts the run that is due")
     deadline = time.monotonic() + SCHEDULED_SECONDS
     while time.monotonic() < deadline:
-        for run in api.runs(DAG):
+        for run in api.runs(dag):
             if run["run_type"] == "scheduled":
-                return str(run["dag_run_id"])
+                return [api.watch(dag, str(run["dag_run_id"]))]
         time.sleep(0.5)
-    return None
+    return []
 
 
 def _exit_unless_all_succeeded(reports: list[RunReport]) -> None:

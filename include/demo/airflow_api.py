@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import urllib.error
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -51,10 +51,9 @@ class AirflowApi:
     def is_paused(self, dag_id: str) -> bool:
         return bool(self.call(f"dags/{dag_id}")["is_paused"])
 
-    def trigger(self, dag_id: str, *, first: date, last: date) -> str:
-        """A run over these days; gives its id."""
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """A run with these parameters; gives its id."""
         run_id = f"demo__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
-        conf = {"start_date": first.isoformat(), "end_date": last.isoformat()}
         self.call(f"dags/{dag_id}/dagRuns", body={"dag_run_id": run_id, "logical_date": None, "conf": conf})
         return run_id
 

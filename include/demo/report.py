@@ -7,13 +7,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+DELIVERING = ("load", "push")
 TEXT_COLUMNS = 3  # the first columns hold text, the others numbers
 COLUMNS = ("read", "created", "updated", "unchanged", "skipped", "rejected", "api_calls")
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """One DAG run. The record counts are those of its `load` tasks, the API calls and seconds those of everything it did."""
+    """One DAG run. The record counts are those of the tasks that deliver, the API calls and seconds those of everything it did."""
 
     dag: str
     run: str
@@ -39,7 +40,7 @@ def report_run(state_file: Path, run: dict[str, Any]) -> RunReport:
 
     with reading(open_state(f"sqlite:///{state_file}")) as connection:
         steps = runs.of_dag_run(connection, run["dag_id"], run["dag_run_id"])
-    counted = {name: sum(step[name] for step in steps if step["task_id"].rpartition(".")[2] == "load") for name in COLUMNS}
+    counted = {name: sum(step[name] for step in steps if step["task_id"].rpartition(".")[2] in DELIVERING) for name in COLUMNS}
     counted["api_calls"] = sum(step["api_calls"] for step in steps)
     took = datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])
     shown = [

@@ -16,7 +16,7 @@ from emulators.salesforce.app import create_app as salesforce_app
 from emulators.salesforce.metadata.deploy import restore
 from emulators.salesforce.org import Org
 from emulators.serving import serve
-from emulators.vendors import peerspot
+from emulators.vendors import deployteq, peerspot
 from emulators.vendors.app import Vendors
 from emulators.vendors.app import create_app as vendors_app
 
@@ -46,7 +46,7 @@ def main() -> None:
             "salesforce": salesforce,
             "vendors": vendors,
             "credentials": {"access_token": org.sign_in(), **asdict(org.credentials)},
-            "vendor_credentials": {"peerspot": {"email": peerspot.EMAIL, "token": peerspot.TOKEN}},
+            "vendor_credentials": {"peerspot": {"email": peerspot.EMAIL, "token": peerspot.TOKEN}, "deployteq": {"token": deployteq.TOKEN}},
         }
         org.usage.logins = 0  # the token above is a gift, not a login that a test should have to count
         print(json.dumps(ready), flush=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -31,11 +31,20 @@ class WriteResult(NamedTuple):
     message: str | None = None
 
 
+class VendorResult(NamedTuple):
+    """What a vendor said of one record that was sent: its id there, or `code` and `message` of the refusal."""
+
+    vendor_id: str | None
+    code: str | None = None
+    message: str | None = None
+
+
 class RecordResult(NamedTuple):
     """What became of one record of a run; a row of the sync log is made of it.
 
     The fingerprints are what the record link remembers of the values sent, and of the staged record; `payload` (JSON) goes to the dead
-    letter of a refused record.
+    letter of a refused record. `vendor_id` and `unique_key` are for records that go to a vendor: what they are called there, and a hash of
+    the values that make them unique.
     """
 
     record_id: str
@@ -46,6 +55,8 @@ class RecordResult(NamedTuple):
     fingerprint: str | None = None
     staged_fingerprint: str | None = None
     payload: str | None = None
+    vendor_id: str | None = None
+    unique_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,9 +66,10 @@ class BatchRef:
     path: str
     count: int
     high_cursor: str | None = None
+    org: str | None = None  # of records that come from Salesforce: whose they are
 
     def as_xcom(self) -> dict[str, Any]:
-        return {"path": self.path, "count": self.count, "high_cursor": self.high_cursor}
+        return asdict(self)
 
     @classmethod
     def from_xcom(cls, value: dict[str, Any]) -> BatchRef:

@@ -94,6 +94,12 @@ SETTINGS = {
             str.strip,
         ),
         Setting(
+            "deployteq_deleted", "log", "log or delete",
+            "What happens at Deployteq to the customer of a Lead or Contact that is deleted or merged in Salesforce: it is only logged, or the "
+            "customer is deleted.",
+            _one_of("log", "delete"),
+        ),
+        Setting(
             "salesforce_api_reserve_percent", "20", "a whole number from 0 to 90",
             "How much of the org's API calls in 24 hours the sync leaves for people and other tools. A run that may not spend more stops, and the "
             "next one goes on where it stopped.",
@@ -126,6 +132,7 @@ SETTINGS = {
 CREDENTIALS = {
     "salesforce": "salesforce_credentials",
     "peerspot": "peerspot_credentials",
+    "deployteq": "deployteq_credentials",
 }
 
 

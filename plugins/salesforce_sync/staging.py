@@ -37,17 +37,22 @@ class Staging:
         return self.root / _safe(run.dag_id) / _safe(run.run_id) / _safe(run.task_id)
 
     def write_records(
-        self, run: RunIdentity, records: Iterable[Mapping[str, Any]], *, id_path: str, paths: Sequence[str], high_cursor: str | None
-    ) -> list[BatchRef]:
-        """Stages the records in batches of BATCH_ROWS; at least one batch, which may be empty, so that the cursor is always told."""
+        self, run: RunIdentity, records: Iterable[Mapping[str, Any]], *, id_path: str, paths: Sequence[str],
+        high_cursor: str | None, org: str | None = None, folder: str = "",
+    ) -> list[BatchRef]:  # fmt: skip
+        """Stages the records in batches of BATCH_ROWS; at least one batch, which may be empty, so that the cursor is always told.
+
+        `org` is noted with records that come from Salesforce: whose they are. A task that stages more than one stream gives each a `folder`.
+        """
         refs: list[BatchRef] = []
         ids: list[str | None] = []
         texts: list[str] = []
+        place = self.folder(run) / _safe(folder) if folder else self.folder(run)
         wanted, encode = _tree(paths), json.JSONEncoder(separators=(",", ":"), default=str).encode
 
         def flush() -> None:
             table = pa.table({"id": ids, "record": texts}, schema=RECORD_SCHEMA)
-            refs.append(self._write(run, len(refs), table, high_cursor))
+            refs.append(self._write(place, len(refs), table, high_cursor, org))
             ids.clear()
             texts.clear()
 
@@ -60,8 +65,7 @@ class Staging:
             flush()
         return refs
 
-    def _write(self, run: RunIdentity, number: int, table: pa.Table, high_cursor: str | None) -> BatchRef:
-        folder = self.folder(run)
+    def _write(self, folder: Any, number: int, table: pa.Table, high_cursor: str | None, org: str | None) -> BatchRef:
         path = folder / f"{number:05d}.parquet"
         unfinished = folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path  # object storage shows only whole files
         try:
@@ -76,7 +80,7 @@ class Staging:
                 f"The batch {path} could not be written: {error.strerror or error}.",
                 fix="Free space there, or point the Variable staging_path at another folder; the task tries again by itself.",
             ) from error
-        return BatchRef(str(path), table.num_rows, high_cursor)
+        return BatchRef(str(path), table.num_rows, high_cursor, org)
 
     def read(self, ref: BatchRef) -> pa.Table:
         """The batch's records in order: `id`, null where the vendor gave none, and `record`, JSON text. StagedDataMissing when it is gone."""

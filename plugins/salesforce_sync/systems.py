@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 def vendor_hook(system: str) -> VendorHook:
     """A new hook of this system. Hooks are imported here, not above, so that a DAG file stays quick to parse."""
+    from salesforce_sync.hooks.deployteq import DeployteqHook
     from salesforce_sync.hooks.peerspot import PeerSpotHook
 
-    hooks: dict[str, type[VendorHook]] = {"peerspot": PeerSpotHook}
+    hooks: dict[str, type[VendorHook]] = {"deployteq": DeployteqHook, "peerspot": PeerSpotHook}
     return hooks[system]()

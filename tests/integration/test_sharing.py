@@ -110,6 +110,7 @@ def test_a_reserve_is_left_for_people(state: Engine) -> None:
         assert api_budget.take(connection, ORG, 10, BudgetRule(0, 0), NOW) == 10
 
 
+@pytest.mark.requirement("DQ-09", "DQ-A2")
 def test_an_hour_has_its_own_limit_and_a_new_hour_begins_at_nothing(state: Engine) -> None:
     with state.begin() as connection:
         assert api_budget.take(connection, ORG, 10, BudgetRule(0, 15), NOW) == 1  # nothing is known of the org yet

@@ -15,7 +15,7 @@ from emulators.salesforce.org import Org
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.soql.results import shaper
 from emulators.serving import serve
-from emulators.vendors import peerspot
+from emulators.vendors import deployteq, peerspot
 from emulators.vendors.app import Vendors
 from emulators.vendors.app import create_app as vendors_app
 from salesforce_sync.salesforce.client import SalesforceClient
@@ -92,6 +92,16 @@ class World:
     @property
     def peerspot_credentials(self) -> dict[str, Any]:
         return {"base_url": f"{self.vendors_url}/peerspot", "email": peerspot.EMAIL, "token": peerspot.TOKEN}
+
+    @property
+    def deployteq_credentials(self) -> dict[str, Any]:
+        return {"token": deployteq.TOKEN, "wsdl_url": f"{self.vendors_url}{deployteq.PATH}?wsdl"}
+
+    @property
+    def customers(self) -> list[dict[str, Any]]:
+        """Deployteq's customers, without what it adds to them."""
+        hidden = {"id", "createdAt", "modifiedAt"}
+        return [{name: value for name, value in customer.items() if name not in hidden} for customer in self.vendors.deployteq.customers.values()]
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:

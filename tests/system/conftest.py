@@ -36,6 +36,7 @@ def dags(airflow: None, world: World, mail: MailSink, monkeypatch: pytest.Monkey
     runner = DagRunner(monkeypatch, tmp_path)
     runner.set_variable("salesforce_credentials", json.dumps(world.salesforce_credentials))
     runner.set_variable("peerspot_credentials", json.dumps(world.peerspot_credentials))
+    runner.set_variable("deployteq_credentials", json.dumps(world.deployteq_credentials))
     runner.set_variable("alert_emails", "on-call@example.invalid")
     runner.set_variable("staging_path", str(tmp_path / "staging"))
     monkeypatch.setenv("SALESFORCE_SYNC_STATE_URL", f"sqlite:///{tmp_path / 'state.db'}")

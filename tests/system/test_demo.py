@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from demo import processes, services
 from demo.airflow_api import AirflowApi
 from demo.services import get_json
 from salesforce_sync.state import runs
 from salesforce_sync.state.engine import open_state, reading
+from salesforce_sync.state.schema import sync_runs
 from support.dags import REPOSITORY
 
 pytestmark = [pytest.mark.airflow, pytest.mark.system]
@@ -51,7 +53,7 @@ def _summary(root: Path) -> dict[str, Any]:
 
 @pytest.mark.requirement("X-02", "PS-20", "PS-22")
 def test_the_scheduler_runs_the_day_that_is_due_and_a_triggered_month_lands(root: Path) -> None:
-    scheduled, month = _summary(root)["runs"]
+    scheduled, month, _ = _summary(root)["runs"]
     assert (scheduled["state"], scheduled["read"], scheduled["created"]) == ("success", PER_DAY, PER_DAY)
     assert scheduled["run"].startswith("scheduled__")
     assert (month["state"], month["read"]) == ("success", 30 * PER_DAY)
@@ -65,9 +67,24 @@ def test_the_table_shows_the_runs_and_how_to_sign_in(root: Path) -> None:
         assert part in output
 
 
+@pytest.mark.requirement("X-02", "DQ-01", "DQ-16")
+def test_the_scheduler_polls_leads_and_contacts_into_deployteq(root: Path) -> None:
+    poll = _summary(root)["runs"][-1]
+    assert (poll["dag"], poll["state"], poll["rejected"]) == ("deployteq_contact_poll", "success", 0)
+    assert poll["run"].startswith("scheduled__")
+    assert poll["created"] > 1_000
+    assert poll["read"] == poll["created"] + poll["skipped"]
+
+
 def test_the_table_counts_the_api_calls_that_the_server_counted(root: Path) -> None:
-    summary = _summary(root)
-    assert sum(run["api_calls"] for run in summary["runs"]) == get_json(f"{summary['salesforce']}/_emulator/usage")["api_calls"]
+    """Of all runs: the scheduler may have polled once more since."""
+    counted, server = -1, 0
+    deadline = time.monotonic() + 30
+    while counted != server and time.monotonic() < deadline:
+        with reading(open_state(f"sqlite:///{root / 'airflow' / 'salesforce_sync.db'}")) as connection:
+            counted = connection.execute(select(func.sum(sync_runs.c.api_calls))).scalar_one()
+        server = get_json(f"{_summary(root)['salesforce']}/_emulator/usage")["api_calls"]
+    assert counted == server >= sum(run["api_calls"] for run in _summary(root)["runs"])
 
 
 def test_the_prospect_list_is_written(root: Path) -> None:
@@ -128,7 +145,8 @@ def test_every_server_listens_on_loopback_only(root: Path) -> None:
 def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) -> None:
     done = _demo("up", root)
     assert done.returncode == 0, done.stdout + done.stderr
-    (month,) = _summary(root)["runs"]
+    month, poll = _summary(root)["runs"]
+    assert (poll["state"], poll["created"], poll["rejected"]) == ("success", 0, 0)
     assert (month["read"], month["created"], month["updated"], month["rejected"]) == (30 * PER_DAY, 0, 0, 1)
     assert month["unchanged"] == 30 * PER_DAY - 1
     assert _demo("down", root).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 
 from salesforce_sync.errors import InvalidMapping
 from salesforce_sync.mapping import describe
-from salesforce_sync.mapping.apply import Target, apply, fingerprints, value_at
+from salesforce_sync.mapping.apply import Target, apply, apply_to_vendor, fingerprints, nested, value_at
 from salesforce_sync.mapping.loader import SHIPPED, load_mapping, read_mapping
 from salesforce_sync.mapping.model import MappingFile, json_schema
 from salesforce_sync.mapping.transforms import products_of
@@ -293,3 +294,77 @@ def test_options_of_the_salesforce_side_name_what_is_mapped(options: dict[str, o
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
         MappingFile.model_validate(raw)
+
+
+# -- to a vendor ------------------------------------------------------------------------------------------------------------------
+
+TO_VENDOR = """\
+version: 1
+summary: Test.
+direction: to_vendor
+vendor: {stream: people, id: id, constants: {options.kind: person}}
+salesforce: {object: Contact}
+fields:
+  Email: {vendor: email, unique: true, transforms: [lower]}
+  Account.Name: {vendor: options.company}
+"""
+
+
+def _to_vendor(more: str = "") -> MappingFile:
+    import yaml
+
+    return MappingFile.model_validate(yaml.safe_load(TO_VENDOR + more))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (TO_VENDOR.replace(", unique: true", ""), "one of them has to be `unique`"),
+        (TO_VENDOR.replace("object: Contact", "object: Contact, external_id: Key__c"), "`external_id`, `parent`"),
+        (TO_VENDOR + "  Kind__c: {value: x}\n", "fields.Kind__c: a constant of the vendor's side belongs into vendor.constants"),
+        (TO_VENDOR.replace("to_vendor", "to_salesforce"), "salesforce.external_id: missing"),
+        (HEAD + "  A__c: {vendor: a, unique: true}\n", "are for to_vendor"),
+    ],
+)
+def test_what_does_not_fit_the_direction_is_a_mistake(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidMapping, match=re.escape(problem)):
+        read_mapping(path)
+
+
+def test_salesforce_records_become_the_vendors() -> None:
+    records = [{"Id": "003a", "Email": " A@B.co ", "Account": {"Name": "Acme"}}, {"Id": "003b", "Email": "c@d.co"}]
+    mapped = apply_to_vendor(_to_vendor(), records)
+    assert mapped.ids == ("003a", "003b")
+    assert [nested(row) for row in mapped.frame.to_dict("records")] == [
+        {"email": "a@b.co", "options": {"company": "Acme", "kind": "person"}},
+        {"email": "c@d.co", "options": {"company": "", "kind": "person"}},
+    ]
+
+
+def test_a_field_that_is_kept_when_empty_is_not_sent() -> None:
+    mapping = _to_vendor("  City: {vendor: city, when_empty: keep}\n")
+    (row,) = apply_to_vendor(mapping, [{"Id": "003a", "Email": "a@b.co", "City": None}]).frame.to_dict("records")
+    assert "city" not in nested(row)
+
+
+def test_a_salesforce_record_that_lacks_what_is_required_is_refused() -> None:
+    mapped = apply_to_vendor(_to_vendor("  LastName: {vendor: name, required: true}\n"), [{"Id": "003a", "Email": "a@b.co"}])
+    assert mapped.problems == {0: "LastName is missing, and name requires it"}
+    assert mapped.frame.empty
+
+
+@pytest.mark.requirement("DQ-15")
+@pytest.mark.parametrize(
+    ("value", "consent"), [("Y", "Y"), ("y", "Y"), (True, "Y"), ("TRUE", "Y"), (False, "N"), ("N", "N"), ("yes", "N"), ("1", "N"), (1, "N")]
+)
+def test_consent_is_y_or_true_and_nothing_else(value: Any, consent: str) -> None:
+    mapping = _to_vendor("  Opt__c: {vendor: optIn, transforms: [opt_in]}\n")
+    (row,) = apply_to_vendor(mapping, [{"Id": "003a", "Email": "a@b.co", "Opt__c": value}]).frame.to_dict("records")
+    assert row["optIn"] == consent
+
+
+def test_a_mapping_to_a_vendor_needs_only_fields_that_can_be_read() -> None:
+    described = SimpleNamespace(name="Contact", fields={"Id": None})
+    assert describe.problems(_to_vendor(), described) == ["Contact has no field Email, or hides it from the integration user"]

@@ -51,6 +51,21 @@ def test_every_mapped_field_is_in_the_metadata_and_in_the_permission_set(path: P
         assert required or is_master or f"{mapping.salesforce.object}.{own}" in granted
 
 
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("deployteq/*.yaml")), ids=lambda path: path.stem)
+def test_every_field_that_goes_to_deployteq_may_be_read_by_the_integration_user(path: Path) -> None:
+    mapping = read_mapping(path)
+    granted = _texts(_root("permissionsets/Deployteq_Sync.permissionset-meta.xml"), "field")
+    always = {"Id", "LastName", "FirstName", "Company", "Account.Name"}  # names need no grant
+    address = {"Street", "City", "State", "PostalCode", "Country"}  # granted together, as the address
+    for name in set(mapping.salesforce_paths) - always:
+        own = name if "." in name else f"{mapping.salesforce.object}.{name}"
+        if name.removeprefix("Mailing") in address:
+            own = f"{mapping.salesforce.object}.{'MailingAddress' if name.startswith('Mailing') else 'Address'}"
+        assert own in granted
+        if name.endswith("__c"):
+            assert _texts(_field(name, mapping.salesforce.object), "type") == ["Checkbox"]
+
+
 @pytest.mark.requirement("PS-31")
 def test_the_account_gets_a_related_list_of_activities() -> None:
     look_up = _field("Account__c")

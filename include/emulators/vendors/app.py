@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from emulators.control import Clock, Fault, Faults
+from emulators.vendors.deployteq import Deployteq
 from emulators.vendors.peerspot import PeerSpot
 from emulators.wire import Application, Call, Reply, Route, Router
 
@@ -17,11 +18,13 @@ class Vendors:
     def __init__(self, *, with_demo_data: bool = True) -> None:
         self.clock, self.faults = Clock(), Faults()
         self.peerspot = PeerSpot(self.clock) if with_demo_data else PeerSpot(self.clock, per_day=0)
+        self.deployteq = Deployteq(self.clock)
 
     def reset(self) -> None:
         self.faults.clear()
         self.clock.reset()
         self.peerspot.reset()
+        self.deployteq.reset()
 
 
 def create_app(vendors: Vendors) -> Application:
@@ -49,6 +52,8 @@ def create_app(vendors: Vendors) -> Application:
         Route(("POST",), "/_emulator/clock", clock),
         *vendors.peerspot.control_routes(),
         *vendors.peerspot.routes(),
+        *vendors.deployteq.control_routes(),
+        *vendors.deployteq.routes(),
     ))  # fmt: skip
 
     def answer(call: Call) -> Reply:

@@ -105,6 +105,23 @@ class PeerSpotCredentials(SystemCredentials):
     _https = field_validator("base_url")(require_https)
 
 
+class DeployteqCredentials(SystemCredentials):
+    """The token of Deployteq's API, which names the account as well."""
+
+    token: str = _secret("", "The API token.")
+    wsdl_url: str = Field("https://secure.myclang.com/app/api/soap/public/index.php?wsdl", description="Where the API describes itself.")
+    bulk_rows: int = Field(50, ge=1, le=1_000, description="Customers per call; Deployteq publishes no limit, and its other calls take 50.")
+
+    _https = field_validator("wsdl_url")(require_https)
+
+    @field_validator("token")
+    @classmethod
+    def _given(cls, value: str) -> str:
+        if not value:
+            raise ValueError("missing")
+        return value
+
+
 def read_credentials(system: str, model: type[Model]) -> Model:
     """The system's credentials, masked. InvalidCredentials names the Variable and what is wrong, without showing any value."""
     variable = CREDENTIALS[system]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 import requests
@@ -18,6 +18,7 @@ from salesforce_sync.errors import AuthenticationFailed, RateLimited, RequestRej
 from salesforce_sync.privacy import mask_text
 
 log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 TIMEOUT_SECONDS = (10, 60)  # to connect, to read
 TRIES = 4
@@ -26,7 +27,7 @@ SHOWN_CHARACTERS = 120
 
 
 class VendorHook(HttpHook):  # type: ignore[misc]
-    """A subclass names its `system` and speaks the vendor's language; `get_json` is all that it needs of HTTP so far."""
+    """A subclass names its `system` and speaks the vendor's language; `get_json` and `tried` are all that it needs of HTTP."""
 
     system: ClassVar[str]
     requests_per_second: ClassVar[float] = 10.0
@@ -56,9 +57,14 @@ class VendorHook(HttpHook):  # type: ignore[misc]
 
     def get_json(self, path: str, *, params: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         """The parsed answer. Transient failures are tried again, TRIES times in all; then they are raised, as is any other error."""
+        return self.tried(lambda: self._get_once(path, params, headers))
+
+    def tried(self, call: Callable[[], Answer]) -> Answer:
+        """What the call gives; it is paced, and tried again after transient failures, TRIES times in all."""
         for attempt in range(1, TRIES + 1):
+            self._pace()
             try:
-                return self._get_once(path, params, headers)
+                return call()
             except TransientError as error:
                 if attempt == TRIES:
                     raise
@@ -66,7 +72,6 @@ class VendorHook(HttpHook):  # type: ignore[misc]
         raise AssertionError("unreachable: the last try raises")
 
     def _get_once(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
-        self._pace()
         try:
             reply = self.session.get(self.root_url + path, params=dict(params), headers=dict(headers), timeout=TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
@@ -84,18 +89,23 @@ class VendorHook(HttpHook):  # type: ignore[misc]
             ) from None
 
     def _error(self, reply: requests.Response) -> SyncError:
-        status = reply.status_code
+        return self._status_error(reply.status_code, reply.text, retry_after=_seconds(reply.headers.get("retry-after")))
+
+    def _status_error(self, status: int, text: str, *, retry_after: float | None = None) -> SyncError:
+        """An answer that is no success, by its HTTP status."""
         if status in (401, 403):
-            return AuthenticationFailed(
-                f"{self.system} refused the credentials ({status}).",
-                fix=f"Check the Variable {self.system}_credentials; the vendor gives out a new token.",
-            )
+            return self.refused_credentials(str(status))
         if status == 429:
-            return RateLimited(self.system, retry_after=_seconds(reply.headers.get("retry-after")))
+            return RateLimited(self.system, retry_after=retry_after)
         if status >= 500:
             return ServiceUnavailable(f"{self.system} answered {status}.")
-        shown = self._shown(reply.text)
-        return RequestRejected(f"{self.system} refused the request ({status}): {shown}", code=str(status))
+        return RequestRejected(f"{self.system} refused the request ({status}): {self._shown(text)}", code=str(status))
+
+    def refused_credentials(self, said: str) -> AuthenticationFailed:
+        return AuthenticationFailed(
+            f"{self.system} refused the credentials ({said}).",
+            fix=f"Check the Variable {self.system}_credentials; the vendor gives out a new token.",
+        )
 
     def _shown(self, text: str) -> str:
         """The beginning of an answer, fit to be logged: without personal data and without our own credentials, should they be echoed."""

@@ -50,6 +50,42 @@ def apply(mapping: MappingFile, records: Sequence[Mapping[str, Any]], targets: M
     return Mapped(accepted, problems, tuple("" if value is None else value for value in ids))
 
 
+def apply_to_vendor(mapping: MappingFile, records: Sequence[Mapping[str, Any]]) -> Mapped:
+    """Maps Salesforce records. The frame's columns are the vendor's paths, its values texts: None leaves a field alone, "" empties it."""
+    problems: dict[int, str] = {}
+    columns: dict[str, pd.Series] = {}
+    for name, item in mapping.fields.items():
+        assert item.vendor is not None, "a mapping to the vendor has no constants among its fields"
+        original = values = _column(records, name)
+        for call in item.transforms:
+            values, bad = run_call(call, values)
+            _note(problems, bad, name, original, TRANSFORMS[call.name].problem)
+        if item.values is not None:
+            values = _translated(values, item.values, name, original, problems)
+        values = _strings(values)
+        if item.required:
+            _note(problems, values.isna(), name, original, f"is missing, and {item.vendor} requires it")
+        columns[item.vendor] = values.fillna("") if item.when_empty == "clear" else values
+    for path, constant in mapping.vendor.constants.items():
+        columns[path] = pd.Series([constant] * len(records), dtype=object)
+    ids = tuple(str(record["Id"]) for record in records)
+    return Mapped(pd.DataFrame(columns).drop(index=list(problems)), problems, ids)
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted path as a record; None is left out."""
+    record: dict[str, Any] = {}
+    for path, value in values.items():
+        if value is None:
+            continue
+        *parents, name = path.split(".")
+        node = record
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return record
+
+
 def value_at(record: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path, None where the path leads nowhere. Empty text counts as no value, as it does in Salesforce."""
     return _value(record, path.split("."))
@@ -90,16 +126,20 @@ def _mapped_column(name: str, item: FieldMapping, records: Sequence[Mapping[str,
         values, bad = run_call(call, values)
         _note(problems, bad, item.vendor, original, TRANSFORMS[call.name].problem)
     if item.values is not None:
-        table = item.values
-        unknown = values.notna() & ~values.map(lambda value: str(value) in table)
-        _note(problems, unknown, item.vendor, original, f"is not among the mapping's values: {', '.join(table)}")
-        values = pd.Series([None if value is None else table.get(str(value)) for value in values], dtype=object)
+        values = _translated(values, item.values, item.vendor, original, problems)
     values, bad = _coerce(values, target)
     _note(problems, bad, item.vendor, original, f"is not a valid {target.type} for {name}")
     _check_fit(problems, item.vendor, values, target)
     if item.required:
         _note(problems, values.isna(), item.vendor, original, f"is missing, and {name} requires it")
     return values
+
+
+def _translated(values: pd.Series, table: Mapping[str, Any], path: str, original: pd.Series, problems: dict[int, str]) -> pd.Series:
+    """The values by the mapping's table."""
+    unknown = values.notna() & ~values.map(lambda value: str(value) in table)
+    _note(problems, unknown, path, original, f"is not among the mapping's values: {', '.join(table)}")
+    return pd.Series([None if value is None else table.get(str(value)) for value in values], dtype=object)
 
 
 def _note(problems: dict[int, str], mask: pd.Series, path: str, values: pd.Series, problem: str) -> None:

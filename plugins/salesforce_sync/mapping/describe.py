@@ -48,6 +48,10 @@ def problems(mapping: MappingFile, described: ObjectLike | None) -> list[str]:
     name = mapping.salesforce.object
     if described is None:
         return [f"the org has no object {name}, or hides it from the integration user"]
+    if mapping.direction == "to_vendor":
+        direct = [field_name for field_name in mapping.salesforce_paths if "." not in field_name]  # Salesforce checks the paths to parents
+        hidden = [field_name for field_name in direct if field_name not in described.fields]
+        return [f"{name} has no field {field_name}, or hides it from the integration user" for field_name in hidden]
     found = [_external_id_problem(mapping, described)]
     for field_name, item in mapping.fields.items():
         if "." in field_name:

@@ -18,6 +18,7 @@ class VendorSide(_Strict):
 
     stream: str = Field(description="A stream that the system's hook offers.")
     id: str = Field(description="Dotted path of the record's id at the vendor.")
+    constants: dict[str, str] = Field(default_factory=dict, description="To the vendor: dotted path -> what every record gets there.")
 
 
 class ConvertedLeads(_Strict):
@@ -28,10 +29,11 @@ class ConvertedLeads(_Strict):
 
 
 class SalesforceSide(_Strict):
-    """Where records go to."""
+    """The object on Salesforce's side."""
 
     object: str = Field(description="API name of the object.")
-    external_id: str = Field(description="API name of its unique external id field, which holds the vendor's id: the upsert key.")
+    external_id: str = Field("", description="To Salesforce: API name of its unique external id field, which holds the vendor's id: the upsert key.")
+    where: str = Field("", description="To the vendor: a SOQL condition; records that do not fulfil it are left alone.")
     parent: str | None = Field(None, description="A mapped reference field: rows with the same parent are sent together, against lock conflicts.")
     assign_owners: bool = Field(False, description="Let the org's assignment rules choose owners of new records.")
     allow_duplicates: bool | None = Field(
@@ -49,8 +51,9 @@ class FieldMapping(_Strict):
     transforms: tuple[TransformCall, ...] = Field((), description="Named transforms, in order: `trim`, or `{truncate: 80}`.")
     values: dict[str, str | bool] | None = Field(None, description="Vendor value -> Salesforce value; a value that is not listed is refused.")
     when_empty: Literal["clear", "keep"] = Field(
-        "clear", description="What a missing value does to the field in Salesforce: empty it, or leave it alone."
+        "clear", description="What a missing value does to the field on the side that is written: empty it, or leave it alone."
     )
+    unique: bool = Field(False, description="To the vendor: records with the same value here are one record there.")
 
     @field_validator("transforms", mode="before")
     @classmethod
@@ -75,17 +78,38 @@ def _from_shorthand(value: Any) -> Any:
 
 
 class MappingFile(_Strict):
-    """One mapping file."""
+    """One mapping file. Salesforce stands on the left and the vendor on the right, whichever side is written."""
 
     version: Literal[1] = Field(description="The version of this file format.")
     summary: str = Field(description="One sentence: what is kept equal to what.")
     vendor: VendorSide
     salesforce: SalesforceSide
-    direction: Literal["to_salesforce"] = Field("to_salesforce", description="Which side is written.")
+    direction: Literal["to_salesforce", "to_vendor"] = Field("to_salesforce", description="Which side is written.")
+    yields_to: str | None = Field(
+        None, description="To the vendor: a mapping; a record that is unique by a value that a record of that mapping has is left to it."
+    )
     create_only: bool = Field(False, description="Records are created and never written again: afterwards they belong to people.")
     fields: dict[str, Annotated[FieldMapping, BeforeValidator(_from_shorthand)]] = Field(
         description="Salesforce field -> vendor path, or a field mapping.", min_length=1
     )
+
+    @model_validator(mode="after")
+    def _direction_fits(self) -> MappingFile:
+        side = self.salesforce
+        if self.direction == "to_salesforce":
+            if not side.external_id:
+                raise ValueError("salesforce.external_id: missing: a mapping to Salesforce needs an upsert key")
+            if side.where or self.yields_to or self.vendor.constants or any(item.unique for item in self.fields.values()):
+                raise ValueError("direction: `where`, `yields_to`, `constants` and `unique` are for to_vendor")
+            return self
+        constants = [name for name, item in self.fields.items() if item.vendor is None]
+        if constants:
+            raise ValueError(f"fields.{constants[0]}: a constant of the vendor's side belongs into vendor.constants")
+        if not any(item.unique for item in self.fields.values()):
+            raise ValueError("fields: one of them has to be `unique`, so that the vendor knows its records again")
+        if side.external_id or side.parent or side.converted or side.assign_owners or side.allow_duplicates is not None or self.create_only:
+            raise ValueError("direction: `external_id`, `parent`, `converted`, `create_only` and the rules of the org are for to_salesforce")
+        return self
 
     @model_validator(mode="after")
     def _external_id_is_implied(self) -> MappingFile:
@@ -109,6 +133,16 @@ class MappingFile(_Strict):
         """Every vendor path that the mapping reads, the id first: all of a record that is staged."""
         paths = [self.vendor.id, *(item.vendor for item in self.fields.values() if item.vendor)]
         return tuple(dict.fromkeys(paths))
+
+    @property
+    def salesforce_paths(self) -> tuple[str, ...]:
+        """Every Salesforce field that a mapping to the vendor reads, the Id first."""
+        return tuple(dict.fromkeys(["Id", *self.fields]))
+
+    @property
+    def unique(self) -> tuple[str, ...]:
+        """The Salesforce fields whose values make a record unique at the vendor."""
+        return tuple(name for name, item in self.fields.items() if item.unique)
 
     @property
     def clears(self) -> frozenset[str]:

@@ -55,6 +55,16 @@ def _product_lines(value: Any, _: None) -> Any:
     return "\n".join(sorted(set(lines))) or None
 
 
+def _opt_in(value: Any, _: None) -> str:
+    """Consent is exactly Y or true; whatever else is there takes it back."""
+    return "Y" if str(value).strip().lower() in ("y", "true") else "N"
+
+
+def _opt_in_only(value: Any, _: None) -> str | None:
+    """Consent as in `opt_in`; what takes it back is not passed on."""
+    return "Y" if _opt_in(value, None) == "Y" else None
+
+
 PRODUCT_SEPARATOR = " | "
 
 
@@ -74,6 +84,8 @@ TRANSFORMS: dict[str, Transform] = {
     "upper": Transform(lambda value, _: value.upper() if isinstance(value, str) else value),
     "truncate": Transform(_truncate, argument=int),
     "registrable_domain": Transform(lambda value, _: registrable_domain(str(value))),
+    "opt_in": Transform(_opt_in),
+    "opt_in_only": Transform(_opt_in_only),
     "product_lines": Transform(_product_lines, "is not a list of products with a name each"),
 }
 

@@ -11,14 +11,17 @@ from salesforce_sync.operators.base import SyncOperator, log, step_context, wind
 class CheckSalesforceOperator(SyncOperator):
     """Checks the run's dates, the Variables in `settings`, the Salesforce credentials, and that the org has what the DAG needs.
 
-    `mappings` names the mappings that the DAG loads by; `reads` lists the fields that it reads besides, by object. Returns a sentence that
-    says that it works.
+    `mappings` names the mappings that the DAG works by; `reads` lists the fields that it reads besides, by object. A DAG that runs every
+    few minutes may do with what the org said of its objects within the hour: `describe_anew` False. Returns a sentence that says that it
+    works.
     """
 
     def __init__(
-        self, *, system: str, mappings: Sequence[str], reads: Mapping[str, Sequence[str]] | None = None, settings: Sequence[str] = (), **kwargs: Any
-    ) -> None:
+        self, *, system: str, mappings: Sequence[str], reads: Mapping[str, Sequence[str]] | None = None, settings: Sequence[str] = (),
+        describe_anew: bool = True, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
+        self.describe_anew = describe_anew
         self.system = system
         self.mappings = mappings
         self.reads = reads or {}
@@ -29,12 +32,13 @@ class CheckSalesforceOperator(SyncOperator):
         from salesforce_sync.settings import read_setting
         from salesforce_sync.steps.preflight import check_salesforce
 
-        log.info("This run is about %s", window(context))
+        if "start_date" in context["params"]:
+            log.info("This run is about %s", window(context))
         for name in self.settings:
             read_setting(name)
         mappings = {name: load_mapping(name) for name in self.mappings}
         with step_context(context) as step:
-            sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads)
+            sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads, describe_anew=self.describe_anew)
         log.info(sentence)
         return sentence
 

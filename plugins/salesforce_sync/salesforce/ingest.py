@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
+from itertools import repeat
 from typing import IO, Any, Protocol
 
 import pyarrow as pa
@@ -101,22 +101,21 @@ class IngestWriter:
         failed = job["numberRecordsFailed"]
         good = job["numberRecordsProcessed"] - failed
         if good:
-            columns = [request.key, "sf__Id", "sf__Created"]
-            made = {created: outcome_of(request, created) for created in (True, False)}
-            for key, record_id, created in self._result_rows(f"{path}/successfulResults", columns, good, what):
-                results[key] = WriteResult(made[created == "true"], record_id)
+            keys, ids, created = self._columns(f"{path}/successfulResults", [request.key, "sf__Id", "sf__Created"], good, what)
+            outcomes = {flag: outcome_of(request, flag == "true") for flag in set(created)}
+            rows = zip([outcomes[flag] for flag in created], ids, repeat(None), repeat(None))
+            results.update(zip(keys, map(WriteResult._make, rows), strict=True))
         if failed:
-            columns = [request.key, "sf__Id", "sf__Error"]
-            for key, record_id, error in self._result_rows(f"{path}/failedResults", columns, failed, what):
+            columns = self._columns(f"{path}/failedResults", [request.key, "sf__Id", "sf__Error"], failed, what)
+            for key, record_id, error in zip(*columns, strict=True):
                 results[key] = WriteResult(Outcome.REJECTED, record_id or None, *split_error(error or ""))
         return results
 
-    def _result_rows(self, path: str, columns: list[str], expected: int, what: str) -> Iterator[tuple[Any, ...]]:
-        """The rows of a result file, as many as the job says."""
+    def _columns(self, path: str, columns: list[str], expected: int, what: str) -> list[list[Any]]:
+        """These columns of a result file, which has as many rows as the job says."""
         options = pa.csv.ConvertOptions(include_columns=columns, column_types={name: pa.string() for name in columns})
         table = read_whole(self._session, path, what=f"{what}: results", options=options, rows=lambda _: expected)
-        for batch in table.to_batches():
-            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+        return [table.column(name).to_pylist() for name in columns]
 
 
 def _digest(request: WriteRequest, upload: IO[bytes]) -> str:

@@ -17,15 +17,30 @@ class Link(NamedTuple):
     salesforce_id: str
     fingerprint: str
     staged_fingerprint: str | None
+    vendor_id: str | None
 
 
 def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, Link]:
     """The links of these records, by vendor id; records without one are left out."""
     columns = record_links.c
-    query = select(columns.record_id, columns.salesforce_id, columns.fingerprint, columns.staged_fingerprint).where(
+    query = select(columns.record_id, columns.salesforce_id, columns.fingerprint, columns.staged_fingerprint, columns.vendor_id).where(
         columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.record_id, record_ids)
     )
     return {row[0]: Link(*row[1:]) for row in connection.execute(query)}
+
+
+def taken_keys(connection: Connection, org: str, mapping: str, unique_keys: Sequence[str]) -> frozenset[str]:
+    """Which of these unique keys a record of the mapping has."""
+    columns = record_links.c
+    query = select(columns.unique_key).where(columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.unique_key, unique_keys))
+    return frozenset(connection.execute(query).scalars())
+
+
+def others_with_vendor_id(connection: Connection, org: str, vendor_id: str, *, besides: str) -> str | None:
+    """A record, of any mapping, that has become the same record of the vendor; None when there is none."""
+    columns = record_links.c
+    query = select(columns.record_id).where(columns.org == org, columns.vendor_id == vendor_id, columns.record_id != besides)
+    return connection.execute(query.limit(1)).scalar()
 
 
 def save(connection: Connection, org: str, mapping: str, results: Sequence[RecordResult]) -> None:
@@ -34,7 +49,8 @@ def save(connection: Connection, org: str, mapping: str, results: Sequence[Recor
     rows = [
         {
             "org": org, "mapping": mapping, "record_id": result.record_id, "salesforce_id": result.salesforce_id,
-            "fingerprint": result.fingerprint, "staged_fingerprint": result.staged_fingerprint, "linked_at": now, "updated_at": now,
+            "fingerprint": result.fingerprint, "staged_fingerprint": result.staged_fingerprint, "vendor_id": result.vendor_id,
+            "unique_key": result.unique_key, "linked_at": now, "updated_at": now,
         }
         for result in results
         if result.salesforce_id and result.fingerprint

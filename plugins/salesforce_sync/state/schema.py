@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint, text
 
 metadata = MetaData(
     naming_convention={
@@ -58,9 +58,13 @@ record_links = Table(
     Column("salesforce_id", String(18), nullable=False),
     Column("fingerprint", String(16), nullable=False),
     Column("staged_fingerprint", String(16)),  # of the staged record, and what it was mapped by
+    Column("vendor_id", String(255)),  # of a record that goes to a vendor; then record_id is its Salesforce id, too
+    Column("unique_key", String(64)),  # a hash of the values that make it unique there
     Column("linked_at", _Moment, nullable=False),
     Column("updated_at", _Moment, nullable=False),
     Index(None, "org", "mapping", "salesforce_id"),
+    Index(None, "org", "mapping", "unique_key", sqlite_where=text("unique_key IS NOT NULL"), postgresql_where=text("unique_key IS NOT NULL")),
+    Index(None, "org", "mapping", "vendor_id", sqlite_where=text("vendor_id IS NOT NULL"), postgresql_where=text("vendor_id IS NOT NULL")),
 )  # fmt: skip
 
 watermarks = Table(

@@ -35,6 +35,22 @@ class StepContext:
     def org(self) -> str:
         return self.client.org_id
 
+    @property
+    def calls(self) -> int:
+        """The Salesforce calls that were made so far."""
+        return self.client.calls
+
+
+@dataclass
+class VendorContext:
+    """One task instance at work on a vendor's side alone; it knows the org by its id, and makes no Salesforce calls."""
+
+    org: str
+    state: Engine
+    run: RunIdentity
+    active: list[SyncRun] = field(default_factory=list)
+    calls: int = 0
+
 
 @dataclass
 class SyncRun:
@@ -42,7 +58,7 @@ class SyncRun:
 
     id: int
     step: str
-    context: StepContext
+    context: StepContext | VendorContext
     calls_before: int
     nested_calls: int = 0
     notes: list[str] = field(default_factory=list)
@@ -51,7 +67,7 @@ class SyncRun:
     @property
     def api_calls(self) -> int:
         """The calls of this run alone: those of a run inside it are counted there."""
-        return self.context.client.calls - self.calls_before - self.nested_calls
+        return self.context.calls - self.calls_before - self.nested_calls
 
     def finish(
         self, connection: Connection, counts: Counts, *, watermark_from: str | None = None, watermark_to: str | None = None,
@@ -78,9 +94,9 @@ def at_work() -> Iterator[None]:
 
 
 @contextmanager
-def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
+def sync_run(context: StepContext | VendorContext, step: str) -> Iterator[SyncRun]:
     """Begins the run of a step; when the block raises before `finish`, the run ends as failed, limited or waiting, with the error's text."""
-    before, org = context.client.calls, context.org  # the org is known by signing in, which is not for a transaction
+    before, org = context.calls, context.org  # the org is known by signing in, which is not for a transaction
     with context.state.begin() as connection:
         run_id = runs.begin(connection, context.run, step, org=org)
     run = SyncRun(run_id, step, context, before)
@@ -97,7 +113,7 @@ def sync_run(context: StepContext, step: str) -> Iterator[SyncRun]:
     finally:
         context.active.pop()
         if context.active:
-            context.active[-1].nested_calls += context.client.calls - before
+            context.active[-1].nested_calls += context.calls - before
 
 
 def require_objects(context: StepContext, names: Iterable[str]) -> dict[str, ObjectInfo]:

@@ -219,13 +219,10 @@ class _Load:
 
     def _staged(self, batch: BatchRef) -> pd.DataFrame:
         """The batch's records to look at, each vendor id once: `id`, `record` and `_staged`, the fingerprint of the record's text."""
-        staged = self.source.read(batch)
-        rows = pd.DataFrame({name: staged.column(name).to_pylist() for name in staged.column_names}, dtype=object)
+        rows = staged_rows(self.source, batch, self.version)
         repeated = rows["id"].notna() & rows["id"].duplicated(keep="last")
         self.results.add([RecordResult(key, Outcome.SKIPPED, code=SUPERSEDED) for key in rows.loc[repeated, "id"]])
-        rows = rows[~repeated]
-        hashed = pd.util.hash_array(rows["record"].to_numpy(dtype=object), hash_key=self.version, categorize=False)
-        return self._set_late_apart(rows.assign(_staged=[f"{number:016x}" for number in hashed.tolist()]))
+        return self._set_late_apart(rows[~repeated])
 
     def _set_late_apart(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Records whose id was in an earlier batch wait until the others are written. Ids are remembered as 8 bytes each."""
@@ -254,13 +251,10 @@ class _Load:
         ])  # fmt: skip
         return frame[~same_values]
 
-    def _settled(self, keys: pd.Series, fingerprints: pd.Series, known: Mapping[str, links.Link], which: str) -> pd.Series:
-        """Which records were sent before and are to be left as they are."""
-        settled = [
-            link is not None and (self.mapping.create_only or (not self.resend and getattr(link, which) == fingerprint))
-            for link, fingerprint in zip(map(known.get, keys), fingerprints, strict=True)
-        ]
-        return pd.Series(settled, index=keys.index, dtype=bool)
+    def _settled(self, keys: pd.Series, marks: pd.Series, known: Mapping[str, links.Link], which: str) -> pd.Series:
+        if self.mapping.create_only:
+            return keys.isin(known.keys())
+        return unchanged(keys, marks, known, which) & (not self.resend)
 
     def _mapped(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows as Salesforce values, with their fingerprints; those that cannot be mapped are results already."""
@@ -371,6 +365,20 @@ class _Load:
             return self.source.batches, []
         first = min([self.taken, *(row.place for row in self.pending.values()), *(place for place, _ in self.late)])
         return self.source.batches[:first], self.source.batches[first:]
+
+
+def staged_rows(source: Source, batch: BatchRef, version: str) -> pd.DataFrame:
+    """The batch's records: `id`, `record` (JSON text), and `_staged`, the fingerprint of the text and of the mapping's version."""
+    staged = source.read(batch)
+    rows = pd.DataFrame({name: staged.column(name).to_pylist() for name in staged.column_names}, dtype=object)
+    hashed = pd.util.hash_array(rows["record"].to_numpy(dtype=object), hash_key=version, categorize=False)
+    return rows.assign(_staged=[f"{number:016x}" for number in hashed.tolist()])
+
+
+def unchanged(keys: pd.Series, marks: pd.Series, known: Mapping[str, links.Link], which: str) -> pd.Series:
+    """Whose link remembers the same mark; `which` names the link's fingerprint."""
+    same = [link is not None and getattr(link, which) == mark for link, mark in zip(map(known.get, keys), marks, strict=True)]
+    return pd.Series(same, index=keys.index, dtype=bool)
 
 
 def loggable_id(record_id: str, payload: str) -> str:

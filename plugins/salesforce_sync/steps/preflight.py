@@ -11,25 +11,21 @@ from salesforce_sync.records import Counts
 from salesforce_sync.steps.context import StepContext, require_objects, sync_run
 
 
-def check_salesforce(context: StepContext, name: str, *, mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]]) -> str:
-    """Signs in, and checks every mapping, and every field in `reads` (object -> fields), against the org; one call.
+def check_salesforce(
+    context: StepContext, name: str, *, mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]], describe_anew: bool = True
+) -> str:
+    """Signs in, and checks every mapping, and every field in `reads` (object -> fields), against the org; one call, or none when what the
+    org said of its objects is still believed and need not be asked anew.
 
     Gives a sentence that says that it works; raises MissingMetadata or InvalidMapping with every problem at once.
     """
     with sync_run(context, f"{name}/check") as run:
         names = [*(mapping.salesforce.object for mapping in mappings.values()), *reads]
         require_objects(context, names)
-        context.client.refresh(names)
-        described = require_objects(context, names)
-        problems = [
-            f"{mapping_name}: {problem}"
-            for mapping_name, mapping in mappings.items()
-            for problem in describe.problems(mapping, described[mapping.salesforce.object])
-        ]
-        for object_name, fields in reads.items():
-            info = described[object_name]
-            hidden = [field for field in fields if not info.find(field)]
-            problems += [f"{object_name} has no field {field}, or hides it from the integration user" for field in hidden]
+        problems = [] if describe_anew else _problems(context, names, mappings, reads)
+        if problems or describe_anew:
+            context.client.refresh(names)
+            problems = _problems(context, names, mappings, reads)
         if problems:
             raise InvalidMapping(f"The org {context.org} does not fit: {'; '.join(problems)}.", fix=MissingMetadata.fix)
         sentence = f"You are successfully connected to Salesforce (org {context.org})"
@@ -37,3 +33,16 @@ def check_salesforce(context: StepContext, name: str, *, mappings: Mapping[str, 
         with context.state.begin() as connection:
             run.finish(connection, Counts())
     return sentence
+
+
+def _problems(context: StepContext, names: Sequence[str], mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]]) -> list[str]:
+    described = require_objects(context, names)
+    problems = [
+        f"{mapping_name}: {problem}"
+        for mapping_name, mapping in mappings.items()
+        for problem in describe.problems(mapping, described[mapping.salesforce.object])
+    ]
+    for object_name, fields in reads.items():
+        hidden = [field for field in fields if not described[object_name].find(field)]
+        problems += [f"{object_name} has no field {field}, or hides it from the integration user" for field in hidden]
+    return problems

@@ -1,0 +1,44 @@
+"""Salesforce Leads and Contacts to Deployteq, every ten minutes: what changed is sent, and nothing else is touched. See README.md."""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param
+
+from salesforce_sync.operators.alerts import alert_on_timeout
+from salesforce_sync.operators.changes import ExtractChangesOperator
+from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.push import PushOperator
+from salesforce_sync.operators.retry import default_args
+
+MAPPINGS = ["deployteq/contacts", "deployteq/leads"]  # Contacts first: a Lead with the e-mail address of a Contact is left to it
+
+with DAG(
+    dag_id="deployteq_contact_poll",
+    description="Salesforce Leads and Contacts -> Deployteq customers",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable("*/10 * * * *", timezone="UTC", run_immediately=True),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=default_args(),
+    dagrun_timeout=timedelta(hours=6),
+    on_failure_callback=alert_on_timeout,
+    tags=["deployteq", "salesforce"],
+    params={
+        "full_sync": Param(
+            False, type="boolean", title="Full sync",
+            description="Read all Leads and Contacts, not only those that changed: for the first time, or after a mapping was changed.",
+        ),
+        "resend": Param(
+            False, type="boolean", title="Send unchanged records again",
+            description="For customers that were changed or deleted at Deployteq by hand.",
+        ),
+    },
+) as dag:  # fmt: skip
+    check_salesforce = CheckSalesforceOperator(
+        task_id="check_salesforce", system="deployteq", mappings=MAPPINGS, settings=["deployteq_deleted"], describe_anew=False
+    )
+    check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
+    extract = ExtractChangesOperator(task_id="extract", mappings=MAPPINGS)
+    push = PushOperator(task_id="push", system="deployteq", mappings=MAPPINGS, batches=extract.output, deleted="deployteq_deleted")
+    [check_salesforce, check_deployteq] >> extract >> push

@@ -1,0 +1,186 @@
+"""Deployteq's SOAP API ("Clang"), as far as the sync uses it: customers, and what became of the e-mails that they were sent.
+
+Known from the vendor's WSDL, version 1.24: operations, parameters and types; resources that are made first and read when READY; pages of
+1 to 50, else fault 105. Not published, and assumed here: a bulk call in which one customer is not valid is refused as a whole, with a fault
+that names it; a wrong token is fault 101; dates are `YYYY-MM-DD HH:MM:SS` in UTC.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import threading
+from collections import Counter
+from typing import Any
+
+from emulators.control import Clock
+from emulators.vendors.wsdl import Operation, SoapFault, SoapService
+from emulators.wire import Call, Reply, Route
+
+TOKEN = "fake-deployteq-token"
+PATH = "/deployteq/app/api/soap/public/index.php"
+NAMESPACE = "https://secure.myclang.com/app/api/soap/public/index.php"
+MAX_PER_PAGE = 50
+OPTION_FIELDS = ("salesforceId", "salesforceObject", "Industry", "LeadSource")
+STATUSES = frozenset({"SUSPECT", "PROSPECT", "CUSTOMER"})
+
+_TEXTS = (
+    "smsOptIn", "optIn", "title", "lastname", "firstname", "middlename", "prefix", "suffix", "initials", "gender", "maritalStatus", "birthday",
+    "birthplace", "address", "address2", "address3", "addressNumber", "addressNumberSuffix", "zipCode", "poBox", "city", "state", "country",
+    "companyName", "department", "jobTitle", "emailAddress", "homePhone", "mobilePhone", "workPhone", "faxNumber", "website", "externalId",
+    "status", "createdAt", "modifiedAt",
+)  # fmt: skip
+TYPES = {
+    "CustomerOption": {"identifier": "string", "customerId": "long", "name": "string", "value": "string"},
+    "Customer": {"id": "long", **dict.fromkeys(_TEXTS, "string"), "options": "ArrayOfCustomerOption"},
+}
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+
+
+class Deployteq:
+    """The vendor's state. `calls` counts the calls of each method here that answers an operation."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self.reset()
+        self._service = SoapService("clangAPI", NAMESPACE, TYPES, {
+            "customer_insertBulkUnique": self._operation("ArrayOfCustomer", self.insert_bulk_unique, customers="ArrayOfCustomer",
+                                                         uniqueCustomerFields="ArrayOfString", uniqueOptionFields="ArrayOfString"),
+            "customer_getById": self._operation("Customer", self.get_by_id, customerId="long"),
+            "customer_getByEmailAddress": self._operation("ArrayOfCustomer", self.get_by_email_address, emailAddress="string"),
+            "customer_getByExternalId": self._operation("ArrayOfCustomer", self.get_by_external_id, externalId="string"),
+            "customer_delete": self._operation("boolean", self.delete, customer="Customer"),
+            "customer_getTotalNumberOfCustomers": self._operation("long", self.number_of_customers),
+        })  # fmt: skip
+
+    def reset(self) -> None:
+        self.calls.clear()
+        self.customers: dict[int, dict[str, Any]] = {}
+        self._ids = itertools.count(1)
+        self._refused: set[str] = set()
+        self._by_value: dict[tuple[str, str], set[int]] = {}
+
+    def refuse(self, email_address: str) -> None:
+        """Control: a customer with this address is not valid."""
+        self._refused.add(email_address)
+
+    def _operation(self, result: str, answer: Any, **parameters: str) -> Operation:
+        name = answer.__name__
+
+        def checked(*, uuid: str, **arguments: Any) -> Any:
+            self.calls[name] += 1
+            if uuid != TOKEN:
+                raise SoapFault("101", "Invalid token")
+            with self._lock:
+                return answer(**arguments)
+
+        return Operation({"uuid": "string", **parameters}, result, checked)
+
+    # -- customers ----------------------------------------------------------------------------------------------------------------
+
+    def insert_bulk_unique(
+        self, customers: list[dict[str, Any]], uniqueCustomerFields: list[str], uniqueOptionFields: list[str]  # noqa: N803 - the vendor's names
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Every customer updated where one with the same unique values exists, inserted where not; all of them or none."""
+        for number, customer in enumerate(customers):
+            problem = "it is refused by order" if customer.get("emailAddress") in self._refused else _problem(customer)
+            if problem:
+                raise SoapFault("110", f"customer {number}: {problem}")
+        return [self._insert_unique(customer, uniqueCustomerFields or [], uniqueOptionFields or []) for customer in customers]
+
+    def _insert_unique(self, customer: dict[str, Any], fields: list[str], options: list[str]) -> dict[str, Any]:
+        given = {option["name"]: option.get("value") or "" for option in customer.get("options") or []}
+        keys = [*((name, customer.get(name) or "") for name in fields), *((f"options.{name}", given.get(name, "")) for name in options)]
+        if any(not value for _, value in keys):
+            raise SoapFault("111", f"a unique field has no value: {', '.join(name for name, value in keys if not value)}")
+        found = set.intersection(*(self._by_value.get((name, value.lower()), set()) for name, value in keys)) if keys else set()
+        now = self.clock.now().strftime("%Y-%m-%d %H:%M:%S")
+        if found:
+            known = self.customers[min(found)]
+        else:
+            known = {"id": next(self._ids), "createdAt": now, "options": {}}
+            self.customers[known["id"]] = known
+        self._forget(known)
+        known |= {name: value for name, value in customer.items() if name not in ("id", "options", "createdAt", "modifiedAt")}
+        known["options"] = known["options"] | given
+        known["modifiedAt"] = now
+        for key in _values(known):
+            self._by_value.setdefault(key, set()).add(known["id"])
+        return _shown(known)
+
+    def _forget(self, customer: dict[str, Any]) -> None:
+        for key in _values(customer):
+            self._by_value.get(key, set()).discard(customer["id"])
+
+    def get_by_id(self, customerId: int) -> dict[str, Any]:  # noqa: N803 - the vendor's names
+        if customerId not in self.customers:
+            raise SoapFault("112", f"There is no customer {customerId}")
+        return _shown(self.customers[customerId])
+
+    def get_by_email_address(self, emailAddress: str) -> list[dict[str, Any]]:  # noqa: N803 - the vendor's names
+        return self._with("emailAddress", emailAddress)
+
+    def get_by_external_id(self, externalId: str) -> list[dict[str, Any]]:  # noqa: N803 - the vendor's names
+        return self._with("externalId", externalId)
+
+    def _with(self, name: str, value: str) -> list[dict[str, Any]]:
+        return [_shown(self.customers[number]) for number in sorted(self._by_value.get((name, value.lower()), set()))]
+
+    def number_of_customers(self) -> int:
+        return len(self.customers)
+
+    def delete(self, customer: dict[str, Any]) -> bool:
+        known = self.customers.pop(customer.get("id") or 0, None)
+        if known is None:
+            raise SoapFault("112", f"There is no customer {customer.get('id')}")
+        self._forget(known)
+        return True
+
+    # -- routes -------------------------------------------------------------------------------------------------------------------
+
+    def routes(self) -> tuple[Route, ...]:
+        return (Route(("GET",), PATH, self._describe), Route(("POST",), PATH, lambda call: self._service.call(call.body)))
+
+    def _describe(self, call: Call) -> Reply:
+        if "wsdl" not in call.query:
+            return Reply({"error": "add ?wsdl"}, status=400)
+        return self._service.wsdl(call.base_url + PATH)
+
+    def control_routes(self) -> tuple[Route, ...]:
+        def refuse(call: Call) -> Reply:
+            self.refuse(json.loads(call.body)["email_address"])
+            return Reply({})
+
+        return (
+            Route(("POST",), "/_emulator/deployteq/refuse", refuse),
+            Route(("GET",), "/_emulator/deployteq/calls", lambda _: Reply(dict(self.calls))),
+            Route(("GET",), "/_emulator/deployteq/customers", lambda _: Reply(json.loads(json.dumps(list(self.customers.values()))))),
+        )
+
+
+def _problem(customer: dict[str, Any]) -> str:
+    """Why a customer is refused; empty when it is not."""
+    email, status, options = customer.get("emailAddress"), customer.get("status"), customer.get("options") or []
+    unknown = [option.get("name") for option in options if option.get("name") not in OPTION_FIELDS]
+    if email and not _EMAIL.fullmatch(email):
+        return "emailAddress is not valid"
+    if status and status not in STATUSES:
+        return f"status must be one of {', '.join(sorted(STATUSES))}"
+    if customer.get("optIn") not in (None, "", "Y", "N"):
+        return "optIn must be Y or N"
+    return f"there is no customer option field {unknown[0]}" if unknown else ""
+
+
+def _values(customer: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a customer can be found by: each field and option with its value in lower case."""
+    options = customer["options"].items()
+    pairs = [*((name, value) for name, value in customer.items() if name != "options"), *((f"options.{name}", value) for name, value in options)]
+    return [(name, str(value).lower()) for name, value in pairs if value not in (None, "")]
+
+
+def _shown(customer: dict[str, Any]) -> dict[str, Any]:
+    options = [{"customerId": customer["id"], "name": name, "value": value} for name, value in customer["options"].items()]
+    return customer | {"options": options}

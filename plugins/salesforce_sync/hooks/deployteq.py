@@ -1,0 +1,130 @@
+"""Deployteq's SOAP API, which its documents call Clang.
+
+Known from its WSDL: operations and types. Every call takes the token first and answers `code` and `msg`. Not published: limits, and what a
+bulk call does when one of its customers is not valid. So such a call is cut in half until the bad customer stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import requests
+import zeep
+import zeep.exceptions
+from urllib3.util import parse_url
+
+from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.hooks.credentials import DeployteqCredentials, read_credentials
+from salesforce_sync.hooks.vendor import TIMEOUT_SECONDS, VendorHook
+from salesforce_sync.records import VendorResult
+
+CONNECTED = "You are successfully connected to Deployteq"
+WRONG_TOKEN = "101"  # noqa: S105 - the fault that answers a wrong token
+OPTIONS = "options"
+
+
+class DeployteqHook(VendorHook):
+    """Streams: `customers`, plain dicts of the API's field names; `options` holds the customer option fields by name."""
+
+    system = "deployteq"
+    requests_per_second = 10.0  # a guess that is easy on a service which publishes no limit
+
+    @cached_property
+    def credentials(self) -> DeployteqCredentials:
+        return read_credentials("deployteq", DeployteqCredentials)
+
+    @property
+    def root_url(self) -> str:
+        url = parse_url(self.credentials.wsdl_url)
+        return f"{url.scheme}://{url.netloc}"
+
+    @property
+    def secrets(self) -> list[str]:
+        return self.credentials.secrets()
+
+    @cached_property
+    def _client(self) -> zeep.Client:
+        connect, read = TIMEOUT_SECONDS
+        transport = zeep.Transport(session=self.session, timeout=connect + read, operation_timeout=read)
+        return self.tried(lambda: self._translated(lambda: zeep.Client(self.credentials.wsdl_url, transport=transport)))
+
+    def test(self) -> str:
+        """Asks how many customers there are; gives a sentence that says that it works, raises when it does not."""
+        self._call("customer_getTotalNumberOfCustomers")
+        return CONNECTED
+
+    def _check_stream(self, stream: str) -> None:
+        if stream != "customers":
+            raise ValueError(f"Deployteq has no stream {stream!r}: there is `customers`")
+
+    def save(self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]) -> list[VendorResult]:
+        """Updates the customers that have the same values in the `unique` paths, and inserts the others; a result for each, in order."""
+        self._check_stream(stream)
+        fields = [path for path in unique if not path.startswith(f"{OPTIONS}.")]
+        options = [path.removeprefix(f"{OPTIONS}.") for path in unique if path.startswith(f"{OPTIONS}.")]
+        size = self.credentials.bulk_rows
+        groups = [records[start : start + size] for start in range(0, len(records), size)]
+        return [result for group in groups for result in self._save(group, fields, options)]
+
+    def _save(self, records: Sequence[Mapping[str, Any]], fields: list[str], options: list[str]) -> list[VendorResult]:
+        customers = {"Customer": [_customer(record) for record in records]}
+        try:
+            saved = self._call("customer_insertBulkUnique", customers, {"string": fields}, {"string": options})
+        except RequestRejected as error:
+            if len(records) == 1:
+                return [VendorResult(None, error.code, str(error.args[0]))]
+            middle = len(records) // 2
+            return [*self._save(records[:middle], fields, options), *self._save(records[middle:], fields, options)]
+        found = saved.Customer if saved is not None else []
+        if len(found) != len(records):
+            raise ServiceUnavailable(f"deployteq: {len(records)} customers were sent, {len(found)} came back.")
+        return [VendorResult(str(customer.id)) for customer in found]
+
+    def delete(self, stream: str, vendor_ids: Iterable[str]) -> None:
+        """Deletes the customers; one that is gone already is no error."""
+        self._check_stream(stream)
+        for vendor_id in vendor_ids:
+            try:
+                self._call("customer_delete", {"id": int(vendor_id)})
+            except RequestRejected:
+                if self._exists(vendor_id):
+                    raise
+
+    def _exists(self, vendor_id: str) -> bool:
+        try:
+            return bool(self._call("customer_getById", int(vendor_id)))
+        except RequestRejected:
+            return False
+
+    def _call(self, operation: str, *arguments: Any) -> Any:
+        """The `msg` of the answer."""
+        send = getattr(self._client.service, operation)
+        return self.tried(lambda: self._translated(lambda: send(self.credentials.token, *arguments))).msg
+
+    def _translated(self, call: Any) -> Any:
+        """The call's answer; zeep's errors as ours."""
+        try:
+            return call()
+        except zeep.exceptions.Fault as fault:
+            code = str(fault.code).rpartition(":")[2]
+            if code == WRONG_TOKEN:
+                raise self.refused_credentials(self._shown(str(fault.message))) from None
+            raise RequestRejected(f"deployteq refused the request ({code}): {self._shown(str(fault.message))}", code=code) from None
+        except (requests.RequestException, zeep.exceptions.Error) as error:
+            answered = getattr(error, "response", None)  # requests and zeep keep the status in different places
+            status = getattr(error, "status_code", None) if answered is None else answered.status_code
+            if status and status >= 400:
+                raise self._status_error(status, str(error)) from None
+            raise ServiceUnavailable(
+                f"deployteq gave no answer that can be read ({type(error).__name__}).",
+                fix="If it stays so: check wsdl_url in deployteq_credentials, and whether a proxy or a maintenance page answers.",
+            ) from None
+
+
+def _customer(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as the API's type: option fields become a list of names and values."""
+    options = [{"name": name, "value": value} for name, value in record.get(OPTIONS, {}).items()]
+    plain = {name: value for name, value in record.items() if name != OPTIONS}
+    return plain | ({OPTIONS: {"CustomerOption": options}} if options else {})

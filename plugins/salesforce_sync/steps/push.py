@@ -1,0 +1,221 @@
+"""Push: staged Salesforce records to a vendor, compared with what it was last sent, and committed in one transaction.
+
+The vendor knows its records by the fields that the mapping calls unique, so whatever a killed push had sent may be sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from salesforce_sync.mapping.apply import apply_to_vendor, fingerprints, nested
+from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.mapping.version import mapping_version
+from salesforce_sync.records import BatchRef, Counts, Outcome, RecordResult, VendorResult
+from salesforce_sync.staging import read_record
+from salesforce_sync.state import dead_letters, links, sync_log, watermarks
+from salesforce_sync.state.engine import reading
+from salesforce_sync.steps.changes import DELETED, MASTER
+from salesforce_sync.steps.context import SHOWN_EXAMPLES, SyncRun, VendorContext, refuse_too_many, sync_run
+from salesforce_sync.steps.load import UNMAPPABLE, Loaded, ResultFile, Source, staged_rows, unchanged
+
+log = logging.getLogger(__name__)
+
+SENT_TOGETHER = 1_000
+GONE, MERGED, NOT_UNIQUE, LEFT_TO_OTHER = "DELETED_IN_SALESFORCE", "MERGED_IN_SALESFORCE", "NO_UNIQUE_VALUE", "LEFT_TO_OTHER_RECORD"
+
+
+class VendorTarget(Protocol):
+    """A vendor's hook, as far as push needs it."""
+
+    def save(self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]) -> list[VendorResult]:
+        """Writes the records; a result for each, in order. A record that has the unique values of one that is there becomes that one."""
+
+    def delete(self, stream: str, vendor_ids: Iterable[str]) -> None: ...
+
+
+def push(
+    context: VendorContext, name: str, mapping: MappingFile, source: Source, target: VendorTarget, *, delete: bool = False, resend: bool = False
+) -> Loaded:
+    """Sends the batches by the mapping called `name`, and moves its watermark.
+
+    Records equal to what was last sent are not sent, unless `resend`. A record that is deleted or merged in Salesforce is logged, and with
+    `delete` its record at the vendor is deleted, unless another record of Salesforce has become it. Raises TooManyRejects, after everything
+    is committed, when more were refused than may be.
+    """
+    with sync_run(context, name) as run, tempfile.TemporaryDirectory(prefix="salesforce-sync-") as folder:
+        work = _Push(context, run, name, mapping, source, target, delete, resend, ResultFile(Path(folder) / "results.parquet"))
+        loaded = work.run_all()
+    refuse_too_many(loaded.counts, name, loaded.examples)
+    return loaded
+
+
+@dataclass
+class _Push:
+    context: VendorContext
+    run: SyncRun
+    name: str
+    mapping: MappingFile
+    source: Source
+    target: VendorTarget
+    delete: bool
+    resend: bool
+    results: ResultFile
+    forgotten: list[str] = field(default_factory=list)  # Salesforce ids of records that are gone: their links go, too
+
+    @cached_property
+    def version(self) -> str:
+        return mapping_version(self.mapping, {})
+
+    def run_all(self) -> Loaded:
+        for batch in self.source.batches:
+            rows = staged_rows(self.source, batch, self.version)
+            with reading(self.context.state) as connection:
+                known = links.find(connection, self.context.org, self.name, rows["id"].tolist())
+            same_text = unchanged(rows["id"], rows["_staged"], known, "staged_fingerprint") & (not self.resend)
+            self._keep(rows.loc[same_text, "id"], known)
+            rows = self._living(rows[~same_text], known)
+            self._send(self._changed(rows, known), known)
+        self.results.close()
+        return self._commit()
+
+    def _keep(self, ids: Iterable[str], known: Mapping[str, links.Link]) -> None:
+        self.results.add([RecordResult(key, Outcome.UNCHANGED, key, vendor_id=known[key].vendor_id) for key in ids])
+
+    # -- records that are gone ----------------------------------------------------------------------------------------------------
+
+    def _living(self, rows: pd.DataFrame, known: Mapping[str, links.Link]) -> pd.DataFrame:
+        """The records that are still there, decoded; what is gone is a result already."""
+        records = pd.Series([read_record(text) for text in rows["record"]], index=rows.index, dtype=object)
+        rows = rows.assign(record=records, _text=rows["record"])
+        gone = pd.Series([bool(record.get(DELETED)) for record in rows["record"]], index=rows.index, dtype=bool)
+        for key, record in rows.loc[gone, ["id", "record"]].itertuples(index=False):
+            self.results.add([self._gone(key, record, known.get(key))])
+        return rows[~gone]
+
+    def _gone(self, key: str, record: Mapping[str, Any], link: links.Link | None) -> RecordResult:
+        code, message = (MERGED, f"merged into {record[MASTER]}") if record.get(MASTER) else (GONE, None)
+        self.forgotten.append(key)
+        if not self.delete or link is None or link.vendor_id is None:
+            return RecordResult(key, Outcome.SKIPPED, key, code, message, vendor_id=link.vendor_id if link else None)
+        with reading(self.context.state) as connection:
+            shared = links.others_with_vendor_id(connection, self.context.org, link.vendor_id, besides=key)
+        if shared:
+            return RecordResult(key, Outcome.SKIPPED, key, code, f"the vendor's record has become that of {shared}", vendor_id=link.vendor_id)
+        self.target.delete(self.mapping.vendor.stream, [link.vendor_id])
+        return RecordResult(key, Outcome.DELETED, key, code, message, vendor_id=link.vendor_id)
+
+    # -- records that go ----------------------------------------------------------------------------------------------------------
+
+    def _changed(self, rows: pd.DataFrame, known: Mapping[str, links.Link]) -> pd.DataFrame:
+        """The mapped rows to send, with Salesforce id, fingerprints, unique key and text; all others are results already."""
+        texts = rows["_text"].tolist()
+        mapped = apply_to_vendor(self.mapping, rows["record"].tolist())
+        self.results.add([
+            RecordResult(mapped.ids[place], Outcome.REJECTED, mapped.ids[place], UNMAPPABLE, problem, payload=texts[place])
+            for place, problem in mapped.problems.items()
+        ])  # fmt: skip
+        places = mapped.frame.index
+        frame = mapped.frame.assign(
+            _fingerprint=fingerprints(mapped.frame), _id=[mapped.ids[place] for place in places], _staged=rows["_staged"].to_numpy()[places],
+            _text=[texts[place] for place in places], _unique=self._unique_keys(mapped.frame),
+        )  # fmt: skip
+        same = unchanged(frame["_id"], frame["_fingerprint"], known, "fingerprint") & (not self.resend)
+        self.results.add([
+            RecordResult(row[0], Outcome.UNCHANGED, row[0], None, None, row[1], row[2], None, known[row[0]].vendor_id, row[3])
+            for row in frame.loc[same, ["_id", "_fingerprint", "_staged", "_unique"]].itertuples(index=False, name=None)
+        ])  # fmt: skip
+        return self._left_to_nobody(self._with_unique_value(frame[~same]))
+
+    def _unique_keys(self, frame: pd.DataFrame) -> pd.Series:
+        values = frame[self._unique_paths].itertuples(index=False, name=None)
+        return pd.Series([_unique_key(row) for row in values], index=frame.index, dtype=object)
+
+    @property
+    def _unique_paths(self) -> list[str]:
+        return [str(self.mapping.fields[name].vendor) for name in self.mapping.unique]
+
+    def _with_unique_value(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """What has no unique value cannot be known again at the vendor."""
+        lacking = frame["_unique"].isna()
+        message = f"{' and '.join(self.mapping.unique)} makes a record unique, and has no value here"
+        self.results.add([RecordResult(key, Outcome.SKIPPED, key, NOT_UNIQUE, message) for key in frame.loc[lacking, "_id"]])
+        return frame[~lacking]
+
+    def _left_to_nobody(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows but for those that another mapping has a record for, to which this mapping yields."""
+        other = self.mapping.yields_to
+        if other is None or not len(frame):
+            return frame
+        with reading(self.context.state) as connection:
+            taken = links.taken_keys(connection, self.context.org, other, frame["_unique"].tolist())
+        left = frame["_unique"].isin(taken)
+        self.results.add([
+            RecordResult(key, Outcome.SKIPPED, key, LEFT_TO_OTHER, f"a record of {other} has the same {' and '.join(self.mapping.unique)}")
+            for key in frame.loc[left, "_id"]
+        ])  # fmt: skip
+        return frame[~left]
+
+    def _send(self, frame: pd.DataFrame, known: Mapping[str, links.Link]) -> None:
+        paths = [name for name in frame.columns if not name.startswith("_")]
+        for start in range(0, len(frame), SENT_TOGETHER):
+            part = frame.iloc[start : start + SENT_TOGETHER]
+            records = [nested(dict(zip(paths, row, strict=True))) for row in part[paths].itertuples(index=False, name=None)]
+            answers = self.target.save(self.mapping.vendor.stream, records, unique=self._unique_paths)
+            marks = part[["_id", "_fingerprint", "_staged", "_unique", "_text"]].itertuples(index=False, name=None)
+            self.results.add([_result(mark, answer, known) for mark, answer in zip(marks, answers, strict=True)])
+            log.info("%s: %d records sent", self.name, len(part))
+
+    # -- committing ---------------------------------------------------------------------------------------------------------------
+
+    def _commit(self) -> Loaded:
+        context = self.context
+        counts = Counts(
+            read=sum(batch.count for batch in self.source.batches), **{str(outcome): count for outcome, count in self.results.counts.items()}
+        )
+        cursor = max((batch.high_cursor for batch in self.source.batches if batch.high_cursor), default=None)
+        refused: list[str] = []
+        examples: list[str] = []
+        with context.state.begin() as connection:
+            for results in self.results.read():
+                sync_log.write(connection, self.run.id, results)
+                links.save(connection, context.org, self.name, results)
+                dead_letters.record(connection, context.org, self.name, self.run.id, results)
+                refused += [result.record_id for result in results if result.outcome is Outcome.REJECTED]
+                examples += [f"{result.record_id}: {result.message}" for result in results if result.outcome is Outcome.REJECTED]
+                del examples[SHOWN_EXAMPLES:]
+            links.forget(connection, context.org, self.name, self.forgotten)
+            before = watermarks.get(connection, context.org, self.name)
+            after = watermarks.advance(connection, context.org, self.name, cursor) if cursor else before
+            self.run.finish(connection, counts, watermark_from=before, watermark_to=after)
+        return Loaded(counts, frozenset(refused), 0, examples)
+
+
+def _unique_key(values: tuple[str | None, ...]) -> str | None:
+    """A hash of what makes a record unique, in any case of letters; None where a value is missing."""
+    if not all(values):
+        return None
+    return hashlib.sha256("\n".join(str(value).lower() for value in values).encode()).hexdigest()
+
+
+def _result(mark: tuple[str, str, str, str, str], answer: VendorResult, known: Mapping[str, links.Link]) -> RecordResult:
+    key, fingerprint, staged, unique, text = mark
+    if answer.vendor_id is None:
+        return RecordResult(key, Outcome.REJECTED, key, answer.code, answer.message, payload=text)
+    outcome = Outcome.UPDATED if key in known else Outcome.CREATED
+    return RecordResult(key, outcome, key, None, None, fingerprint, staged, None, answer.vendor_id, unique)
+
+
+def org_of(batches: Sequence[BatchRef]) -> str:
+    """The org that the batches come from."""
+    (org,) = {batch.org for batch in batches}
+    assert org is not None, "a batch of Salesforce records names its org"
+    return org

@@ -1,0 +1,107 @@
+"""The Deployteq hook against the emulator, by zeep: what it writes, and what it says when Deployteq misbehaves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, ServiceUnavailable
+from salesforce_sync.records import VendorResult
+from support.airflow import variables
+from support.world import World
+
+pytestmark = pytest.mark.airflow
+EMAIL = ["emailAddress"]
+
+
+def _hook(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
+    from salesforce_sync.hooks import vendor
+    from salesforce_sync.hooks.deployteq import DeployteqHook
+
+    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
+    variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials | changes))
+    return DeployteqHook()
+
+
+def _people(count: int) -> list[dict[str, Any]]:
+    return [{"emailAddress": f"p{number}@acme.example", "lastname": f"Person {number}"} for number in range(count)]
+
+
+@pytest.mark.requirement("DQ-06")
+def test_the_connection_test_says_that_it_works(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _hook(world, monkeypatch).test() == "You are successfully connected to Deployteq"
+
+
+@pytest.mark.requirement("DQ-06")
+def test_a_wrong_token_names_the_variable_and_shows_no_secret(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AuthenticationFailed, match="Check the Variable deployteq_credentials") as raised:
+        _hook(world, monkeypatch, token="wrong-secret").test()
+    assert "wrong-secret" not in str(raised.value)
+
+
+def test_a_missing_token_is_a_clear_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidCredentials, match="token: missing"):
+        _hook(world, monkeypatch, token="").test()
+
+
+def test_customers_go_in_bulk_and_come_back_with_their_ids(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = _hook(world, monkeypatch).save("customers", _people(120), unique=EMAIL)
+    assert [result.vendor_id for result in results] == [str(number) for number in range(1, 121)]
+    assert world.vendors.deployteq.calls == {"insert_bulk_unique": 3}
+
+
+def test_a_known_customer_keeps_what_it_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = _hook(world, monkeypatch)
+    hook.save("customers", [{"emailAddress": "a@b.example", "firstname": "Ann", "city": "Gouda", "options": {"Industry": "Media"}}], unique=EMAIL)
+    hook.save("customers", [{"emailAddress": "A@B.example", "city": "", "options": {"LeadSource": "Web"}}], unique=EMAIL)
+    assert world.customers == [
+        {"emailAddress": "A@B.example", "firstname": "Ann", "city": "", "options": {"Industry": "Media", "LeadSource": "Web"}},
+    ]  # fmt: skip
+
+
+def test_customers_may_be_unique_by_an_option_field(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = _hook(world, monkeypatch)
+    for city in ("Gouda", "Delft"):
+        hook.save("customers", [{"city": city, "options": {"salesforceId": "003x"}}], unique=["options.salesforceId"])
+    assert world.customers == [{"city": "Delft", "options": {"salesforceId": "003x"}}]
+
+
+def test_one_bad_customer_is_refused_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = _people(20)
+    people[7]["emailAddress"] = "not an address"
+    results = _hook(world, monkeypatch).save("customers", people, unique=EMAIL)
+    refused = [(place, result) for place, result in enumerate(results) if result.vendor_id is None]
+    assert refused == [(7, VendorResult(None, "110", "deployteq refused the request (110): customer 0: emailAddress is not valid"))]
+    assert len(world.customers) == 19
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 200, "body": "<html>closed</html>", "content_type": "text/html"}])
+def test_a_passing_failure_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]) -> None:
+    hook = _hook(world, monkeypatch)
+    hook.test()
+    world.vendor_fault(kind="status", method="POST", **fault)
+    assert hook.save("customers", _people(1), unique=EMAIL) == [VendorResult("1")]
+
+
+def test_an_answer_that_got_lost_doubles_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = _hook(world, monkeypatch)
+    hook.test()
+    world.vendor_fault(kind="after", status=502, method="POST")
+    assert hook.save("customers", _people(2), unique=EMAIL) == [VendorResult("1"), VendorResult("2")]
+    assert len(world.customers) == 2
+
+
+def test_a_failure_that_stays_is_raised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.vendor_fault(kind="status", status=503, times=100)
+    with pytest.raises(ServiceUnavailable, match="deployteq answered 503"):
+        _hook(world, monkeypatch).test()
+
+
+def test_deleting_a_customer_that_is_gone_is_no_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = _hook(world, monkeypatch)
+    hook.save("customers", _people(2), unique=EMAIL)
+    hook.delete("customers", ["1"])
+    hook.delete("customers", ["1"])
+    assert [customer["lastname"] for customer in world.customers] == ["Person 1"]

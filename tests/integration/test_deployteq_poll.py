@@ -1,0 +1,350 @@
+"""The contact poll's steps: what changed in Salesforce arrives at Deployteq, once, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from salesforce_sync.errors import ServiceUnavailable, TooManyRejects
+from salesforce_sync.mapping.loader import load_mapping
+from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.mapping.transforms import TransformCall
+from salesforce_sync.records import BatchRef, Counts, RunIdentity
+from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.staging import Staging
+from salesforce_sync.state import dead_letters, sync_log
+from salesforce_sync.state.engine import open_state
+from salesforce_sync.steps.changes import stage_changes
+from salesforce_sync.steps.context import StepContext, VendorContext
+from salesforce_sync.steps.load import Source
+from salesforce_sync.steps.push import org_of, push
+from salesforce_sync.steps.sharing import SharedDescriptions
+from support.airflow import variables
+from support.world import World
+
+pytestmark = pytest.mark.airflow
+CONTACTS, LEADS = "deployteq/contacts", "deployteq/leads"
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@dataclass
+class Poll:
+    """The poll's tasks, one after the other; every poll is a run of its own."""
+
+    world: World
+    state: Engine
+    folder: Path
+    hook: Any
+    mappings: dict[str, MappingFile] = field(default_factory=lambda: {name: load_mapping(name) for name in (CONTACTS, LEADS)})
+    runs: int = 0
+    delete: bool = False
+
+    @property
+    def staging(self) -> Staging:
+        return Staging(self.folder)
+
+    def extract(self, name: str, *, full: bool = False) -> list[BatchRef]:
+        client = SalesforceClient(self.world.client().session, descriptions=SharedDescriptions(self.state, "secret"))
+        context = StepContext(client, self.state, RunIdentity("deployteq_contact_poll", f"run-{self.runs}", "extract"))
+        return stage_changes(context, name, self.mappings[name], self.staging, full=full)
+
+    def push(self, name: str, batches: list[BatchRef]) -> Counts:
+        context = VendorContext(org_of(batches), self.state, RunIdentity("deployteq_contact_poll", f"run-{self.runs}", "push"))
+        return push(context, name, self.mappings[name], Source.staged(batches, self.staging), self.hook, delete=self.delete).counts
+
+    def __call__(self, *, full: bool = False) -> dict[str, Counts]:
+        self.runs += 1
+        staged = {name: self.extract(name, full=full) for name in self.mappings}
+        return {name: self.push(name, batches) for name, batches in staged.items()}
+
+    def fate(self, record_id: str) -> list[tuple[str, str | None]]:
+        with self.state.connect() as connection:
+            return [(row["outcome"], row["code"]) for row in sync_log.of_record(connection, record_id)]
+
+
+@pytest.fixture
+def poll(world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poll:
+    from salesforce_sync.hooks import vendor
+    from salesforce_sync.hooks.deployteq import DeployteqHook
+
+    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
+    variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
+    return Poll(world, open_state(state_url), tmp_path / "staging", DeployteqHook())
+
+
+def _lead(number: int = 1, **changes: Any) -> dict[str, Any]:
+    return {"LastName": f"Lead {number}", "Company": "Acme", "Email": f"lead{number}@acme.example"} | changes
+
+
+def _contact(number: int = 1, **changes: Any) -> dict[str, Any]:
+    return {"LastName": f"Contact {number}", "Email": f"contact{number}@acme.example"} | changes
+
+
+def _unique_by_id(poll: Poll) -> None:
+    for name, mapping in poll.mappings.items():
+        fields = mapping.fields | {
+            "Id": mapping.fields["Id"].model_copy(update={"unique": True}), "Email": mapping.fields["Email"].model_copy(update={"unique": False}),
+        }  # fmt: skip
+        poll.mappings[name] = mapping.model_copy(update={"fields": fields, "yields_to": None})
+
+
+# -- what arrives -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("DQ-01", "DQ-10", "DQ-13", "DQ-15")
+def test_leads_and_contacts_become_customers_with_fields_and_option_fields(world: World, poll: Poll) -> None:
+    (account,) = world.insert("Account", {"Name": "Acme", "Industry": "Media"})
+    (contact,) = world.insert("Contact", _contact(FirstName="Ann", AccountId=account, MailingCity="Utrecht", Deployteq_Opt_In__c=True))
+    (lead,) = world.insert("Lead", _lead(LeadSource="Web", Industry="Energy"))
+    counts = poll()
+    assert counts == {CONTACTS: Counts(read=1, created=1), LEADS: Counts(read=1, created=1)}
+    given = [{name: value for name, value in customer.items() if value not in ("", {})} for customer in world.customers]
+    assert given == [
+        {
+            "externalId": contact, "emailAddress": "contact1@acme.example", "firstname": "Ann", "lastname": "Contact 1", "city": "Utrecht",
+            "companyName": "Acme", "optIn": "Y", "status": "CUSTOMER",
+            "options": {"Industry": "Media", "LeadSource": "", "salesforceObject": "Contact"},
+        },
+        {
+            "externalId": lead, "emailAddress": "lead1@acme.example", "lastname": "Lead 1", "companyName": "Acme", "optIn": "N",
+            "status": "PROSPECT", "options": {"Industry": "Energy", "LeadSource": "Web", "salesforceObject": "Lead"},
+        },
+    ]  # fmt: skip
+
+
+@pytest.mark.requirement("DQ-16", "DQ-17")
+def test_only_what_changed_is_sent_and_nothing_else_of_a_customer_is_touched(world: World, poll: Poll) -> None:
+    first, _ = world.insert("Contact", _contact(1), _contact(2))
+    poll()
+    for customer in world.vendors.deployteq.customers.values():
+        customer |= {"lastname": "changed at Deployteq", "gender": "WOMAN"}
+    world.org.clock.shift(600)
+    world.update("Contact", {"Id": first, "FirstName": "Ann"})
+    world.vendors.deployteq.calls.clear()
+    assert poll()[CONTACTS] == Counts(read=2, updated=1, unchanged=1)  # the look-back reads the other once more
+    assert world.vendors.deployteq.calls == {"insert_bulk_unique": 1}
+    assert [(customer["lastname"], customer["gender"]) for customer in world.customers] == [
+        ("Contact 1", "WOMAN"), ("changed at Deployteq", "WOMAN"),
+    ]  # fmt: skip
+
+
+@pytest.mark.requirement("DQ-14", "DQ-A1")
+def test_the_status_of_a_lead_is_the_mappings_to_choose(world: World, poll: Poll) -> None:
+    leads = poll.mappings[LEADS]
+    constants = leads.vendor.constants | {"status": "SUSPECT"}
+    poll.mappings[LEADS] = leads.model_copy(update={"vendor": leads.vendor.model_copy(update={"constants": constants})})
+    world.insert("Lead", _lead())
+    poll()
+    assert [customer["status"] for customer in world.customers] == ["SUSPECT"]
+
+
+@pytest.mark.requirement("DQ-15", "DQ-A3")
+def test_consent_that_is_taken_back_is_passed_on(world: World, poll: Poll) -> None:
+    (lead,) = world.insert("Lead", _lead(Deployteq_Opt_In__c=True))
+    poll()
+    world.update("Lead", {"Id": lead, "Deployteq_Opt_In__c": False})
+    poll()
+    assert [customer["optIn"] for customer in world.customers] == ["N"]
+
+
+@pytest.mark.requirement("DQ-A3")
+def test_consent_that_is_taken_back_stays_when_the_mapping_says_so(world: World, poll: Poll) -> None:
+    leads = poll.mappings[LEADS]
+    consent = leads.fields["Deployteq_Opt_In__c"].model_copy(update={"transforms": (TransformCall("opt_in_only"),), "when_empty": "keep"})
+    poll.mappings[LEADS] = leads.model_copy(update={"fields": leads.fields | {"Deployteq_Opt_In__c": consent}})
+    (lead,) = world.insert("Lead", _lead(Deployteq_Opt_In__c=True))
+    poll()
+    world.update("Lead", {"Id": lead, "Deployteq_Opt_In__c": False})
+    poll()
+    assert [customer["optIn"] for customer in world.customers] == ["Y"]
+
+
+def test_a_value_that_is_emptied_in_salesforce_is_emptied_at_deployteq(world: World, poll: Poll) -> None:
+    (lead,) = world.insert("Lead", _lead(City="Gouda"))
+    poll()
+    world.update("Lead", {"Id": lead, "City": None})
+    poll()
+    assert [customer["city"] for customer in world.customers] == [""]
+
+
+# -- who is who -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("DQ-12")
+def test_by_e_mail_a_converted_lead_stays_one_customer(world: World, poll: Poll) -> None:
+    from emulators.salesforce.conversion import Conversion, convert_lead
+
+    (lead,) = world.insert("Lead", _lead())
+    poll()
+    convert_lead(world.org, Conversion(lead))
+    counts = poll()
+    (contact,) = world.query("SELECT Id FROM Contact")
+    assert counts[CONTACTS] == Counts(read=1, created=1)
+    assert [(customer["externalId"], customer["status"]) for customer in world.customers] == [(contact["Id"], "CUSTOMER")]
+
+
+@pytest.mark.requirement("DQ-11")
+def test_by_salesforce_id_a_converted_lead_is_a_second_customer(world: World, poll: Poll) -> None:
+    from emulators.salesforce.conversion import Conversion, convert_lead
+
+    _unique_by_id(poll)
+    (lead,) = world.insert("Lead", _lead())
+    poll()
+    convert_lead(world.org, Conversion(lead))
+    poll()
+    assert [customer["status"] for customer in world.customers] == ["PROSPECT", "CUSTOMER"]
+
+
+@pytest.mark.requirement("DQ-A4")
+def test_a_lead_with_the_e_mail_address_of_a_contact_is_left_to_it(world: World, poll: Poll) -> None:
+    world.insert("Contact", _contact(Email="Same@acme.example"))
+    (lead,) = world.insert("Lead", _lead(Email="same@acme.example"))
+    assert poll()[LEADS] == Counts(read=1, skipped=1)
+    assert poll.fate(lead) == [("skipped", "LEFT_TO_OTHER_RECORD")]
+    assert [customer["lastname"] for customer in world.customers] == ["Contact 1"]
+
+
+@pytest.mark.requirement("DQ-A7")
+def test_a_record_without_an_e_mail_address_is_skipped_with_the_reason(world: World, poll: Poll) -> None:
+    (lead,) = world.insert("Lead", _lead(Email=None))
+    assert poll()[LEADS] == Counts(read=1, skipped=1)
+    assert poll.fate(lead) == [("skipped", "NO_UNIQUE_VALUE")]
+
+
+@pytest.mark.requirement("DQ-A5")
+def test_a_deleted_record_is_logged_and_its_customer_stays(world: World, poll: Poll) -> None:
+    (lead,) = world.insert("Lead", _lead())
+    poll()
+    world.delete("Lead", lead)
+    assert poll()[LEADS] == Counts(read=1, skipped=1)
+    assert poll.fate(lead)[0] == ("skipped", "DELETED_IN_SALESFORCE")
+    assert len(world.customers) == 1
+
+
+@pytest.mark.requirement("DQ-A5")
+def test_a_deleted_records_customer_is_deleted_when_the_setting_says_so(world: World, poll: Poll) -> None:
+    poll.delete = True
+    one, two = world.insert("Lead", _lead(1), _lead(2, Email="lead1@acme.example"))
+    (three,) = world.insert("Lead", _lead(3))
+    poll()
+    world.delete("Lead", one, three)
+    assert poll()[LEADS] == Counts(read=3, deleted=1, skipped=1, unchanged=1)
+    assert [customer["externalId"] for customer in world.customers] == [two]  # two Leads, one address: the customer lives on
+
+
+# -- nothing lost, nothing doubled ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("DQ-18")
+def test_a_full_sync_needs_nobody_to_touch_the_records(world: World, poll: Poll) -> None:
+    world.insert("Lead", *(_lead(number) for number in range(30)))
+    for counts in (Counts(read=30, created=30), Counts(read=30, unchanged=30), Counts()):
+        assert poll()[LEADS] == counts
+        world.org.clock.shift(3_600)
+    assert poll(full=True)[LEADS] == Counts(read=30, unchanged=30)
+
+
+def test_a_poll_that_finds_nothing_costs_one_call_per_object(world: World, poll: Poll) -> None:
+    poll()
+    before = world.org.usage.used
+    world.org.clock.shift(3_600)
+    poll()
+    assert world.org.usage.used - before == 2
+
+
+def test_many_records_with_one_stamp_and_late_ones_arrive_once(world: World, poll: Poll) -> None:
+    world.org.clock.stop_at(NOON)
+    world.insert("Lead", *(_lead(number) for number in range(3_000)))
+    world.salesforce_fault(kind="late", path="Lead", seconds=60)
+    world.insert("Lead", _lead(9_999))
+    for minutes in (1 / 3, 2, 4):
+        world.org.clock.stop_at(NOON + timedelta(minutes=minutes))
+        poll()
+    assert len(world.customers) == 3_001
+    assert world.vendors.deployteq.calls["insert_bulk_unique"] == 61  # none was sent twice
+
+
+@pytest.mark.parametrize("minutes", [-2, 2])
+def test_a_clock_that_is_two_minutes_off_loses_nothing(world: World, poll: Poll, minutes: int) -> None:
+    """Only Salesforce's own clock counts: the one of this machine is that far from it."""
+    world.org.clock.stop_at(datetime.now(UTC) + timedelta(minutes=minutes))
+    world.insert("Lead", _lead(1))
+    poll()
+    world.org.clock.shift(30)
+    world.insert("Lead", _lead(2))
+    poll()
+    assert len(world.customers) == 2
+
+
+def _killed(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("when", ["before anything is sent", "after it was sent", "before it is committed"])
+def test_a_poll_that_is_killed_is_made_up_for_by_the_next(world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    from salesforce_sync.steps import push as push_step
+
+    world.insert("Lead", *(_lead(number) for number in range(5)))
+    save: Callable[..., Any] = poll.hook.save
+
+    def sent_and_killed(*arguments: Any, **options: Any) -> None:
+        save(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        if when == "before it is committed":
+            patched.setattr(push_step.links, "save", _killed)
+        else:
+            patched.setattr(poll.hook, "save", sent_and_killed if when == "after it was sent" else _killed)
+        with pytest.raises(KeyboardInterrupt):
+            poll()
+    world.org.clock.shift(600)
+    assert poll()[LEADS] == Counts(read=5, created=5)
+    assert len(world.customers) == 5
+
+
+def test_two_polls_at_once_double_nothing(world: World, poll: Poll) -> None:
+    world.insert("Lead", *(_lead(number) for number in range(5)))
+    poll.runs = 1
+    first = poll.extract(LEADS)
+    poll.runs = 2
+    second = poll.extract(LEADS)
+    assert poll.push(LEADS, second) == Counts(read=5, created=5)
+    assert poll.push(LEADS, first) == Counts(read=5, unchanged=5)
+    assert len(world.customers) == 5
+
+
+def test_a_refused_customer_is_dead_lettered_and_the_others_arrive(world: World, poll: Poll) -> None:
+    (bad, *_) = world.insert("Lead", *(_lead(number) for number in range(10)))
+    world.vendors.deployteq.refuse("lead0@acme.example")
+    assert poll()[LEADS] == Counts(read=10, created=9, rejected=1)
+    with poll.state.connect() as connection:
+        (letter,) = dead_letters.unresolved(connection)
+    assert (letter["record_id"], letter["code"]) == (bad, "110")
+    assert "lead0@acme.example" in letter["payload"]
+
+
+def test_more_refused_customers_than_the_limit_fail_the_task_after_the_others_arrived(world: World, poll: Poll) -> None:
+    world.insert("Lead", *(_lead(number) for number in range(60)))
+    for number in range(25):
+        world.vendors.deployteq.refuse(f"lead{number}@acme.example")
+    with pytest.raises(TooManyRejects, match="25 of 60 records were refused"):
+        poll()
+    assert len(world.customers) == 35
+
+
+def test_when_deployteq_is_down_everything_comes_with_the_next_poll(world: World, poll: Poll) -> None:
+    world.insert("Contact", _contact())
+    world.vendor_fault(kind="status", status=503, times=8)
+    with pytest.raises(ServiceUnavailable):
+        poll()
+    world.vendors.faults.clear()
+    world.org.clock.shift(600)
+    assert poll()[CONTACTS] == Counts(read=1, created=1)
