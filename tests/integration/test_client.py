@@ -554,6 +554,44 @@ def test_a_job_that_takes_longer_than_the_patience_is_left_to_salesforce_and_tak
     assert (len(world.org.jobs), world.count(ACTIVITY)) == (1, 2_500)
 
 
+def test_a_long_query_is_left_to_salesforce_and_taken_up_later(world: World) -> None:
+    memory = Remembered()
+    world.insert("Account", *({"Name": f"A{number}"} for number in range(300)))
+    world.salesforce_fault(kind="slow-job", path="Account", seconds=0.5)
+    hurried = SalesforceClient(world.client().session, memory=memory, patience=0.1)
+    with pytest.raises(JobUnderWay) as raised:
+        list(hurried.read("SELECT Name FROM Account", expected_rows=20_000))
+    time.sleep(0.6)
+    assert jobs.ended(hurried.session, raised.value.path) == "JobComplete"
+    assert sum(table.num_rows for table in hurried.read("SELECT Name FROM Account", expected_rows=20_000)) == 300
+    assert world.org.usage.by_route["POST /jobs/query"] == 1
+
+
+def test_changes_that_a_taken_up_query_read_are_dated_by_its_beginning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "BULK_FROM_ROWS", 1)
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    world.org.clock.stop_at(noon)
+    world.insert("Account", *({"Name": f"A{number}"} for number in range(3)))
+    memory = Remembered()
+    SalesforceClient(world.client().session, memory=memory).changes("Account", ["Name"], since=None)  # killed before it read anything
+    world.org.clock.stop_at(noon + timedelta(minutes=30))
+    world.insert("Account", {"Name": "since then"})
+    changes = SalesforceClient(world.client().session, memory=memory).changes("Account", ["Name"], since=None)
+    assert sum(table.num_rows for table in changes.tables) == 3
+    assert changes.upper == noon - timedelta(seconds=3)
+
+
+def test_a_query_of_yesterday_is_not_taken_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "BULK_FROM_ROWS", 1)
+    memory = Remembered()
+    world.insert("Account", {"Name": "A"}, {"Name": "B"})
+    SalesforceClient(world.client().session, memory=memory).read("SELECT Name FROM Account")
+    world.org.clock.shift(86_400)
+    world.insert("Account", {"Name": "since then"})
+    tables = SalesforceClient(world.client().session, memory=memory).read("SELECT Name FROM Account")
+    assert sum(table.num_rows for table in tables) == 3
+
+
 def test_a_job_that_is_past_its_deadline_is_aborted_by_whoever_takes_it_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     memory, rows = Remembered(), _rows(2_500)
     world.salesforce_fault(kind="stuck-job", path=ACTIVITY)

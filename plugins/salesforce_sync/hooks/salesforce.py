@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from salesforce_sync.hooks.credentials import SalesforceCredentials, read_credentials
 from salesforce_sync.salesforce.client import SalesforceClient
-from salesforce_sync.salesforce.ingest import JobMemory
+from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.settings import read_setting
 from salesforce_sync.state.api_budget import BudgetRule

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from salesforce_sync.records import WriteResult
 from salesforce_sync.salesforce.changes import Changes, read_changes
-from salesforce_sync.salesforce.ingest import JobMemory
+from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.metadata import Describer, DescriptionStore, ObjectInfo
 from salesforce_sync.salesforce.query import Reader
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
@@ -20,8 +20,8 @@ from salesforce_sync.salesforce.write import Writer
 class SalesforceClient:
     """Reads and writes one org. `calls` counts API calls since the client was made, as the org counts them.
 
-    With a `memory`, a Bulk job that an earlier client began with the same rows is taken up. With `patience`, in seconds, a write whose job
-    takes longer raises JobUnderWay, for the caller to wait elsewhere and to write again.
+    With a `memory`, a Bulk job that an earlier client began with the same rows or statement is taken up. With `patience`, in seconds, a job
+    that takes longer raises JobUnderWay, for the caller to wait elsewhere and to begin anew.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class SalesforceClient:
     ) -> None:
         self.session = session
         self._describer = Describer(session, descriptions)
-        self._reader = Reader(session, self._describer)
+        self._reader = Reader(session, self._describer, memory, patience)
         self._writer = Writer(session, memory, patience)
 
     @property

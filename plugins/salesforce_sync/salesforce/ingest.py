@@ -6,7 +6,7 @@ import hashlib
 import re
 import tempfile
 from itertools import repeat
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -14,21 +14,12 @@ import pyarrow.csv
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.collections import outcome_of
-from salesforce_sync.salesforce.jobs import wait_for_job
+from salesforce_sync.salesforce.jobs import USEFUL, JobMemory, left_behind, wait_for_job
 from salesforce_sync.salesforce.results import read_whole
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, write_csv
 from salesforce_sync.salesforce.session import Session
 
 DIGESTED_BYTES = 1024 * 1024
-
-
-class JobMemory(Protocol):
-    """Remembers which job carries which content, so that a task that is killed while its job runs does not send the rows again."""
-
-    def find(self, content: str) -> str | None:
-        """The id of the job with this content, if this task began one before."""
-
-    def remember(self, content: str, job_id: str) -> None: ...
 
 
 class IngestWriter:
@@ -57,17 +48,11 @@ class IngestWriter:
 
     def _left_behind(self, content: str, what: str) -> str | None:
         """The path of the job that an earlier try of this task began with the same rows, if it still runs or is done."""
-        job_id = self._memory.find(content) if self._memory is not None else None
-        if job_id is None:
-            return None
-        path = self._session.path(f"jobs/ingest/{job_id}")
-        try:
-            state = self._session.request("GET", path, what=f"{what}: taking up job {job_id}").value["state"]
-            if state == "Open":  # its rows never arrived in full
-                self._session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
-        except RequestRejected:
-            return None  # the job is gone: Salesforce keeps them for seven days
-        return path if state in ("UploadComplete", "InProgress", "JobComplete") else None
+        job = left_behind(self._session, self._memory, "ingest", content, what=what)
+        if job is not None and job["state"] == "Open":  # its rows never arrived in full
+            path = self._session.path(f"jobs/ingest/{job['id']}")
+            self._session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
+        return self._session.path(f"jobs/ingest/{job['id']}") if job is not None and job["state"] in USEFUL else None
 
     def _submit(self, request: WriteRequest, upload: IO[bytes], content: str, what: str) -> str:
         description = {"object": request.object, "operation": str(request.operation), "contentType": "CSV", "lineEnding": "LF"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from salesforce_sync.errors import JobUnderWay, RequestRejected, ServiceUnavailable
 from salesforce_sync.salesforce.session import Session
@@ -14,6 +14,28 @@ FIRST_POLL_SECONDS, POLL_GROWTH, LONGEST_POLL_SECONDS = 0.05, 2.0, 10.0
 DEADLINE_SECONDS = 3_600.0
 RETRYABLE_JOB_ERRORS = ("InternalServerError", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE")
 UNFINISHED = frozenset({"Open", "UploadComplete", "InProgress"})
+USEFUL = frozenset({"UploadComplete", "InProgress", "JobComplete"})  # states of a job that is worth taking up
+
+
+class JobMemory(Protocol):
+    """Remembers which job carries which content, so that a task that begins anew takes its jobs up."""
+
+    def find(self, content: str) -> str | None:
+        """The id of the job with this content, if an earlier try of this task began one."""
+
+    def remember(self, content: str, job_id: str) -> None: ...
+
+
+def left_behind(session: Session, memory: JobMemory | None, kind: str, content: str, *, what: str) -> dict[str, Any] | None:
+    """The description of the job (`kind` is ingest or query) that an earlier try of this task began with this content, if Salesforce has it."""
+    job_id = memory.find(content) if memory is not None else None
+    if job_id is None:
+        return None
+    try:
+        found: dict[str, Any] = session.request("GET", session.path(f"jobs/{kind}/{job_id}"), what=f"{what}: taking up job {job_id}").value
+    except RequestRejected:
+        return None  # the job is gone: Salesforce keeps them for seven days
+    return found
 
 
 def poll_waits() -> Iterator[float]:
@@ -44,7 +66,7 @@ def wait_for_job(
             if any(code in message for code in RETRYABLE_JOB_ERRORS):
                 raise ServiceUnavailable(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.")
             raise RequestRejected(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.", code=job["state"])
-        age = max(waited, _age(job, session))
+        age = max(waited, age(job, session))
         if age >= DEADLINE_SECONDS:
             session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
             raise ServiceUnavailable(f"{what}: job {job['id']} was still {job['state']} after {age:.0f} s and has been aborted.")
@@ -56,10 +78,10 @@ def wait_for_job(
 def ended(session: Session, path: str) -> str:
     """The state of a job that is done or past its deadline; empty while it is at work. One call."""
     job = session.request("GET", path, what="waiting for a Bulk job").value
-    at_work = job["state"] in UNFINISHED and _age(job, session) < DEADLINE_SECONDS
+    at_work = job["state"] in UNFINISHED and age(job, session) < DEADLINE_SECONDS
     return "" if at_work else str(job["state"])
 
 
-def _age(job: dict[str, Any], session: Session) -> float:
+def age(job: dict[str, Any], session: Session) -> float:
     """Seconds since the job was made, by Salesforce's clock: an earlier task may have waited for it."""
     return (session.now() - datetime.fromisoformat(job["createdDate"])).total_seconds()

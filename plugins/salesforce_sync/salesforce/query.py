@@ -6,6 +6,7 @@ float64, whole numbers as int64. A null stays null; an empty text is null, as in
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ import pyarrow.csv
 import urllib3
 
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
-from salesforce_sync.salesforce.jobs import wait_for_job
+from salesforce_sync.salesforce.jobs import DEADLINE_SECONDS, USEFUL, JobMemory, age, left_behind, wait_for_job
 from salesforce_sync.salesforce.metadata import Describer
 from salesforce_sync.salesforce.results import read_whole
 from salesforce_sync.salesforce.session import Session
@@ -52,8 +53,11 @@ class Reading:
 
 
 class Reader:
-    def __init__(self, session: Session, describer: Describer) -> None:
-        self._session, self._describer = session, describer
+    """With a `memory`, the job that an earlier try of the task began with the same statement is taken up; with `patience`, in seconds, a job
+    that takes longer raises JobUnderWay while its rows are read."""
+
+    def __init__(self, session: Session, describer: Describer, memory: JobMemory | None = None, patience: float | None = None) -> None:
+        self._session, self._describer, self._memory, self._patience = session, describer, memory, patience
 
     def read(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Iterator[pa.Table]:
         """The rows of a plain SELECT (fields, also of parents; no aggregates, no child queries) as Arrow tables.
@@ -68,13 +72,11 @@ class Reader:
         statement = _parse(soql)
         schema = self._schema(statement)
         if expected_rows is not None and expected_rows > BULK_FROM_ROWS:
-            path = self._query_job(statement, include_deleted)
-            return Reading(self._session.now(), self._bulk(statement, schema, path))
+            return self._begin_job(statement, schema, include_deleted)
         first = self._page(self._session.path("queryAll" if include_deleted else "query") + f"?q={quote(soql)}", statement)
-        began = self._session.now()
         if first["totalSize"] > BULK_FROM_ROWS:
-            return Reading(began, self._bulk(statement, schema, self._query_job(statement, include_deleted)))
-        return Reading(began, self._rest(statement, schema, first))
+            return self._begin_job(statement, schema, include_deleted)
+        return Reading(self._session.now(), self._rest(statement, schema, first))
 
     def count(self, object_name: str, where: str = "") -> int:
         """How many live records fit the condition; one API call."""
@@ -127,16 +129,25 @@ class Reader:
 
     # -- Bulk 2.0 -----------------------------------------------------------------------------------------------------------------
 
-    def _query_job(self, statement: _Statement, include_deleted: bool) -> str:
-        """The path of a new job."""
-        body = {"operation": "queryAll" if include_deleted else "query", "query": statement.soql}
+    def _begin_job(self, statement: _Statement, schema: pa.Schema, include_deleted: bool) -> Reading:
+        """A new job, or the one that an earlier try left behind."""
+        operation = "queryAll" if include_deleted else "query"
         what = f"bulk query of {statement.object}"
-        job = self._session.request("POST", self._session.path("jobs/query"), what=what, json_body=body).value
-        return self._session.path(f"jobs/query/{job['id']}")
+        content = hashlib.sha256(f"{operation}\n{statement.soql}".encode()).hexdigest()
+        job = left_behind(self._session, self._memory, "query", content, what=what)
+        if job is not None and job["state"] in USEFUL and age(job, self._session) < DEADLINE_SECONDS:  # older rows may have changed since
+            began = datetime.fromisoformat(job["createdDate"])
+        else:
+            body = {"operation": operation, "query": statement.soql}
+            job = self._session.request("POST", self._session.path("jobs/query"), what=what, json_body=body).value
+            began = self._session.now()
+            if self._memory is not None:
+                self._memory.remember(content, job["id"])
+        return Reading(began, self._bulk(statement, schema, self._session.path(f"jobs/query/{job['id']}")))
 
     def _bulk(self, statement: _Statement, schema: pa.Schema, path: str) -> Iterator[pa.Table]:
         what = f"bulk query of {statement.object}"
-        finished = wait_for_job(self._session, path, what=what)
+        finished = wait_for_job(self._session, path, what=what, patience=self._patience)
         seen = 0
         for table in self._pages(path, schema, finished["numberRecordsProcessed"], what):
             seen += table.num_rows

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.collections import CollectionWriter
-from salesforce_sync.salesforce.ingest import IngestWriter, JobMemory
+from salesforce_sync.salesforce.ingest import IngestWriter
+from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, chunks, has_literal_null
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
