@@ -66,7 +66,7 @@ def wait_for_job(
             if any(code in message for code in RETRYABLE_JOB_ERRORS):
                 raise ServiceUnavailable(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.")
             raise RequestRejected(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.", code=job["state"])
-        age = max(waited, age(job, session))
+        age = max(waited, age_of(job, session))
         if age >= DEADLINE_SECONDS:
             session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
             raise ServiceUnavailable(f"{what}: job {job['id']} was still {job['state']} after {age:.0f} s and has been aborted.")
@@ -78,10 +78,10 @@ def wait_for_job(
 def ended(session: Session, path: str) -> str:
     """The state of a job that is done or past its deadline; empty while it is at work. One call."""
     job = session.request("GET", path, what="waiting for a Bulk job").value
-    at_work = job["state"] in UNFINISHED and age(job, session) < DEADLINE_SECONDS
+    at_work = job["state"] in UNFINISHED and age_of(job, session) < DEADLINE_SECONDS
     return "" if at_work else str(job["state"])
 
 
-def age(job: dict[str, Any], session: Session) -> float:
+def age_of(job: dict[str, Any], session: Session) -> float:
     """Seconds since the job was made, by Salesforce's clock: an earlier task may have waited for it."""
     return (session.now() - datetime.fromisoformat(job["createdDate"])).total_seconds()

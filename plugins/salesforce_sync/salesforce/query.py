@@ -21,7 +21,7 @@ import pyarrow.csv
 import urllib3
 
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
-from salesforce_sync.salesforce.jobs import DEADLINE_SECONDS, USEFUL, JobMemory, age, left_behind, wait_for_job
+from salesforce_sync.salesforce.jobs import DEADLINE_SECONDS, USEFUL, JobMemory, age_of, left_behind, wait_for_job
 from salesforce_sync.salesforce.metadata import Describer
 from salesforce_sync.salesforce.results import read_whole
 from salesforce_sync.salesforce.session import Session
@@ -135,7 +135,7 @@ class Reader:
         what = f"bulk query of {statement.object}"
         content = hashlib.sha256(f"{operation}\n{statement.soql}".encode()).hexdigest()
         job = left_behind(self._session, self._memory, "query", content, what=what)
-        if job is not None and job["state"] in USEFUL and age(job, self._session) < DEADLINE_SECONDS:  # older rows may have changed since
+        if job is not None and job["state"] in USEFUL and age_of(job, self._session) < DEADLINE_SECONDS:  # older rows may have changed since
             began = datetime.fromisoformat(job["createdDate"])
         else:
             body = {"operation": operation, "query": statement.soql}
