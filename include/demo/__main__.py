@@ -13,7 +13,7 @@ from demo import processes, services
 from demo.airflow_api import AirflowApi
 from demo.report import RunReport, report_run, table
 
-PEERSPOT, DEPLOYTEQ = "peerspot_intent", "deployteq_contact_poll"
+PEERSPOT, POLL, MOMENTS = "peerspot_intent", "deployteq_contact_poll", "deployteq_contact_moments"
 DAYS = 30
 SCHEDULED_SECONDS = 30
 
@@ -28,7 +28,7 @@ def up(root: Path) -> None:
     api = AirflowApi(url)
     _say(f"Airflow runs at {url}")
     _set_variables(api, emulators, root)
-    finished = [*_run_peerspot(api), _run_deployteq(api)]
+    finished = [*_run_peerspot(api), *_run_deployteq(api, emulators)]
     reports = [report_run(root / "airflow" / "salesforce_sync.db", run) for run in finished]
     summary = {
         "airflow": {"url": url, "login": services.LOGIN, "password": services.PASSWORD},
@@ -67,13 +67,20 @@ def _run_peerspot(api: AirflowApi) -> list[dict[str, object]]:
     return [*finished, api.watch(PEERSPOT, api.trigger(PEERSPOT, days))]
 
 
-def _run_deployteq(api: AirflowApi) -> dict[str, object]:
-    """The scheduler's own poll, or, when that has been before, one that is triggered."""
-    finished = _switch_on(api, DEPLOYTEQ)
+def _run_deployteq(api: AirflowApi, emulators: services.Emulators) -> list[dict[str, object]]:
+    """The scheduler's own poll, then a newsletter to all customers, and what became of it."""
+    poll = _run(api, POLL)
+    services.get_json(f"{emulators.vendors}/_emulator/deployteq/mailing", body={"name": f"Newsletter of {datetime.now(UTC):%d %B, %H:%M}"})
+    return [poll, _run(api, MOMENTS)]
+
+
+def _run(api: AirflowApi, dag: str) -> dict[str, object]:
+    """The run that the scheduler begins at once, or, when it has the DAG already, one that is triggered."""
+    finished = _switch_on(api, dag)
     if finished:
         return finished[0]
-    _say(f"{DEPLOYTEQ}: triggered")
-    return api.watch(DEPLOYTEQ, api.trigger(DEPLOYTEQ, {}))
+    _say(f"{dag}: triggered")
+    return api.watch(dag, api.trigger(dag, {}))
 
 
 def _switch_on(api: AirflowApi, dag: str) -> list[dict[str, object]]:

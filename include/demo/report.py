@@ -40,7 +40,7 @@ def report_run(state_file: Path, run: dict[str, Any]) -> RunReport:
 
     with reading(open_state(f"sqlite:///{state_file}")) as connection:
         steps = runs.of_dag_run(connection, run["dag_id"], run["dag_run_id"])
-    counted = {name: sum(step[name] for step in steps if step["task_id"].rpartition(".")[2] in DELIVERING) for name in COLUMNS}
+    counted = {name: sum(step[name] for step in steps if step["task_id"].startswith(DELIVERING)) for name in COLUMNS}
     counted["api_calls"] = sum(step["api_calls"] for step in steps)
     took = datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])
     shown = [

@@ -60,6 +60,15 @@ class RecordResult(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Collection:
+    """What a vendor gives as a whole, a mailing with all its deliveries, say: `version` changes whenever one of its records does."""
+
+    id: str
+    version: str
+    content: Any = None
+
+
+@dataclass(frozen=True)
 class BatchRef:
     """One staged Parquet file; this is all of it that XCom sees. `high_cursor` is ISO text, None for an empty batch."""
 

@@ -94,6 +94,11 @@ SETTINGS = {
             str.strip,
         ),
         Setting(
+            "deployteq_moments_days", "30", "a whole number from 1 to 365",
+            "How long after an e-mail was sent its opens, clicks, bounces and complaints are still looked for.",
+            _whole_number(1, 365),
+        ),
+        Setting(
             "deployteq_deleted", "log", "log or delete",
             "What happens at Deployteq to the customer of a Lead or Contact that is deleted or merged in Salesforce: it is only logged, or the "
             "customer is deleted.",

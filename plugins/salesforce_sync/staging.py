@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from salesforce_sync.records import BatchRef, RunIdentity
 
 BATCH_ROWS = 25_000
 RECORD_SCHEMA = pa.schema([("id", pa.string()), ("record", pa.string())])
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 RETENTION = timedelta(days=7)  # long enough to clear and run a task again after a week-end
 
 
@@ -40,32 +41,23 @@ class Staging:
         self, run: RunIdentity, records: Iterable[Mapping[str, Any]], *, id_path: str, paths: Sequence[str],
         high_cursor: str | None, org: str | None = None, folder: str = "",
     ) -> list[BatchRef]:  # fmt: skip
-        """Stages the records in batches of BATCH_ROWS; at least one batch, which may be empty, so that the cursor is always told.
+        """Stages the records: see `writer`."""
+        writer = self.writer(run, id_path=id_path, paths=paths, high_cursor=high_cursor, org=org, folder=folder)
+        for record in records:
+            writer.add(record)
+        return writer.close()
+
+    def writer(
+        self, run: RunIdentity, *, id_path: str, paths: Sequence[str], high_cursor: str | None, org: str | None = None, folder: str = ""
+    ) -> BatchWriter:
+        """Stages records one by one, in batches of BATCH_ROWS; at least one batch, which may be empty, so that the cursor is always told.
 
         `org` is noted with records that come from Salesforce: whose they are. A task that stages more than one stream gives each a `folder`.
         """
-        refs: list[BatchRef] = []
-        ids: list[str | None] = []
-        texts: list[str] = []
         place = self.folder(run) / _safe(folder) if folder else self.folder(run)
-        wanted, encode = _tree(paths), json.JSONEncoder(separators=(",", ":"), default=str).encode
+        return BatchWriter(self, place, id_path, _tree(paths), high_cursor, org)
 
-        def flush() -> None:
-            table = pa.table({"id": ids, "record": texts}, schema=RECORD_SCHEMA)
-            refs.append(self._write(place, len(refs), table, high_cursor, org))
-            ids.clear()
-            texts.clear()
-
-        for record in records:
-            ids.append(as_text(value_at(record, id_path)))
-            texts.append(encode(_project(record, wanted)))
-            if len(ids) >= BATCH_ROWS:
-                flush()
-        if ids or not refs:
-            flush()
-        return refs
-
-    def _write(self, folder: Any, number: int, table: pa.Table, high_cursor: str | None, org: str | None) -> BatchRef:
+    def write_table(self, folder: Any, number: int, table: pa.Table, high_cursor: str | None, org: str | None) -> BatchRef:
         path = folder / f"{number:05d}.parquet"
         unfinished = folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path  # object storage shows only whole files
         try:
@@ -98,7 +90,7 @@ class Staging:
         Two runs may sweep at once."""
         limit = (now or datetime.now(UTC)) - RETENTION
         removed, kept = 0, frozenset(keep)
-        for path in _files_below(self.root / _safe(dag_id), depth=2):
+        for path in list(_files_below(self.root / _safe(dag_id))):
             try:
                 if str(path) not in kept and datetime.fromtimestamp(path.stat().st_mtime, UTC) < limit:
                     path.unlink()
@@ -106,6 +98,38 @@ class Staging:
             except OSError:
                 continue  # another run was faster
         return removed
+
+
+@dataclass
+class BatchWriter:
+    """Made by Staging.writer."""
+
+    staging: Staging
+    place: Any
+    id_path: str
+    wanted: dict[str, Any]
+    high_cursor: str | None
+    org: str | None
+    refs: list[BatchRef] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        self.ids.append(as_text(value_at(record, self.id_path)))
+        self.texts.append(_encode(_project(record, self.wanted)))
+        if len(self.ids) >= BATCH_ROWS:
+            self._flush()
+
+    def close(self) -> list[BatchRef]:
+        """The batches, in order."""
+        if self.ids or not self.refs:
+            self._flush()
+        return self.refs
+
+    def _flush(self) -> None:
+        table = pa.table({"id": self.ids, "record": self.texts}, schema=RECORD_SCHEMA)
+        self.refs.append(self.staging.write_table(self.place, len(self.refs), table, self.high_cursor, self.org))
+        self.ids, self.texts = [], []
 
 
 def batches_of(value: Sequence[Mapping[str, Any]]) -> list[BatchRef]:
@@ -141,13 +165,16 @@ def _project(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, 
     return result
 
 
-def _files_below(folder: Any, *, depth: int) -> list[Any]:
-    """The entries that lie `depth` folders below; a folder that is not there, or vanishes meanwhile, has none."""
+def _files_below(folder: Any) -> Iterator[Any]:
+    """The files below the folder; one that is not there, or vanishes meanwhile, has none."""
     try:
-        entries = list(folder.iterdir())
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                yield from _files_below(entry)
+            else:
+                yield entry
     except OSError:
-        return []
-    return entries if depth == 0 else [path for entry in entries for path in _files_below(entry, depth=depth - 1)]
+        return
 
 
 def _safe(name: str) -> str:

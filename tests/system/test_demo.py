@@ -53,7 +53,7 @@ def _summary(root: Path) -> dict[str, Any]:
 
 @pytest.mark.requirement("X-02", "PS-20", "PS-22")
 def test_the_scheduler_runs_the_day_that_is_due_and_a_triggered_month_lands(root: Path) -> None:
-    scheduled, month, _ = _summary(root)["runs"]
+    scheduled, month, *_ = _summary(root)["runs"]
     assert (scheduled["state"], scheduled["read"], scheduled["created"]) == ("success", PER_DAY, PER_DAY)
     assert scheduled["run"].startswith("scheduled__")
     assert (month["state"], month["read"]) == ("success", 30 * PER_DAY)
@@ -69,11 +69,19 @@ def test_the_table_shows_the_runs_and_how_to_sign_in(root: Path) -> None:
 
 @pytest.mark.requirement("X-02", "DQ-01", "DQ-16")
 def test_the_scheduler_polls_leads_and_contacts_into_deployteq(root: Path) -> None:
-    poll = _summary(root)["runs"][-1]
+    poll = _summary(root)["runs"][2]
     assert (poll["dag"], poll["state"], poll["rejected"]) == ("deployteq_contact_poll", "success", 0)
     assert poll["run"].startswith("scheduled__")
     assert poll["created"] > 1_000
     assert poll["read"] == poll["created"] + poll["skipped"]
+
+
+@pytest.mark.requirement("DQ-03", "DQ-07")
+def test_a_newsletter_and_what_became_of_it_are_on_every_lead_and_contact(root: Path) -> None:
+    *_, poll, moments = _summary(root)["runs"]
+    assert (moments["dag"], moments["state"], moments["rejected"]) == ("deployteq_contact_moments", "success", 0)
+    assert moments["created"] == poll["created"]
+    assert moments["api_calls"] < 15
 
 
 def test_the_table_counts_the_api_calls_that_the_server_counted(root: Path) -> None:
@@ -145,8 +153,10 @@ def test_every_server_listens_on_loopback_only(root: Path) -> None:
 def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) -> None:
     done = _demo("up", root)
     assert done.returncode == 0, done.stdout + done.stderr
-    month, poll = _summary(root)["runs"]
+    month, poll, moments = _summary(root)["runs"]
     assert (poll["state"], poll["created"], poll["rejected"]) == ("success", 0, 0)
+    assert (moments["state"], moments["rejected"]) == ("success", 0)
+    assert moments["created"] > 1_000  # another newsletter
     assert (month["read"], month["created"], month["updated"], month["rejected"]) == (30 * PER_DAY, 0, 0, 1)
     assert month["unchanged"] == 30 * PER_DAY - 1
     assert _demo("down", root).returncode == 0

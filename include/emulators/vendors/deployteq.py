@@ -2,7 +2,7 @@
 
 Known from the vendor's WSDL, version 1.24: operations, parameters and types; resources that are made first and read when READY; pages of
 1 to 50, else fault 105. Not published, and assumed here: a bulk call in which one customer is not valid is refused as a whole, with a fault
-that names it; a wrong token is fault 101; dates are `YYYY-MM-DD HH:MM:SS` in UTC.
+that names it; a wrong token is fault 101; dates are `YYYY-MM-DD HH:MM:SS` in Dutch time; offsets begin at 0; the states of a delivery.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import json
 import re
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from emulators.control import Clock
 from emulators.vendors.wsdl import Operation, SoapFault, SoapService
@@ -34,7 +36,23 @@ _TEXTS = (
 TYPES = {
     "CustomerOption": {"identifier": "string", "customerId": "long", "name": "string", "value": "string"},
     "Customer": {"id": "long", **dict.fromkeys(_TEXTS, "string"), "options": "ArrayOfCustomerOption"},
-}
+    "Mailing": {
+        "id": "long", "campaignId": "long", "campaignName": "string", "contentName": "string", "status": "string", "type": "string",
+        "description": "string", "startedAt": "string", "endedAt": "string", "customers": "long", "received": "long", "bounces": "long",
+        "opens": "long", "clicks": "long", "uniqueOpens": "long", "uniqueClicks": "long", "complaints": "long",
+    },
+    "Open": {"id": "long", "customerId": "long", "mailingId": "long", "openedAt": "string"},
+    "Click": {"id": "long", "customerId": "long", "mailingId": "long", "clickedAt": "string"},
+    "Bounce": {"id": "long", "customerId": "long", "mailingId": "long", "bouncedAt": "string", "rule": "string", "category": "string"},
+    "Complaint": {"id": "long", "customerId": "long", "mailingId": "long", "complaintAt": "string", "feedbackloop": "string"},
+    "Delivery": {
+        "id": "string", "status": "string", "customer": "Customer", "mailingId": "long", "deliveryDate": "string", "firstOpenDate": "string",
+        "lastOpenDate": "string", "firstClickDate": "string", "lastClickDate": "string", "opens": "ArrayOfOpen", "clicks": "ArrayOfClick",
+        "bounce": "Bounce", "complaint": "Complaint",
+    },
+    "Resource": {"id": "long", "type": "string", "status": "string", "size": "long"},
+}  # fmt: skip
+ZONE = ZoneInfo("Europe/Amsterdam")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 
@@ -53,6 +71,12 @@ class Deployteq:
             "customer_getByEmailAddress": self._operation("ArrayOfCustomer", self.get_by_email_address, emailAddress="string"),
             "customer_getByExternalId": self._operation("ArrayOfCustomer", self.get_by_external_id, externalId="string"),
             "customer_delete": self._operation("boolean", self.delete, customer="Customer"),
+            "mailing_getByDate": self._operation("long", self.mailings_by_date, fromDate="string", toDate="string"),
+            "mailing_getDeliverySet": self._operation("long", self.deliveries_of, mailing="Mailing"),
+            "mailingSet_getMailings": self._operation("ArrayOfMailing", self.page_of_mailings, resourceId="long", offset="long", size="long"),
+            "deliverySet_getDeliveries": self._operation("ArrayOfDelivery", self.page_of_deliveries, resourceId="long", offset="long", size="long"),
+            "resource_getById": self._operation("Resource", self.resource, resourceId="long"),
+            "resource_free": self._operation("boolean", self.free, resourceId="long"),
             "customer_getTotalNumberOfCustomers": self._operation("long", self.number_of_customers),
         })  # fmt: skip
 
@@ -61,6 +85,9 @@ class Deployteq:
         self.customers: dict[int, dict[str, Any]] = {}
         self._ids = itertools.count(1)
         self._refused: set[str] = set()
+        self.mailings: dict[int, dict[str, Any]] = {}
+        self.deliveries: dict[int, list[dict[str, Any]]] = {}  # by mailing
+        self._resources: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
         self._by_value: dict[tuple[str, str], set[int]] = {}
 
     def refuse(self, email_address: str) -> None:
@@ -97,7 +124,7 @@ class Deployteq:
         if any(not value for _, value in keys):
             raise SoapFault("111", f"a unique field has no value: {', '.join(name for name, value in keys if not value)}")
         found = set.intersection(*(self._by_value.get((name, value.lower()), set()) for name, value in keys)) if keys else set()
-        now = self.clock.now().strftime("%Y-%m-%d %H:%M:%S")
+        now = self._now()
         if found:
             known = self.customers[min(found)]
         else:
@@ -139,6 +166,112 @@ class Deployteq:
         self._forget(known)
         return True
 
+    # -- e-mails ------------------------------------------------------------------------------------------------------------------
+
+    def _now(self) -> str:
+        return self.clock.now().astimezone(ZONE).strftime("%Y-%m-%d %H:%M:%S")
+
+    def send(self, name: str, customers: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """Control: a mailing to these customers, or to all that have an address; gives its deliveries."""
+        number, now = next(self._ids), self._now()
+        receivers = [self.customers[item] for item in customers] if customers is not None else list(self.customers.values())
+        self.mailings[number] = {
+            "id": number, "campaignId": 1, "campaignName": "Newsletter", "contentName": name, "status": "SENT", "type": "EMAIL",
+            "description": name, "startedAt": now, "endedAt": now,
+        }  # fmt: skip
+        self.deliveries[number] = [
+            {
+                "id": f"{number}-{customer['id']}", "status": "DELIVERED", "customerId": customer["id"], "mailingId": number, "deliveryDate": now,
+                "opens": [], "clicks": [],
+            }
+            for customer in receivers
+            if customer.get("emailAddress")
+        ]  # fmt: skip
+        return self.deliveries[number]
+
+    def behave(self, delivery: dict[str, Any], *kinds: str) -> None:
+        """Control: what becomes of a delivery, in order: `open`, `click`, `bounce`, `complaint`."""
+        for kind in kinds:
+            event = {"id": next(self._ids), "customerId": delivery["customerId"], "mailingId": delivery["mailingId"]}
+            now = self._now()
+            if kind == "open":
+                delivery["opens"].append(event | {"openedAt": now})
+                delivery |= {"firstOpenDate": delivery.get("firstOpenDate", now), "lastOpenDate": now}
+            elif kind == "click":
+                delivery["clicks"].append(event | {"clickedAt": now})
+                delivery |= {"firstClickDate": delivery.get("firstClickDate", now), "lastClickDate": now}
+            elif kind == "bounce":
+                delivery |= {"status": "BOUNCED", "bounce": event | {"bouncedAt": now, "category": "HARD", "rule": "550 no such mailbox"}}
+            else:
+                delivery["complaint"] = event | {"complaintAt": now, "feedbackloop": "test"}
+
+    def send_newsletter(self, name: str) -> None:
+        """Control: a mailing to all, of which about half is opened, a tenth clicked, and a little bounces or is complained of."""
+        for number, delivery in enumerate(self.send(name)):
+            self.behave(delivery, *(("bounce",) if number % 33 == 5 else ("open",) * (number % 2) + ("click",) * (number % 10 == 3)))
+            if number % 200 == 7:
+                self.behave(delivery, "complaint")
+
+    def mailings_by_date(self, fromDate: str, toDate: str) -> int:  # noqa: N803 - the vendor's names
+        found = [self._mailing(item) for item in self.mailings.values() if fromDate <= str(item["startedAt"]) <= toDate]
+        return self._new_resource("MAILING_SET", found)
+
+    def _mailing(self, mailing: dict[str, Any]) -> dict[str, Any]:
+        """With its counters."""
+        deliveries = self.deliveries[mailing["id"]]
+        return mailing | {
+            "customers": len(deliveries), "received": sum(item["status"] == "DELIVERED" for item in deliveries),
+            "bounces": sum("bounce" in item for item in deliveries), "complaints": sum("complaint" in item for item in deliveries),
+            "opens": sum(len(item["opens"]) for item in deliveries), "clicks": sum(len(item["clicks"]) for item in deliveries),
+            "uniqueOpens": sum(bool(item["opens"]) for item in deliveries), "uniqueClicks": sum(bool(item["clicks"]) for item in deliveries),
+        }  # fmt: skip
+
+    def deliveries_of(self, mailing: dict[str, Any]) -> int:
+        if mailing.get("id") not in self.mailings:
+            raise SoapFault("112", f"There is no mailing {mailing.get('id')}")
+        found = [item | {"customer": self._receiver(item)} for item in self.deliveries[mailing["id"]]]
+        return self._new_resource("DELIVERY_SET", found)
+
+    def _receiver(self, delivery: dict[str, Any]) -> dict[str, Any] | None:
+        known = self.customers.get(delivery["customerId"])
+        return None if known is None else _shown(known)
+
+    def _new_resource(self, kind: str, items: list[dict[str, Any]]) -> int:
+        number = next(self._ids)
+        self._resources[number] = ({"id": number, "type": kind, "status": "PROCESSING", "size": len(items)}, items)
+        return number
+
+    def resource(self, resourceId: int) -> dict[str, Any]:  # noqa: N803 - the vendor's names
+        """The resource; it is READY when it is asked for the second time."""
+        known = self._known(resourceId)[0]
+        shown = dict(known)
+        known["status"] = "READY"
+        return shown
+
+    def _known(self, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        if number not in self._resources:
+            raise SoapFault("113", f"There is no resource {number}")
+        return self._resources[number]
+
+    def page_of_mailings(self, resourceId: int, offset: int, size: int) -> list[dict[str, Any]]:  # noqa: N803 - the vendor's names
+        return self._page("MAILING_SET", resourceId, offset, size)
+
+    def page_of_deliveries(self, resourceId: int, offset: int, size: int) -> list[dict[str, Any]]:  # noqa: N803 - the vendor's names
+        return self._page("DELIVERY_SET", resourceId, offset, size)
+
+    def _page(self, kind: str, number: int, offset: int, size: int) -> list[dict[str, Any]]:
+        known, items = self._known(number)
+        if not 1 <= size <= MAX_PER_PAGE:
+            raise SoapFault("105", f"size must be from 1 to {MAX_PER_PAGE}")
+        if known["status"] != "READY" or known["type"] != kind:
+            raise SoapFault("114", f"resource {number} is {known['type']} and {known['status']}")
+        return items[offset : offset + size]
+
+    def free(self, resourceId: int) -> bool:  # noqa: N803 - the vendor's names
+        self._known(resourceId)
+        del self._resources[resourceId]
+        return True
+
     # -- routes -------------------------------------------------------------------------------------------------------------------
 
     def routes(self) -> tuple[Route, ...]:
@@ -154,8 +287,13 @@ class Deployteq:
             self.refuse(json.loads(call.body)["email_address"])
             return Reply({})
 
+        def send(call: Call) -> Reply:
+            self.send_newsletter(json.loads(call.body)["name"])
+            return Reply({})
+
         return (
             Route(("POST",), "/_emulator/deployteq/refuse", refuse),
+            Route(("POST",), "/_emulator/deployteq/mailing", send),
             Route(("GET",), "/_emulator/deployteq/calls", lambda _: Reply(dict(self.calls))),
             Route(("GET",), "/_emulator/deployteq/customers", lambda _: Reply(json.loads(json.dumps(list(self.customers.values()))))),
         )

@@ -1,14 +1,18 @@
 """Deployteq's SOAP API, which its documents call Clang.
 
-Known from its WSDL: operations and types. Every call takes the token first and answers `code` and `msg`. Not published: limits, and what a
-bulk call does when one of its customers is not valid. So such a call is cut in half until the bad customer stands alone.
+Known from its WSDL: operations and types. Every call takes the token first and answers `code` and `msg`. Sets are made first, and read in pages
+of 50 when they are READY. Not published: limits, the time zone of its dates (a setting here), and what a bulk call does when one of its
+customers is not valid. So such a call is cut in half until the bad customer stands alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, time
 from functools import cached_property
+from time import sleep as pause
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import requests
 import zeep
@@ -18,15 +22,21 @@ from urllib3.util import parse_url
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.hooks.credentials import DeployteqCredentials, read_credentials
 from salesforce_sync.hooks.vendor import TIMEOUT_SECONDS, VendorHook
-from salesforce_sync.records import VendorResult
+from salesforce_sync.records import Collection, VendorResult
+from salesforce_sync.windows import DateWindow
 
 CONNECTED = "You are successfully connected to Deployteq"
 WRONG_TOKEN = "101"  # noqa: S105 - the fault that answers a wrong token
 OPTIONS = "options"
+PAGE = 50  # Deployteq's limit: fault 105 above it
+RESOURCE_TRIES, LONGEST_RESOURCE_WAIT_SECONDS = 40, 15.0
+DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+COUNTERS = ("customers", "received", "opens", "clicks", "bounces", "complaints")
 
 
 class DeployteqHook(VendorHook):
-    """Streams: `customers`, plain dicts of the API's field names; `options` holds the customer option fields by name."""
+    """Streams: `customers`, plain dicts of the API's field names; `options` holds the customer option fields by name. And `mailings` with
+    their `deliveries`: every e-mail to somebody, and what became of it."""
 
     system = "deployteq"
     requests_per_second = 10.0  # a guess that is easy on a service which publishes no limit
@@ -97,6 +107,79 @@ class DeployteqHook(VendorHook):
             return bool(self._call("customer_getById", int(vendor_id)))
         except RequestRejected:
             return False
+
+    # -- e-mails ------------------------------------------------------------------------------------------------------------------
+
+    def collections(self, window: DateWindow) -> list[Collection]:
+        """The mailings that were begun in these days. A version tells whether anything was sent, opened, clicked, bounced or complained of."""
+        first = datetime.combine(window.first, time.min)
+        last = datetime.combine(window.last, time.max)
+        resource = self._call("mailing_getByDate", first.strftime(DATE_FORMAT), last.strftime(DATE_FORMAT))
+        mailings = [mailing for page in self._pages(resource, "mailingSet_getMailings", "Mailing") for mailing in page]
+        return [Collection(str(mailing.id), "/".join(str(mailing[name] or 0) for name in COUNTERS), mailing) for mailing in mailings]
+
+    def read_collection(self, collection: Collection) -> Iterator[list[dict[str, Any]]]:
+        """Yields the mailing's deliveries a page at a time; times are ISO texts in UTC."""
+        mailing = collection.content
+        resource = self._call("mailing_getDeliverySet", {"id": mailing.id})
+        for page in self._pages(resource, "deliverySet_getDeliveries", "Delivery"):
+            yield [self._moment(mailing, delivery) for delivery in page]
+
+    def _pages(self, resource: int, operation: str, item: str) -> Iterator[list[Any]]:
+        """The pages of a set, which is waited for, and freed at the end."""
+        size = self._ready(resource)
+        for offset in range(0, size, PAGE):
+            page = self._call(operation, resource, offset, PAGE)
+            found = list(page[item]) if page is not None and page[item] else []
+            if len(found) != min(PAGE, size - offset):
+                raise ServiceUnavailable(f"deployteq: the set {resource} has {size} items, {offset + len(found)} came.")
+            yield found
+        self._call("resource_free", resource)
+
+    def _ready(self, resource: int) -> int:
+        """How many items the set has, once it is READY."""
+        for attempt in range(RESOURCE_TRIES):
+            found = self._call("resource_getById", resource)
+            if found.status == "READY":
+                return int(found.size or 0)
+            if found.status == "ERROR":
+                break
+            pause(min(LONGEST_RESOURCE_WAIT_SECONDS, 0.5 * 1.5**attempt))
+        raise ServiceUnavailable(f"deployteq: the set {resource} is {found.status}.")
+
+    def _moment(self, mailing: Any, delivery: Any) -> dict[str, Any]:
+        opens, clicks = (delivery.opens.Open if delivery.opens else []), (delivery.clicks.Click if delivery.clicks else [])
+        customer, bounce, complaint = delivery.customer, delivery.bounce, delivery.complaint
+        customer_id = None if customer is None else str(customer.id)
+        state = "Complained" if complaint else "Bounced" if bounce else "Clicked" if clicks else "Opened" if opens else "Sent"
+        return {
+            "id": str(delivery.id), "status": state, "sentAt": self._iso(delivery.deliveryDate),
+            "mailing": {"id": str(mailing.id), "name": mailing.contentName or mailing.description, "campaign": mailing.campaignName},
+            "customer": {"id": customer_id, "externalId": None if customer is None else customer.externalId},
+            "opened": bool(opens), "openCount": len(opens), "firstOpenedAt": self._iso(delivery.firstOpenDate),
+            "lastOpenedAt": self._iso(delivery.lastOpenDate), "clicked": bool(clicks), "clickCount": len(clicks),
+            "firstClickedAt": self._iso(delivery.firstClickDate), "lastClickedAt": self._iso(delivery.lastClickDate),
+            "bounced": bool(bounce), "bouncedAt": self._iso(bounce.bouncedAt) if bounce else None,
+            "bounceCategory": bounce.category if bounce else None, "bounceReason": bounce.rule if bounce else None, "complained": bool(complaint),
+            "complainedAt": self._iso(complaint.complaintAt) if complaint else None,
+            "onlineVersion": self._online_version(mailing.id, delivery.id, customer_id),
+        }  # fmt: skip
+
+    def _online_version(self, mailing_id: Any, delivery_id: Any, customer_id: str | None) -> str | None:
+        template = self.credentials.online_version_url
+        return template.format(mailing_id=mailing_id, delivery_id=delivery_id, customer_id=customer_id) if template else None
+
+    def _iso(self, text: str | None) -> str | None:
+        """A date of the API, in UTC; what is none is left as it is, for the mapping to refuse."""
+        if not text:
+            return None
+        try:
+            local = datetime.strptime(text, DATE_FORMAT).replace(tzinfo=ZoneInfo(self.credentials.timezone))
+        except ValueError:
+            return text
+        return local.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    # -- calls --------------------------------------------------------------------------------------------------------------------
 
     def _call(self, operation: str, *arguments: Any) -> Any:
         """The `msg` of the answer."""

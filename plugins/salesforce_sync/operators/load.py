@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,8 +10,8 @@ from salesforce_sync.operators.base import SyncOperator, log, staging, step_cont
 
 
 class LoadOperator(SyncOperator):
-    """Loads `batches` (the output of an ExtractOperator) by `mapping`; returns the counts. Unchanged records are not sent again,
-    unless the run's parameter `resend` says so."""
+    """Loads `batches` (the output of an ExtractOperator, or of an operator that stages batches for several mappings) by `mapping`; returns
+    the counts. Unchanged records are not sent again, unless the run's parameter `resend` says so."""
 
     template_fields: Sequence[str] = ("batches",)
 
@@ -25,7 +25,8 @@ class LoadOperator(SyncOperator):
         from salesforce_sync.staging import batches_of
         from salesforce_sync.steps.load import Source, load
 
-        source = Source.staged(batches_of(self.batches), staging())
+        batches = self.batches[self.mapping] if isinstance(self.batches, Mapping) else self.batches
+        source = Source.staged(batches_of(batches), staging())
         with step_context(context) as step:
             loaded = load(step, self.mapping, load_mapping(self.mapping), source, resend=bool(context["params"].get("resend")))
         log.info("%s: %s", self.mapping, loaded.counts)

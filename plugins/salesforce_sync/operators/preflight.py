@@ -7,6 +7,8 @@ from typing import Any
 
 from salesforce_sync.operators.base import SyncOperator, log, step_context, window
 
+ORG = "org"  # the XCom key under which later tasks find the org's id
+
 
 class CheckSalesforceOperator(SyncOperator):
     """Checks the run's dates, the Variables in `settings`, the Salesforce credentials, and that the org has what the DAG needs.
@@ -38,6 +40,7 @@ class CheckSalesforceOperator(SyncOperator):
             read_setting(name)
         mappings = {name: load_mapping(name) for name in self.mappings}
         with step_context(context) as step:
+            context["ti"].xcom_push(key=ORG, value=step.org)
             sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads, describe_anew=self.describe_anew)
         log.info(sentence)
         return sentence

@@ -36,6 +36,16 @@ def taken_keys(connection: Connection, org: str, mapping: str, unique_keys: Sequ
     return frozenset(connection.execute(query).scalars())
 
 
+def by_vendor_id(connection: Connection, org: str, mappings: Sequence[str], vendor_ids: Sequence[str]) -> dict[str, str]:
+    """Vendor id -> the Salesforce id of the record that became it; where records of several mappings did, the first mapping's."""
+    columns = record_links.c
+    query = select(columns.mapping, columns.vendor_id, columns.salesforce_id).where(
+        columns.org == org, columns.mapping.in_(mappings), is_one_of(connection, columns.vendor_id, vendor_ids)
+    )
+    rows = sorted(connection.execute(query), key=lambda row: mappings.index(row[0]), reverse=True)
+    return {row[1]: row[2] for row in rows}
+
+
 def others_with_vendor_id(connection: Connection, org: str, vendor_id: str, *, besides: str) -> str | None:
     """A record, of any mapping, that has become the same record of the vendor; None when there is none."""
     columns = record_links.c

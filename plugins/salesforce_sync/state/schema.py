@@ -75,6 +75,15 @@ watermarks = Table(
     Column("updated_at", _Moment, nullable=False),
 )  # fmt: skip
 
+seen_versions = Table(
+    "seen_versions", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("stream", String(200), primary_key=True),
+    Column("item", String(255), primary_key=True),
+    Column("version", String(64), nullable=False),
+    Column("seen_at", _Moment, nullable=False),
+)  # fmt: skip
+
 dead_letters = Table(
     "dead_letters", metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),

@@ -1,4 +1,5 @@
-"""Links of records that go from Salesforce to a vendor: what they are called there, and what makes them unique."""
+"""Links of records that go from Salesforce to a vendor: what they are called there, and what makes them unique. And which version of
+a vendor's collection was delivered."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,9 +17,19 @@ def upgrade() -> None:
         filled = sa.text(f"{column} IS NOT NULL")
         name = op.f(f"ix_record_links_org_mapping_{column}")
         op.create_index(name, "record_links", ["org", "mapping", column], unique=False, sqlite_where=filled, postgresql_where=filled)
+    op.create_table(
+        "seen_versions",
+        sa.Column("org", sa.String(length=18), nullable=False),
+        sa.Column("stream", sa.String(length=200), nullable=False),
+        sa.Column("item", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("org", "stream", "item", name=op.f("pk_seen_versions")),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("seen_versions")
     for column in ("vendor_id", "unique_key"):
         op.drop_index(op.f(f"ix_record_links_org_mapping_{column}"), table_name="record_links")
         op.drop_column("record_links", column)

@@ -1,0 +1,53 @@
+"""Every e-mail that Deployteq sent to a Lead or Contact, and what became of it, on that Lead or Contact; hourly. See README.md."""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param
+
+from salesforce_sync.operators.alerts import alert_on_timeout
+from salesforce_sync.operators.load import LoadOperator
+from salesforce_sync.operators.moments import ExtractMomentsOperator, RememberVersionsOperator
+from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.retry import default_args
+
+NAME = "deployteq/moments"
+LEADS, CONTACTS = "deployteq/lead_moments", "deployteq/contact_moments"
+ORG = "{{ ti.xcom_pull(task_ids='check_salesforce', key='org') }}"
+BUDGET_SHARE = 75  # the rest of the API budget is left to what cannot wait
+
+with DAG(
+    dag_id="deployteq_contact_moments",
+    description="Deployteq e-mails sent, opened, clicked, bounced -> Salesforce",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable("5 * * * *", timezone="UTC", run_immediately=True),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=default_args(),
+    dagrun_timeout=timedelta(hours=12),
+    on_failure_callback=alert_on_timeout,
+    tags=["deployteq", "salesforce"],
+    params={
+        "resend": Param(
+            False, type="boolean", title="Send unchanged records again",
+            description="For contact moments that were changed or deleted in Salesforce by hand.",
+        ),
+    },
+) as dag:  # fmt: skip
+    check_salesforce = CheckSalesforceOperator(
+        task_id="check_salesforce", system="deployteq", mappings=[LEADS, CONTACTS], settings=["deployteq_moments_days"], describe_anew=False
+    )
+    check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
+    extract = ExtractMomentsOperator(
+        task_id="extract",
+        system="deployteq",
+        name=NAME,
+        mappings={"Lead": LEADS, "Contact": CONTACTS},
+        links_of=["deployteq/contacts", "deployteq/leads"],
+        days="deployteq_moments_days",
+        org=ORG,
+    )
+    load_leads = LoadOperator(task_id="load_leads", mapping=LEADS, batches=extract.output, budget_share=BUDGET_SHARE)
+    load_contacts = LoadOperator(task_id="load_contacts", mapping=CONTACTS, batches=extract.output, budget_share=BUDGET_SHARE)
+    remember = RememberVersionsOperator(task_id="remember", name=NAME, versions=extract.output["versions"], org=ORG)
+    [check_salesforce, check_deployteq] >> extract >> [load_leads, load_contacts] >> remember
