@@ -67,7 +67,7 @@ def _run(world: Any, state_url: str, folder: Path, records: list[dict[str, Any]]
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    send, write = Session._send, Staging._write
+    send, write = Session._send, Staging.write_table
 
     def ticking_send(self: Session, *args: Any, **kwargs: Any) -> Any:
         tick()
@@ -80,7 +80,7 @@ def _run(world: Any, state_url: str, folder: Path, records: list[dict[str, Any]]
         tick()
         return ref
 
-    Session._send, Staging._write = ticking_send, ticking_write  # type: ignore[method-assign]
+    Session._send, Staging.write_table = ticking_send, ticking_write  # type: ignore[method-assign]
     event.listen(open_state(state_url), "commit", tick)
     pipeline = Pipeline(world, state_url, folder)
     pipeline.run(*records)
