@@ -43,8 +43,8 @@ class RecordResult(NamedTuple):
     """What became of one record of a run; a row of the sync log is made of it.
 
     The fingerprints are what the record link remembers of the values sent, and of the staged record; `payload` (JSON) goes to the dead
-    letter of a refused record. `vendor_id` and `unique_key` are for records that go to a vendor: what they are called there, and a hash of
-    the values that make them unique.
+    letter of a refused record. The last three are for records that go to a vendor: what they are called there, a hash of the values that
+    make them unique, and when Salesforce last changed them.
     """
 
     record_id: str
@@ -57,6 +57,7 @@ class RecordResult(NamedTuple):
     payload: str | None = None
     vendor_id: str | None = None
     unique_key: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True)

@@ -321,6 +321,40 @@ def test_two_polls_at_once_double_nothing(world: World, poll: Poll) -> None:
     assert len(world.customers) == 5
 
 
+def test_a_poll_that_was_overtaken_does_not_bring_old_values_back(world: World, poll: Poll) -> None:
+    (lead,) = world.insert("Lead", _lead(City="Gouda"))
+    poll.runs = 1
+    overtaken = poll.extract(LEADS)
+    world.org.clock.shift(60)
+    world.update("Lead", {"Id": lead, "City": "Delft"})
+    poll()
+    assert poll.push(LEADS, overtaken) == Counts(read=1, skipped=1)
+    assert [customer["city"] for customer in world.customers] == ["Delft"]
+    assert poll.fate(lead)[0] == ("skipped", "SUPERSEDED")
+
+
+def test_a_changed_e_mail_address_changes_the_customer_and_makes_no_second_one(world: World, poll: Poll) -> None:
+    (lead,) = world.insert("Lead", _lead())
+    poll()
+    world.update("Lead", {"Id": lead, "Email": "new@acme.example"})
+    assert poll()[LEADS] == Counts(read=1, updated=1)
+    assert [customer["emailAddress"] for customer in world.customers] == ["new@acme.example"]
+    world.vendors.deployteq.customers.clear()  # somebody deleted it at Deployteq
+    world.update("Lead", {"Id": lead, "Email": "newer@acme.example"})
+    poll()
+    assert [customer["emailAddress"] for customer in world.customers] == ["newer@acme.example"]
+
+
+def test_an_e_mail_address_that_another_record_has_makes_the_two_one_customer(world: World, poll: Poll) -> None:
+    one, _ = world.insert("Lead", _lead(1), _lead(2))
+    poll()
+    world.update("Lead", {"Id": one, "Email": "lead2@acme.example"})
+    assert poll()[LEADS] == Counts(read=2, updated=1, unchanged=1)
+    assert [(customer["emailAddress"], customer["lastname"]) for customer in world.customers] == [
+        ("lead1@acme.example", "Lead 1"), ("lead2@acme.example", "Lead 1"),
+    ]  # fmt: skip
+
+
 def test_a_refused_customer_is_dead_lettered_and_the_others_arrive(world: World, poll: Poll) -> None:
     (bad, *_) = world.insert("Lead", *(_lead(number) for number in range(10)))
     world.vendors.deployteq.refuse("lead0@acme.example")

@@ -109,22 +109,38 @@ def test_the_processor_matched_about_four_in_five(root: Path) -> None:
     assert get_json(f"{url}/services/data")[-1]["version"] == "68.0"
 
 
-@pytest.mark.requirement("X-02", "PS-23")
-def test_a_backfill_runs_exactly_the_chosen_days(root: Path) -> None:
+def _backfill(root: Path, dag: str, first: str, last: str, *, runs: int) -> list[dict[str, Any]]:
+    """The finished runs of a backfill, as somebody begins it in the UI."""
     api = AirflowApi(_summary(root)["airflow"]["url"])
-    today = datetime.now(UTC).date()
-    first, last = today - timedelta(days=12), today - timedelta(days=10)
     body = {
-        "dag_id": DAG, "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z", "run_backwards": False, "max_active_runs": 3,
-        "dag_run_conf": {}, "reprocess_behavior": "completed",
+        "dag_id": dag, "from_date": first, "to_date": last, "run_backwards": False, "max_active_runs": 3, "dag_run_conf": {},
+        "reprocess_behavior": "completed",
     }  # fmt: skip
     api.call("backfills", body=body)
     deadline = time.monotonic() + BACKFILL_SECONDS
-    while time.monotonic() < deadline:
-        found = [run for run in api.runs(DAG) if run["run_type"] == "backfill"]
-        if len(found) >= 3 and all(run["state"] in ("success", "failed") for run in found):
-            break
+    while True:
+        found = [run for run in api.runs(dag) if run["run_type"] == "backfill"]
+        if len(found) >= runs and all(run["state"] in ("success", "failed") for run in found):
+            return found
+        assert time.monotonic() < deadline, found
         time.sleep(1)
+
+
+@pytest.mark.requirement("X-02", "DQ-16")
+def test_a_backfill_of_polls_doubles_nothing(root: Path) -> None:
+    emulator = f"{json.loads((root / 'emulators.json').read_text())['vendors']}/_emulator/deployteq/customers"
+    before = len(get_json(emulator))
+    tick = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=datetime.now(UTC).minute % 10 + 60)
+    found = _backfill(root, "deployteq_contact_poll", tick.isoformat(), (tick + timedelta(minutes=20)).isoformat(), runs=3)
+    assert {run["state"] for run in found} == {"success"}
+    assert len(get_json(emulator)) == before
+
+
+@pytest.mark.requirement("X-02", "PS-23")
+def test_a_backfill_runs_exactly_the_chosen_days(root: Path) -> None:
+    today = datetime.now(UTC).date()
+    first, last = today - timedelta(days=12), today - timedelta(days=10)
+    found = _backfill(root, DAG, f"{first}T00:00:00Z", f"{last}T00:00:00Z", runs=3)
     assert {run["state"] for run in found} == {"success"}
     assert sorted(run["logical_date"][:10] for run in found) == [str(first + timedelta(days=offset)) for offset in range(3)]
     with reading(open_state(f"sqlite:///{root / 'airflow' / 'salesforce_sync.db'}")) as connection:

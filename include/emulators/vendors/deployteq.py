@@ -70,6 +70,7 @@ class Deployteq:
             "customer_getById": self._operation("Customer", self.get_by_id, customerId="long"),
             "customer_getByEmailAddress": self._operation("ArrayOfCustomer", self.get_by_email_address, emailAddress="string"),
             "customer_getByExternalId": self._operation("ArrayOfCustomer", self.get_by_external_id, externalId="string"),
+            "customer_update": self._operation("Customer", self.update, customer="Customer"),
             "customer_delete": self._operation("boolean", self.delete, customer="Customer"),
             "mailing_getByDate": self._operation("long", self.mailings_by_date, fromDate="string", toDate="string"),
             "mailing_getDeliverySet": self._operation("long", self.deliveries_of, mailing="Mailing"),
@@ -130,10 +131,14 @@ class Deployteq:
         else:
             known = {"id": next(self._ids), "createdAt": now, "options": {}}
             self.customers[known["id"]] = known
+        return self._change(known, customer)
+
+    def _change(self, known: dict[str, Any], customer: dict[str, Any]) -> dict[str, Any]:
+        given = {option["name"]: option.get("value") or "" for option in customer.get("options") or []}
         self._forget(known)
         known |= {name: value for name, value in customer.items() if name not in ("id", "options", "createdAt", "modifiedAt")}
         known["options"] = known["options"] | given
-        known["modifiedAt"] = now
+        known["modifiedAt"] = self._now()
         for key in _values(known):
             self._by_value.setdefault(key, set()).add(known["id"])
         return _shown(known)
@@ -155,6 +160,14 @@ class Deployteq:
 
     def _with(self, name: str, value: str) -> list[dict[str, Any]]:
         return [_shown(self.customers[number]) for number in sorted(self._by_value.get((name, value.lower()), set()))]
+
+    def update(self, customer: dict[str, Any]) -> dict[str, Any]:
+        """The customer with this id changed, whatever makes it unique."""
+        known = self.customers.get(customer.get("id") or 0)
+        problem = f"There is no customer {customer.get('id')}" if known is None else _problem(customer)
+        if known is None or problem:
+            raise SoapFault("112" if known is None else "110", problem)
+        return self._change(known, customer)
 
     def number_of_customers(self) -> int:
         return len(self.customers)

@@ -92,6 +92,14 @@ class DeployteqHook(VendorHook):
             raise ServiceUnavailable(f"deployteq: {len(records)} customers were sent, {len(found)} came back.")
         return [VendorResult(str(customer.id)) for customer in found]
 
+    def update(self, stream: str, vendor_id: str, record: Mapping[str, Any]) -> VendorResult:
+        """Updates the customer with this id, its unique fields among them."""
+        self._check_stream(stream)
+        try:
+            return VendorResult(str(self._call("customer_update", _customer(record) | {"id": int(vendor_id)}).id))
+        except RequestRejected as error:
+            return VendorResult(None, error.code, str(error.args[0]))
+
     def delete(self, stream: str, vendor_ids: Iterable[str]) -> None:
         """Deletes the customers; one that is gone already is no error."""
         self._check_stream(stream)

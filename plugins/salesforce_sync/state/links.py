@@ -18,14 +18,15 @@ class Link(NamedTuple):
     fingerprint: str
     staged_fingerprint: str | None
     vendor_id: str | None
+    unique_key: str | None
+    version: str | None
 
 
 def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, Link]:
     """The links of these records, by vendor id; records without one are left out."""
     columns = record_links.c
-    query = select(columns.record_id, columns.salesforce_id, columns.fingerprint, columns.staged_fingerprint, columns.vendor_id).where(
-        columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.record_id, record_ids)
-    )
+    wanted = [columns.record_id, *(columns[name] for name in Link._fields)]
+    query = select(*wanted).where(columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.record_id, record_ids))
     return {row[0]: Link(*row[1:]) for row in connection.execute(query)}
 
 
@@ -60,7 +61,7 @@ def save(connection: Connection, org: str, mapping: str, results: Sequence[Recor
         {
             "org": org, "mapping": mapping, "record_id": result.record_id, "salesforce_id": result.salesforce_id,
             "fingerprint": result.fingerprint, "staged_fingerprint": result.staged_fingerprint, "vendor_id": result.vendor_id,
-            "unique_key": result.unique_key, "linked_at": now, "updated_at": now,
+            "unique_key": result.unique_key, "version": result.version, "linked_at": now, "updated_at": now,
         }
         for result in results
         if result.salesforce_id and result.fingerprint

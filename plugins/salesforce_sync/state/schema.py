@@ -60,6 +60,7 @@ record_links = Table(
     Column("staged_fingerprint", String(16)),  # of the staged record, and what it was mapped by
     Column("vendor_id", String(255)),  # of a record that goes to a vendor; then record_id is its Salesforce id, too
     Column("unique_key", String(64)),  # a hash of the values that make it unique there
+    Column("version", String(40)),  # when Salesforce last changed what was sent
     Column("linked_at", _Moment, nullable=False),
     Column("updated_at", _Moment, nullable=False),
     Index(None, "org", "mapping", "salesforce_id"),

@@ -9,7 +9,7 @@ from typing import Any
 from salesforce_sync.mapping.apply import nested
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import BatchRef, Counts
-from salesforce_sync.salesforce.changes import Changes
+from salesforce_sync.salesforce.changes import STAMP, Changes
 from salesforce_sync.staging import Staging
 from salesforce_sync.state import watermarks
 from salesforce_sync.state.engine import reading
@@ -30,7 +30,7 @@ def stage_changes(context: StepContext, name: str, mapping: MappingFile, staging
         since = None if full or watermark is None else datetime.fromisoformat(watermark)
         described = require_objects(context, [side.object])[side.object]
         gone = [DELETED, *([MASTER] if described.find(MASTER) else [])]
-        fields = [*mapping.salesforce_paths, *gone]
+        fields = [*mapping.salesforce_paths, STAMP, *gone]
         changes = context.client.changes(side.object, fields, since=since, where=side.where, include_deleted=True)
         refs = staging.write_records(
             context.run, _records(changes), id_path="Id", paths=fields, high_cursor=changes.upper.isoformat(), org=context.org, folder=name

@@ -13,6 +13,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("record_links", sa.Column("vendor_id", sa.String(length=255), nullable=True))
     op.add_column("record_links", sa.Column("unique_key", sa.String(length=64), nullable=True))
+    op.add_column("record_links", sa.Column("version", sa.String(length=40), nullable=True))
     for column in ("unique_key", "vendor_id"):
         filled = sa.text(f"{column} IS NOT NULL")
         name = op.f(f"ix_record_links_org_mapping_{column}")
@@ -30,6 +31,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("seen_versions")
+    op.drop_column("record_links", "version")
     for column in ("vendor_id", "unique_key"):
         op.drop_index(op.f(f"ix_record_links_org_mapping_{column}"), table_name="record_links")
         op.drop_column("record_links", column)
