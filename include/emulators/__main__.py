@@ -41,16 +41,21 @@ def main() -> None:
         if seed and org.store.count(org.schema.objects["Account"]) == 0:
             seed(org)
         salesforce = stack.enter_context(serve(salesforce_app(org, dict(SEEDS)), options.salesforce_port))
-        vendors = stack.enter_context(serve(vendors_app(Vendors(with_demo_data=options.seed == "demo")), options.vendors_port))
+        vendors = Vendors(with_demo_data=options.seed == "demo")
+        kept = folder / "deployteq.json"
+        if kept.exists():
+            vendors.deployteq.restore(json.loads(kept.read_text()))
+        vendors_url = stack.enter_context(serve(vendors_app(vendors), options.vendors_port))
         ready = {
             "salesforce": salesforce,
-            "vendors": vendors,
+            "vendors": vendors_url,
             "credentials": {"access_token": org.sign_in(), **asdict(org.credentials)},
             "vendor_credentials": {"peerspot": {"email": peerspot.EMAIL, "token": peerspot.TOKEN}, "deployteq": {"token": deployteq.TOKEN}},
         }
         org.usage.logins = 0  # the token above is a gift, not a login that a test should have to count
         print(json.dumps(ready), flush=True)
         stopping.wait()
+        kept.write_text(json.dumps(vendors.deployteq.dump()))
 
 
 if __name__ == "__main__":

@@ -105,3 +105,14 @@ def test_deleting_a_customer_that_is_gone_is_no_error(world: World, monkeypatch:
     hook.delete("customers", ["1"])
     hook.delete("customers", ["1"])
     assert [customer["lastname"] for customer in world.customers] == ["Person 1"]
+
+
+def test_the_emulator_knows_its_customers_after_a_restart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook, vendor = _hook(world, monkeypatch), world.vendors.deployteq
+    hook.save("customers", _people(2), unique=EMAIL)
+    vendor.send("November")
+    kept = json.loads(json.dumps(vendor.dump()))
+    vendor.reset()
+    vendor.restore(kept)
+    assert hook.save("customers", _people(3), unique=EMAIL)[:2] == [VendorResult("1"), VendorResult("2")]
+    assert (len(vendor.customers), len(vendor.mailings)) == (3, 1)

@@ -91,6 +91,24 @@ class Deployteq:
         self._resources: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
         self._by_value: dict[tuple[str, str], set[int]] = {}
 
+    def dump(self) -> dict[str, Any]:
+        """What is kept between two starts, as JSON takes it."""
+        with self._lock:
+            return {"next_id": next(self._ids), "customers": [*self.customers.values()], "mailings": [*self.mailings.values()],
+                    "deliveries": [*self.deliveries.values()]}  # fmt: skip
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Becomes what was dumped."""
+        self.reset()
+        self._ids = itertools.count(kept["next_id"])
+        for customer in kept["customers"]:
+            self.customers[customer["id"]] = customer
+            for key in _values(customer):
+                self._by_value.setdefault(key, set()).add(customer["id"])
+        for mailing, deliveries in zip(kept["mailings"], kept["deliveries"], strict=True):
+            self.mailings[mailing["id"]] = mailing
+            self.deliveries[mailing["id"]] = deliveries
+
     def refuse(self, email_address: str) -> None:
         """Control: a customer with this address is not valid."""
         self._refused.add(email_address)
