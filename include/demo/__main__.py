@@ -13,7 +13,8 @@ from demo import processes, services
 from demo.airflow_api import AirflowApi
 from demo.report import RunReport, report_run, table
 
-PEERSPOT, POLL, MOMENTS = "peerspot_intent", "deployteq_contact_poll", "deployteq_contact_moments"
+PEERSPOT, POLL, MOMENTS, CAMPAIGN = "peerspot_intent", "deployteq_contact_poll", "deployteq_contact_moments", "deployteq_campaign_sync"
+GROUPS = {"contacts": {"queue": 7, "continue": 8, "success": 9, "error": 10, "limit": 11}}
 DAYS = 30
 SCHEDULED_SECONDS = 30
 
@@ -52,6 +53,7 @@ def _set_variables(api: AirflowApi, emulators: services.Emulators, root: Path) -
     api.set_variable("salesforce_credentials", json.dumps(salesforce), "How to sign in to Salesforce")
     api.set_variable("peerspot_credentials", json.dumps(peerspot), "E-mail and token for PeerSpot")
     api.set_variable("deployteq_credentials", json.dumps(deployteq), "Token for Deployteq")
+    api.set_variable("deployteq_synchronize", json.dumps(GROUPS), "The groups by which campaigns send to Salesforce")
     api.set_variable("peerspot_retention_days", "180", "Older PeerSpot activities are deleted from Salesforce")
     api.set_variable("peerspot_signals", "prospects", "What recent intent does besides being recorded")
     api.set_variable("peerspot_prospects_path", str(root / "prospects.csv"), "The companies that are looking and are no customers")
@@ -68,10 +70,13 @@ def _run_peerspot(api: AirflowApi) -> list[dict[str, object]]:
 
 
 def _run_deployteq(api: AirflowApi, emulators: services.Emulators) -> list[dict[str, object]]:
-    """The scheduler's own poll, then a newsletter to all customers, and what became of it."""
+    """The scheduler's own poll, then a newsletter to all customers and what became of it, then a campaign that learned some phone numbers."""
+    control, now = f"{emulators.vendors}/_emulator/deployteq", datetime.now(UTC)
     poll = _run(api, POLL)
-    services.get_json(f"{emulators.vendors}/_emulator/deployteq/mailing", body={"name": f"Newsletter of {datetime.now(UTC):%d %B, %H:%M}"})
-    return [poll, _run(api, MOMENTS)]
+    services.get_json(f"{control}/mailing", body={"name": f"Newsletter of {now:%d %B, %H:%M}"})
+    moments = _run(api, MOMENTS)
+    services.get_json(f"{control}/queue", body={"groups": [*GROUPS["contacts"].values()], "prefix": "003", "every": 5, "phone": f"030-{now:%H%M%S}"})
+    return [poll, moments, _run(api, CAMPAIGN)]
 
 
 def _run(api: AirflowApi, dag: str) -> dict[str, object]:

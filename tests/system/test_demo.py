@@ -78,10 +78,19 @@ def test_the_scheduler_polls_leads_and_contacts_into_deployteq(root: Path) -> No
 
 @pytest.mark.requirement("DQ-03", "DQ-07")
 def test_a_newsletter_and_what_became_of_it_are_on_every_lead_and_contact(root: Path) -> None:
-    *_, poll, moments = _summary(root)["runs"]
+    *_, poll, moments, _ = _summary(root)["runs"]
     assert (moments["dag"], moments["state"], moments["rejected"]) == ("deployteq_contact_moments", "success", 0)
     assert moments["created"] == poll["created"]
     assert moments["api_calls"] < 15
+
+
+@pytest.mark.requirement("DQ-02", "DQ-19")
+def test_what_a_campaign_learned_is_on_the_contacts_and_the_queue_is_empty(root: Path) -> None:
+    campaign = _summary(root)["runs"][-1]
+    assert (campaign["dag"], campaign["state"], campaign["rejected"]) == ("deployteq_campaign_sync", "success", 0)
+    assert campaign["read"] == campaign["updated"] > 100
+    emulator = json.loads((root / "emulators.json").read_text())["vendors"]
+    assert get_json(f"{emulator}/_emulator/deployteq/groups") == {"7": 0, "8": campaign["read"], "9": campaign["read"], "10": 0, "11": 0}
 
 
 def test_the_table_counts_the_api_calls_that_the_server_counted(root: Path) -> None:
@@ -169,7 +178,8 @@ def test_every_server_listens_on_loopback_only(root: Path) -> None:
 def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) -> None:
     done = _demo("up", root)
     assert done.returncode == 0, done.stdout + done.stderr
-    month, poll, moments = _summary(root)["runs"]
+    month, poll, moments, campaign = _summary(root)["runs"]
+    assert (campaign["state"], campaign["updated"], campaign["rejected"]) == ("success", campaign["read"], 0)
     assert (poll["state"], poll["created"], poll["rejected"]) == ("success", 0, 0)
     assert (moments["state"], moments["rejected"]) == ("success", 0)
     assert moments["created"] > 1_000  # another newsletter

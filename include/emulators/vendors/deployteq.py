@@ -50,6 +50,7 @@ TYPES = {
         "lastOpenDate": "string", "firstClickDate": "string", "lastClickDate": "string", "opens": "ArrayOfOpen", "clicks": "ArrayOfClick",
         "bounce": "Bounce", "complaint": "Complaint",
     },
+    "Group": {"id": "long", "parentId": "long", "name": "string", "description": "string"},
     "Resource": {"id": "long", "type": "string", "status": "string", "size": "long"},
 }  # fmt: skip
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -76,6 +77,10 @@ class Deployteq:
             "mailing_getDeliverySet": self._operation("long", self.deliveries_of, mailing="Mailing"),
             "mailingSet_getMailings": self._operation("ArrayOfMailing", self.page_of_mailings, resourceId="long", offset="long", size="long"),
             "deliverySet_getDeliveries": self._operation("ArrayOfDelivery", self.page_of_deliveries, resourceId="long", offset="long", size="long"),
+            "group_getMembers": self._operation("long", self.members_of, groupId="long", recursive="boolean"),
+            "group_addMembersInBulk": self._operation("boolean", self.add_members, group="Group", customers="ArrayOfCustomer"),
+            "group_removeMember": self._operation("boolean", self.remove_member, group="Group", customer="Customer"),
+            "customerSet_getCustomers": self._operation("ArrayOfCustomer", self.page_of_customers, resourceId="long", offset="long", size="long"),
             "resource_getById": self._operation("Resource", self.resource, resourceId="long"),
             "resource_free": self._operation("boolean", self.free, resourceId="long"),
             "customer_getTotalNumberOfCustomers": self._operation("long", self.number_of_customers),
@@ -86,6 +91,7 @@ class Deployteq:
         self.customers: dict[int, dict[str, Any]] = {}
         self._ids = itertools.count(1)
         self._refused: set[str] = set()
+        self.groups: dict[int, list[int]] = {}
         self.mailings: dict[int, dict[str, Any]] = {}
         self.deliveries: dict[int, list[dict[str, Any]]] = {}  # by mailing
         self._resources: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
@@ -94,8 +100,10 @@ class Deployteq:
     def dump(self) -> dict[str, Any]:
         """What is kept between two starts, as JSON takes it."""
         with self._lock:
-            return {"next_id": next(self._ids), "customers": [*self.customers.values()], "mailings": [*self.mailings.values()],
-                    "deliveries": [*self.deliveries.values()]}  # fmt: skip
+            return {
+                "next_id": next(self._ids), "groups": [*self.groups.items()], "customers": [*self.customers.values()],
+                "mailings": [*self.mailings.values()], "deliveries": [*self.deliveries.values()],
+            }  # fmt: skip
 
     def restore(self, kept: dict[str, Any]) -> None:
         """Becomes what was dumped."""
@@ -105,6 +113,7 @@ class Deployteq:
             self.customers[customer["id"]] = customer
             for key in _values(customer):
                 self._by_value.setdefault(key, set()).add(customer["id"])
+        self.groups = dict(kept["groups"])
         for mailing, deliveries in zip(kept["mailings"], kept["deliveries"], strict=True):
             self.mailings[mailing["id"]] = mailing
             self.deliveries[mailing["id"]] = deliveries
@@ -196,6 +205,35 @@ class Deployteq:
             raise SoapFault("112", f"There is no customer {customer.get('id')}")
         self._forget(known)
         return True
+
+    # -- groups -------------------------------------------------------------------------------------------------------------------
+
+    def members_of(self, groupId: int, recursive: bool) -> int:  # noqa: N803, ARG002 - the vendor's names; no group here has groups
+        found = [_shown(self.customers[number]) for number in self._group(groupId) if number in self.customers]
+        return self._new_resource("CUSTOMER_SET", found)
+
+    def _group(self, number: int | None) -> list[int]:
+        if number not in self.groups:
+            raise SoapFault("115", f"There is no group {number}")
+        return self.groups[number]
+
+    def add_members(self, group: dict[str, Any], customers: list[dict[str, Any]]) -> bool:
+        members = self._group(group.get("id"))
+        unknown = [customer.get("id") for customer in customers if customer.get("id") not in self.customers]
+        if unknown:
+            raise SoapFault("112", f"There is no customer {unknown[0]}")
+        members += [customer["id"] for customer in customers if customer["id"] not in members]
+        return True
+
+    def remove_member(self, group: dict[str, Any], customer: dict[str, Any]) -> bool:
+        members = self._group(group.get("id"))
+        if customer.get("id") not in members:
+            raise SoapFault("116", f"Customer {customer.get('id')} is not a member")
+        members.remove(customer["id"])
+        return True
+
+    def page_of_customers(self, resourceId: int, offset: int, size: int) -> list[dict[str, Any]]:  # noqa: N803 - the vendor's names
+        return self._page("CUSTOMER_SET", resourceId, offset, size)
 
     # -- e-mails ------------------------------------------------------------------------------------------------------------------
 
@@ -322,7 +360,20 @@ class Deployteq:
             self.send_newsletter(json.loads(call.body)["name"])
             return Reply({})
 
+        def queue(call: Call) -> Reply:
+            """Makes the groups, and puts every `every`-th customer with a Salesforce id into the first, its phone number changed."""
+            order = json.loads(call.body)
+            for number in order["groups"]:
+                self.groups.setdefault(number, [])
+            known = [item for item in self.customers.values() if str(item.get("externalId", "")).startswith(order["prefix"])]
+            for customer in known[:: order["every"]]:
+                self._change(customer, {"workPhone": order["phone"]})
+                self.add_members({"id": order["groups"][0]}, [customer])
+            return Reply({"queued": len(self.groups[order["groups"][0]])})
+
         return (
+            Route(("POST",), "/_emulator/deployteq/queue", queue),
+            Route(("GET",), "/_emulator/deployteq/groups", lambda _: Reply({str(number): len(found) for number, found in self.groups.items()})),
             Route(("POST",), "/_emulator/deployteq/refuse", refuse),
             Route(("POST",), "/_emulator/deployteq/mailing", send),
             Route(("GET",), "/_emulator/deployteq/calls", lambda _: Reply(dict(self.calls))),

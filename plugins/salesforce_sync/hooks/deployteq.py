@@ -27,6 +27,7 @@ from salesforce_sync.windows import DateWindow
 
 CONNECTED = "You are successfully connected to Deployteq"
 WRONG_TOKEN = "101"  # noqa: S105 - the fault that answers a wrong token
+NO_MEMBER = "116"  # the fault that answers the removal of a customer that is no member; assumed
 OPTIONS = "options"
 PAGE = 50  # Deployteq's limit: fault 105 above it
 RESOURCE_TRIES, LONGEST_RESOURCE_WAIT_SECONDS = 40, 15.0
@@ -39,7 +40,7 @@ class DeployteqHook(VendorHook):
     their `deliveries`: every e-mail to somebody, and what became of it."""
 
     system = "deployteq"
-    requests_per_second = 10.0  # a guess that is easy on a service which publishes no limit
+    requests_per_second = 20.0  # a guess that is easy on a service which publishes no limit
 
     @cached_property
     def credentials(self) -> DeployteqCredentials:
@@ -115,6 +116,30 @@ class DeployteqHook(VendorHook):
             return bool(self._call("customer_getById", int(vendor_id)))
         except RequestRejected:
             return False
+
+    # -- groups -------------------------------------------------------------------------------------------------------------------
+
+    def members(self, group: int) -> Iterator[list[dict[str, Any]]]:
+        """Yields the group's customers a page at a time, as `save` takes them, with `id`."""
+        resource = self._call("group_getMembers", group, False)
+        for page in self._pages(resource, "customerSet_getCustomers", "Customer"):
+            yield [_record(customer) for customer in page]
+
+    def add_members(self, group: int, customer_ids: Sequence[str]) -> None:
+        """Adds the customers to the group; those that are members stay what they are."""
+        size = self.credentials.bulk_rows
+        for start in range(0, len(customer_ids), size):
+            members = [{"id": int(customer_id)} for customer_id in customer_ids[start : start + size]]
+            self._call("group_addMembersInBulk", {"id": group}, {"Customer": members})
+
+    def remove_members(self, group: int, customer_ids: Iterable[str]) -> None:
+        """Takes the customers out of the group; one that is no member any more is no error. The API has no bulk call for it."""
+        for customer_id in customer_ids:
+            try:
+                self._call("group_removeMember", {"id": group}, {"id": int(customer_id)})
+            except RequestRejected as error:
+                if error.code != NO_MEMBER:
+                    raise
 
     # -- e-mails ------------------------------------------------------------------------------------------------------------------
 
@@ -219,3 +244,10 @@ def _customer(record: Mapping[str, Any]) -> dict[str, Any]:
     options = [{"name": name, "value": value} for name, value in record.get(OPTIONS, {}).items()]
     plain = {name: value for name, value in record.items() if name != OPTIONS}
     return plain | ({OPTIONS: {"CustomerOption": options}} if options else {})
+
+
+def _record(customer: Any) -> dict[str, Any]:
+    """The API's type as a record: what it has, and its option fields by name."""
+    options = customer[OPTIONS].CustomerOption if customer[OPTIONS] else []
+    plain = {name: customer[name] for name in customer if name != OPTIONS and customer[name] is not None}
+    return plain | {OPTIONS: {option.name: option.value for option in options}}

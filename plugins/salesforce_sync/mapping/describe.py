@@ -59,10 +59,12 @@ def problems(mapping: MappingFile, described: ObjectLike | None) -> list[str]:
         info = described.fields.get(field_name)
         if info is None:
             found.append(f"{name} has no field {field_name}, or hides it from the integration user")
-        elif not (info.createable and (info.updateable or mapping.create_only)):
+        elif not _may_be_written(mapping, info):
             found.append(f"{name}.{field_name} may not be {'updated' if info.createable else 'written'} by the integration user")
         elif item.vendor is None and info.restricted_values is not None and item.value is not None and item.value not in info.restricted_values:
             found.append(f"{name}.{field_name}: the constant {item.value!r} is not in its picklist")
+    if mapping.is_update_only:
+        return [problem for problem in found if problem]
     covered = {*mapping.fields, mapping.salesforce.external_id, *(field_name.split(".")[0].replace("__r", "__c") for field_name in mapping.fields)}
     found += [
         f"{name}.{info.name} is required in the org, and the mapping does not fill it"
@@ -72,8 +74,16 @@ def problems(mapping: MappingFile, described: ObjectLike | None) -> list[str]:
     return [problem for problem in found if problem]
 
 
+def _may_be_written(mapping: MappingFile, info: FieldLike) -> bool:
+    if mapping.is_update_only:
+        return info.updateable
+    return info.createable and (info.updateable or mapping.create_only)
+
+
 def _external_id_problem(mapping: MappingFile, described: ObjectLike) -> str:
     key = mapping.salesforce.external_id
+    if mapping.is_update_only:
+        return ""
     info = described.fields.get(key)
     if info is None:
         return f"{mapping.salesforce.object} has no field {key}, or hides it from the integration user"

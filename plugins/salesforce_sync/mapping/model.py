@@ -32,7 +32,11 @@ class SalesforceSide(_Strict):
     """The object on Salesforce's side."""
 
     object: str = Field(description="API name of the object.")
-    external_id: str = Field("", description="To Salesforce: API name of its unique external id field, which holds the vendor's id: the upsert key.")
+    external_id: str = Field(
+        "",
+        description="To Salesforce: API name of its unique external id field, which holds the vendor's id: the upsert key. `Id`, when the vendor "
+        "holds the Salesforce id: then records are updated, and none is created.",
+    )
     where: str = Field("", description="To the vendor: a SOQL condition; records that do not fulfil it are left alone.")
     parent: str | None = Field(None, description="A mapped reference field: rows with the same parent are sent together, against lock conflicts.")
     assign_owners: bool = Field(False, description="Let the org's assignment rules choose owners of new records.")
@@ -84,6 +88,9 @@ class MappingFile(_Strict):
     summary: str = Field(description="One sentence: what is kept equal to what.")
     vendor: VendorSide
     salesforce: SalesforceSide
+    deduplicate: str | None = Field(
+        None, description="To Salesforce, by `Id`: a vendor path; of records with the same value there, the last one is sent."
+    )
     direction: Literal["to_salesforce", "to_vendor"] = Field("to_salesforce", description="Which side is written.")
     yields_to: str | None = Field(
         None, description="To the vendor: a mapping; a record that is unique by a value that a record of that mapping has is left to it."
@@ -112,6 +119,12 @@ class MappingFile(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _deduplicated_by_a_field_beside_the_id(self) -> MappingFile:
+        if self.deduplicate is not None and not self.is_update_only:
+            raise ValueError("deduplicate: the Salesforce ID has to be among the fields: set salesforce.external_id to Id")
+        return self
+
+    @model_validator(mode="after")
     def _external_id_is_implied(self) -> MappingFile:
         if self.salesforce.external_id in self.fields:
             raise ValueError(f"fields.{self.salesforce.external_id}: the external id is filled from vendor.id; do not list it")
@@ -127,6 +140,11 @@ class MappingFile(_Strict):
             if side.object != "Lead" or unmapped:
                 raise ValueError(f"salesforce.converted: is for Leads and their mapped fields only{': ' + unmapped[0] if unmapped else ''}")
         return self
+
+    @property
+    def is_update_only(self) -> bool:
+        """Whether records are known by their Salesforce id, so that none is created."""
+        return self.salesforce.external_id == "Id"
 
     @property
     def vendor_paths(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,17 @@ def of_record(connection: Connection, record_id: str) -> list[dict[str, Any]]:
         .order_by(sync_log.c.id.desc())
     )
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def outcomes(connection: Connection, dag_id: str, run_id: str, *, steps: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """(outcome, code) of every record that these steps of a DAG run looked at, the last one where there are several."""
+    query = (
+        select(sync_log.c.record_id, sync_log.c.outcome, sync_log.c.code)
+        .join(sync_runs)
+        .where(sync_runs.c.dag_id == dag_id, sync_runs.c.run_id == run_id, sync_runs.c.step.in_(steps))
+        .order_by(sync_log.c.id)
+    )
+    return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
 
 
 def purge(connection: Connection, *, before: datetime) -> int:

@@ -288,8 +288,9 @@ class _Load:
     def _send(self, tables: Iterator[pa.Table]) -> None:
         side = self.mapping.salesforce
         converted = ConvertedRule(side.converted.object, dict(side.converted.fields)) if side.converted else None
+        operation = Operation.UPDATE if self.mapping.is_update_only else Operation.UPSERT
         request = WriteRequest(
-            side.object, Operation.UPSERT, self._key, self.mapping.clears, parent=side.parent, assign=side.assign_owners,
+            side.object, operation, self._key, self.mapping.clears, parent=side.parent, assign=side.assign_owners,
             allow_duplicates=side.allow_duplicates, converted=converted,
         )  # fmt: skip
         for table, results in self.context.client.write(request, tables):

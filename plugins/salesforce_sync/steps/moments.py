@@ -87,7 +87,7 @@ def remember_versions(context: VendorContext, name: str, delivered: Mapping[str,
 
 def _owners(context: VendorContext, page: Sequence[Mapping[str, Any]], links_of: Sequence[str]) -> list[str | None]:
     """The Salesforce id of each record's customer."""
-    owners = [_salesforce_id(record["customer"]["externalId"]) for record in page]
+    owners = [salesforce_id(record["customer"]["externalId"]) for record in page]
     unknown = [record["customer"]["id"] for record, owner in zip(page, owners, strict=True) if owner is None and record["customer"]["id"]]
     if not unknown:
         return owners
@@ -96,5 +96,6 @@ def _owners(context: VendorContext, page: Sequence[Mapping[str, Any]], links_of:
     return [owner or known.get(record["customer"]["id"] or "") for record, owner in zip(page, owners, strict=True)]
 
 
-def _salesforce_id(text: str | None) -> str | None:
+def salesforce_id(text: str | None) -> str | None:
+    """The text, if it is the id of a Lead or a Contact."""
     return text if text and len(text) in ID_LENGTHS and text.startswith(tuple(PREFIXES.values())) else None
