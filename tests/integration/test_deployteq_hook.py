@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, ServiceUnavailable
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RequestRejected, ServiceUnavailable
 from salesforce_sync.records import VendorResult
 from support.airflow import variables
 from support.world import World
@@ -105,6 +105,23 @@ def test_deleting_a_customer_that_is_gone_is_no_error(world: World, monkeypatch:
     hook.delete("customers", ["1"])
     hook.delete("customers", ["1"])
     assert [customer["lastname"] for customer in world.customers] == ["Person 1"]
+
+
+def test_members_of_a_group_are_read_added_and_taken_out_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from salesforce_sync.hooks import deployteq
+
+    monkeypatch.setattr(deployteq, "pause", lambda _: None)
+    hook = _hook(world, monkeypatch)
+    ids = [str(result.vendor_id) for result in hook.save("customers", _people(60), unique=EMAIL)]
+    world.vendors.deployteq.groups[7] = []
+    hook.add_members(7, ids)
+    hook.add_members(7, ids[:3])
+    assert [[customer["id"] for customer in page][:1] for page in hook.members(7)] == [[1], [51]]
+    for _ in range(2):  # a task that died takes them out again
+        hook.remove_members(7, ids[1:])
+    assert world.vendors.deployteq.groups[7] == [1]
+    with pytest.raises(RequestRejected, match="There is no group 8"):
+        list(hook.members(8))
 
 
 def test_the_emulator_knows_its_customers_after_a_restart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ TYPES = {
         "bounce": "Bounce", "complaint": "Complaint",
     },
     "Group": {"id": "long", "parentId": "long", "name": "string", "description": "string"},
+    "GroupMembership": {"groupId": "long", "customerId": "long", "isMember": "boolean"},
     "Resource": {"id": "long", "type": "string", "status": "string", "size": "long"},
 }  # fmt: skip
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -79,6 +80,9 @@ class Deployteq:
             "deliverySet_getDeliveries": self._operation("ArrayOfDelivery", self.page_of_deliveries, resourceId="long", offset="long", size="long"),
             "group_getMembers": self._operation("long", self.members_of, groupId="long", recursive="boolean"),
             "group_addMembersInBulk": self._operation("boolean", self.add_members, group="Group", customers="ArrayOfCustomer"),
+            "group_hasMember": self._operation(
+                "GroupMembership", self.has_member, groupId="long", customerId="long", includeSubGroups="boolean"
+            ),
             "group_removeMember": self._operation("boolean", self.remove_member, group="Group", customer="Customer"),
             "customerSet_getCustomers": self._operation("ArrayOfCustomer", self.page_of_customers, resourceId="long", offset="long", size="long"),
             "resource_getById": self._operation("Resource", self.resource, resourceId="long"),
@@ -224,6 +228,9 @@ class Deployteq:
             raise SoapFault("112", f"There is no customer {unknown[0]}")
         members += [customer["id"] for customer in customers if customer["id"] not in members]
         return True
+
+    def has_member(self, groupId: int, customerId: int, includeSubGroups: bool) -> dict[str, Any]:  # noqa: N803, ARG002 - as above
+        return {"groupId": groupId, "customerId": customerId, "isMember": customerId in self._group(groupId)}
 
     def remove_member(self, group: dict[str, Any], customer: dict[str, Any]) -> bool:
         members = self._group(group.get("id"))

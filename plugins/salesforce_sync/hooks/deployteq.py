@@ -27,7 +27,6 @@ from salesforce_sync.windows import DateWindow
 
 CONNECTED = "You are successfully connected to Deployteq"
 WRONG_TOKEN = "101"  # noqa: S105 - the fault that answers a wrong token
-NO_MEMBER = "116"  # the fault that answers the removal of a customer that is no member; assumed
 OPTIONS = "options"
 PAGE = 50  # Deployteq's limit: fault 105 above it
 RESOURCE_TRIES, LONGEST_RESOURCE_WAIT_SECONDS = 40, 15.0
@@ -137,8 +136,8 @@ class DeployteqHook(VendorHook):
         for customer_id in customer_ids:
             try:
                 self._call("group_removeMember", {"id": group}, {"id": int(customer_id)})
-            except RequestRejected as error:
-                if error.code != NO_MEMBER:
+            except RequestRejected:
+                if self._call("group_hasMember", group, int(customer_id), False).isMember:
                     raise
 
     # -- e-mails ------------------------------------------------------------------------------------------------------------------
