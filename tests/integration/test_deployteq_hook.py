@@ -85,6 +85,17 @@ def test_a_passing_failure_is_tried_again(world: World, monkeypatch: pytest.Monk
     assert hook.save("customers", _people(1), unique=EMAIL) == [VendorResult("1")]
 
 
+def test_a_deployteq_that_does_not_answer_in_time_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from salesforce_sync.hooks import deployteq
+
+    monkeypatch.setattr(deployteq, "TIMEOUT_SECONDS", (1, 0.3))
+    hook = _hook(world, monkeypatch)
+    hook.test()
+    world.vendor_fault(kind="slow", method="POST", seconds=0.6)
+    assert hook.save("customers", _people(1), unique=EMAIL) == [VendorResult("1")]
+    assert len(world.customers) == 1
+
+
 def test_an_answer_that_got_lost_doubles_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = _hook(world, monkeypatch)
     hook.test()

@@ -239,6 +239,18 @@ def test_a_deleted_records_customer_is_deleted_when_the_setting_says_so(world: W
     assert [customer["externalId"] for customer in world.customers] == [two]  # two Leads, one address: the customer lives on
 
 
+@pytest.mark.requirement("DQ-A5")
+def test_a_merged_record_is_logged_with_the_one_that_it_became(world: World, poll: Poll) -> None:
+    gone, stays = world.insert("Lead", _lead(1), _lead(2))
+    run = RunIdentity("deployteq_contact_poll", "run-0", "extract")
+    record = {"Id": gone, "Email": "lead1@acme.example", "SystemModstamp": NOON, "IsDeleted": True, "MasterRecordId": stays}
+    batches = poll.staging.write_records(run, [record], id_path="Id", paths=[*record], high_cursor=None, org=world.client().org_id)
+    assert poll.push(LEADS, batches) == Counts(read=1, skipped=1)
+    with poll.state.connect() as connection:
+        (row,) = sync_log.of_record(connection, gone)
+    assert (row["code"], row["message"]) == ("MERGED_IN_SALESFORCE", f"merged into {stays}")
+
+
 # -- nothing lost, nothing doubled ------------------------------------------------------------------------------------------------
 
 
