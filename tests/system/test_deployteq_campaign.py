@@ -120,6 +120,7 @@ def test_a_fault_of_salesforce_tells_nobody_anything_and_leaves_the_queue(campai
 @pytest.mark.requirement("DQ-21")
 def test_each_output_is_an_asset_that_other_dags_can_wait_for(campaign: DagRunner, world: World) -> None:
     from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.sdk import Asset
     from airflow.utils.session import create_session
 
     (contact,) = _contacts(world, 1)
@@ -127,6 +128,9 @@ def test_each_output_is_an_asset_that_other_dags_can_wait_for(campaign: DagRunne
     began = datetime.now(UTC)
     campaign.run(DAG)
     with create_session() as session:
+        assert {name for (name,) in session.execute(select(AssetModel.name).where(AssetModel.uri.contains("/contacts/")))} >= {
+            Asset("x-deployteq://synchronize/contacts/success").name  # as another DAG names it
+        }
         query = select(AssetModel.uri, AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id).where(AssetEvent.timestamp >= began)
         events = {uri.rpartition("/")[2]: extra["count"] for uri, extra in session.execute(query) if "/contacts/" in uri}
     assert events == {"continue": 2, "success": 1, "error": 1}

@@ -16,7 +16,7 @@ QUEUED = "queued"  # the XCom key of everything that was in the queue
 
 def output_asset(kind: str, output: str) -> Asset:
     """The Asset that other DAGs can be scheduled on: `kind` is contacts or leads, `output` continue, success, error or limit."""
-    return Asset(name=f"deployteq_synchronize_{kind}_{output}", uri=f"x-deployteq://synchronize/{kind}/{output}")
+    return Asset(f"x-deployteq://synchronize/{kind}/{output}")
 
 
 class ExtractQueueOperator(SyncOperator):
