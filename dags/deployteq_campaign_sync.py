@@ -7,12 +7,11 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 from salesforce_sync.operators.alerts import alert_on_timeout
 from salesforce_sync.operators.load import LoadOperator
-from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.preflight import ORG, CheckSalesforceOperator, CheckVendorOperator
 from salesforce_sync.operators.retry import default_args
 from salesforce_sync.operators.synchronize import QUEUED, ExtractQueueOperator, ReportFatesOperator
 
 MAPPINGS = {"contacts": "deployteq/synchronize_contacts", "leads": "deployteq/synchronize_leads"}
-ORG = "{{ ti.xcom_pull(task_ids='check_salesforce', key='org') }}"
 
 with DAG(
     dag_id="deployteq_campaign_sync",

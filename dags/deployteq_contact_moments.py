@@ -7,12 +7,11 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param
 from salesforce_sync.operators.alerts import alert_on_timeout
 from salesforce_sync.operators.load import LoadOperator
 from salesforce_sync.operators.moments import ExtractMomentsOperator, RememberVersionsOperator
-from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.preflight import ORG, CheckSalesforceOperator, CheckVendorOperator
 from salesforce_sync.operators.retry import default_args
 
 NAME = "deployteq/moments"
 LEADS, CONTACTS = "deployteq/lead_moments", "deployteq/contact_moments"
-ORG = "{{ ti.xcom_pull(task_ids='check_salesforce', key='org') }}"
 BUDGET_SHARE = 75  # the rest of the API budget is left to what cannot wait
 
 with DAG(

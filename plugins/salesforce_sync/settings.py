@@ -66,7 +66,7 @@ def _addresses(text: str) -> list[str]:
     return parts
 
 
-OUTPUTS = ("continue", "success", "error", "limit")
+OUTPUTS = ("continue", "success", "error", "limit")  # of a Synchronize object
 
 
 def _synchronize(text: str) -> dict[str, dict[str, int]]:

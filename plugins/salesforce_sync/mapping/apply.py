@@ -56,13 +56,8 @@ def apply_to_vendor(mapping: MappingFile, records: Sequence[Mapping[str, Any]]) 
     columns: dict[str, pd.Series] = {}
     for name, item in mapping.fields.items():
         assert item.vendor is not None, "a mapping to the vendor has no constants among its fields"
-        original = values = _column(records, name)
-        for call in item.transforms:
-            values, bad = run_call(call, values)
-            _note(problems, bad, name, original, TRANSFORMS[call.name].problem)
-        if item.values is not None:
-            values = _translated(values, item.values, name, original, problems)
-        values = _strings(values)
+        original = _column(records, name)
+        values = _strings(_transformed(item, name, original, problems))
         if item.required:
             _note(problems, values.isna(), name, original, f"is missing, and {item.vendor} requires it")
         columns[item.vendor] = values.fillna("") if item.when_empty == "clear" else values
@@ -121,13 +116,8 @@ def _column(records: Sequence[Mapping[str, Any]], path: str) -> pd.Series:
 def _mapped_column(name: str, item: FieldMapping, records: Sequence[Mapping[str, Any]], target: Target, problems: dict[int, str]) -> pd.Series:
     if item.vendor is None:
         return _coerce(pd.Series([item.value] * len(records), dtype=object), target)[0]
-    original = values = _column(records, item.vendor)
-    for call in item.transforms:
-        values, bad = run_call(call, values)
-        _note(problems, bad, item.vendor, original, TRANSFORMS[call.name].problem)
-    if item.values is not None:
-        values = _translated(values, item.values, item.vendor, original, problems)
-    values, bad = _coerce(values, target)
+    original = _column(records, item.vendor)
+    values, bad = _coerce(_transformed(item, item.vendor, original, problems), target)
     _note(problems, bad, item.vendor, original, f"is not a valid {target.type} for {name}")
     _check_fit(problems, item.vendor, values, target)
     if item.required:
@@ -135,8 +125,15 @@ def _mapped_column(name: str, item: FieldMapping, records: Sequence[Mapping[str,
     return values
 
 
-def _translated(values: pd.Series, table: Mapping[str, Any], path: str, original: pd.Series, problems: dict[int, str]) -> pd.Series:
-    """The values by the mapping's table."""
+def _transformed(item: FieldMapping, path: str, original: pd.Series, problems: dict[int, str]) -> pd.Series:
+    """The values of one side as the mapping wants them for the other: its transforms, and then its table of values."""
+    values = original
+    for call in item.transforms:
+        values, bad = run_call(call, values)
+        _note(problems, bad, path, original, TRANSFORMS[call.name].problem)
+    if item.values is None:
+        return values
+    table = item.values
     unknown = values.notna() & ~values.map(lambda value: str(value) in table)
     _note(problems, unknown, path, original, f"is not among the mapping's values: {', '.join(table)}")
     return pd.Series([None if value is None else table.get(str(value)) for value in values], dtype=object)

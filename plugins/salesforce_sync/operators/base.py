@@ -107,6 +107,17 @@ def staging() -> Staging:
     return Staging(Path(where) if where else airflow_home() / "staging")
 
 
+def swept_staging(dag_id: str) -> Staging:
+    """Where batches wait between tasks, rid of what the DAG left there long ago and nobody waits for."""
+    from salesforce_sync.state import backlog
+    from salesforce_sync.state.engine import open_state, reading
+
+    store = staging()
+    with reading(open_state()) as connection:
+        store.sweep(dag_id, keep=backlog.paths(connection))
+    return store
+
+
 def window(context: Any) -> DateWindow:
     """The days that the run is about: see windows.resolve_window."""
     from salesforce_sync.windows import resolve_window

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from salesforce_sync.operators.base import SyncOperator, log, staging, step_context
+from salesforce_sync.operators.base import SyncOperator, log, step_context, swept_staging
 
 
 class ExtractChangesOperator(SyncOperator):
@@ -19,15 +19,11 @@ class ExtractChangesOperator(SyncOperator):
 
     def run_step(self, context: Any) -> dict[str, list[dict[str, Any]]]:
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.state import backlog
-        from salesforce_sync.state.engine import reading
         from salesforce_sync.steps.changes import stage_changes
 
-        store, full = staging(), bool(context["params"].get("full_sync"))
+        store, full = swept_staging(self.dag_id), bool(context["params"].get("full_sync"))
         staged = {}
         with step_context(context) as step:
-            with reading(step.state) as connection:
-                store.sweep(self.dag_id, keep=backlog.paths(connection))
             for name in self.mappings:
                 refs = stage_changes(step, name, load_mapping(name), store, full=full)
                 log.info("%s: %d records changed", name, sum(ref.count for ref in refs))

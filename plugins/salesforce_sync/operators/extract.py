@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from salesforce_sync.operators.base import SyncOperator, log, run_identity, staging, window
+from salesforce_sync.operators.base import SyncOperator, log, run_identity, swept_staging, window
 
 if TYPE_CHECKING:
     from salesforce_sync.windows import DateWindow
@@ -25,14 +25,10 @@ class ExtractOperator(SyncOperator):
 
     def run_step(self, context: Any) -> list[dict[str, Any]]:
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.state import backlog
-        from salesforce_sync.state.engine import open_state, reading
         from salesforce_sync.steps.extract import extract
         from salesforce_sync.systems import vendor_hook
 
-        hook, store, days = vendor_hook(self.system), staging(), window(context)
-        with reading(open_state()) as connection:
-            store.sweep(self.dag_id, keep=backlog.paths(connection))
+        hook, store, days = vendor_hook(self.system), swept_staging(self.dag_id), window(context)
         batches = extract(hook, load_mapping(self.mapping), days, store, run_identity(context))
         self._warn_of_retention(days)
         log.info("%s: %d records of %s (batches: %d)", self.mapping, sum(batch.count for batch in batches), days, len(batches))

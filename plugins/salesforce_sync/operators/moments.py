@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from salesforce_sync.operators.base import SyncOperator, log, run_identity, staging
+from salesforce_sync.operators.base import SyncOperator, log, run_identity, swept_staging
 
 
 class ExtractMomentsOperator(SyncOperator):
@@ -29,16 +29,13 @@ class ExtractMomentsOperator(SyncOperator):
     def run_step(self, context: Any) -> dict[str, list[dict[str, Any]]]:
         from salesforce_sync.mapping.loader import load_mapping
         from salesforce_sync.settings import read_setting
-        from salesforce_sync.state import backlog
-        from salesforce_sync.state.engine import open_state, reading
+        from salesforce_sync.state.engine import open_state
         from salesforce_sync.steps.context import VendorContext
         from salesforce_sync.steps.moments import stage_moments
         from salesforce_sync.systems import vendor_hook
         from salesforce_sync.windows import DateWindow
 
-        state, store, today = open_state(), staging(), datetime.now(UTC).date()
-        with reading(state) as connection:
-            store.sweep(self.dag_id, keep=backlog.paths(connection))
+        state, store, today = open_state(), swept_staging(self.dag_id), datetime.now(UTC).date()
         # Until tomorrow: the vendor's day may have begun already.
         window = DateWindow(today - timedelta(days=read_setting(self.days)), today + timedelta(days=1))
         step = VendorContext(self.org, state, run_identity(context))

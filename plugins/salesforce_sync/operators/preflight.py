@@ -7,7 +7,8 @@ from typing import Any
 
 from salesforce_sync.operators.base import SyncOperator, log, step_context, window
 
-ORG = "org"  # the XCom key under which later tasks find the org's id
+_ORG = "org"
+ORG = f"{{{{ ti.xcom_pull(task_ids='check_salesforce', key='{_ORG}') }}}}"  # for tasks after `check_salesforce`: the org's id
 
 
 class CheckSalesforceOperator(SyncOperator):
@@ -40,7 +41,7 @@ class CheckSalesforceOperator(SyncOperator):
             read_setting(name)
         mappings = {name: load_mapping(name) for name in self.mappings}
         with step_context(context) as step:
-            context["ti"].xcom_push(key=ORG, value=step.org)
+            context["ti"].xcom_push(key=_ORG, value=step.org)
             sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads, describe_anew=self.describe_anew)
         log.info(sentence)
         return sentence

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
-from salesforce_sync.operators.base import SyncOperator, log, run_identity, staging
+from salesforce_sync.operators.base import SyncOperator, log, run_identity, staging, swept_staging
 
 SETTING = "deployteq_synchronize"
 QUEUED = "queued"  # the XCom key of everything that was in the queue
@@ -44,8 +44,7 @@ class ExtractQueueOperator(SyncOperator):
         groups = read_setting(SETTING).get(self.kind)
         if groups is None:
             raise AirflowSkipException(f"The Variable {SETTING} names no queue of {self.kind}.")
-        step, store, mapping = VendorContext(self.org, open_state(), run_identity(context)), staging(), load_mapping(self.mapping)
-        store.sweep(self.dag_id)
+        step, store, mapping = VendorContext(self.org, open_state(), run_identity(context)), swept_staging(self.dag_id), load_mapping(self.mapping)
         queued = stage_queue(step, self.mapping, mapping, vendor_hook(self.system), groups["queue"], store)
         context["ti"].xcom_push(key=QUEUED, value=[ref.as_xcom() for ref in queued])
         log.info("%s: %d customers are in the queue", self.mapping, sum(ref.count for ref in queued))

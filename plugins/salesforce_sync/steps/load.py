@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sqlalchemy import Connection
 
 from salesforce_sync.errors import BudgetExhausted, InvalidMapping, MissingMetadata, RowLocked
 from salesforce_sync.mapping import describe
@@ -34,7 +35,7 @@ from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
 from salesforce_sync.staging import RECORD_SCHEMA, Staging, read_record
 from salesforce_sync.state import backlog, dead_letters, links, runs, sync_log, watermarks
 from salesforce_sync.state.engine import reading
-from salesforce_sync.steps.context import SHOWN_EXAMPLES, StepContext, SyncRun, refuse_too_many, sync_run
+from salesforce_sync.steps.context import SHOWN_EXAMPLES, StepContext, SyncRun, first_refusals, refuse_too_many, sync_run
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +156,11 @@ class ResultFile:
 
     def close(self) -> None:
         self._writer.close()
+
+    def tally(self, batches: Sequence[BatchRef]) -> Counts:
+        """The counts of a run that looked at these batches."""
+        outcomes = {str(outcome): count for outcome, count in self.counts.items()}
+        return Counts(read=sum(batch.count for batch in batches), **outcomes)
 
     def read(self) -> Iterator[list[RecordResult]]:
         file = pq.ParquetFile(self._path)
@@ -327,38 +333,22 @@ class _Load:
 
     def _commit(self) -> Loaded:
         context = self.context
-        outcomes = {str(outcome): count for outcome, count in self.results.counts.items()}
         done, left = self._split()
-        counts = Counts(read=sum(batch.count for batch in self.source.batches[: self.taken]), **outcomes)
+        counts = self.results.tally(self.source.batches[: self.taken])
         if counts.skipped:
             self.run.notes.append(f"{counts.skipped} records came again in the same batch and were superseded by their last version.")
         if self.written_twice:
             self.run.notes.append(f"{self.written_twice} records came again in a later batch and were written twice, the last version last.")
         if left:
             self.run.notes.append(f"{self.limited} {len(left)} batches wait for the next run.")
-        cursor = max((batch.high_cursor for batch in done if batch.high_cursor), default=None)
-        refused: list[str] = []
-        examples: list[str] = []
-        passing = 0
         with context.state.begin() as connection:
-            for results in self.results.read():
-                sync_log.write(connection, self.run.id, results)
-                if self.remember:
-                    links.save(connection, context.org, self.name, results)
-                dead_letters.record(connection, context.org, self.name, self.run.id, results)
-                for result in results:
-                    if result.outcome is Outcome.REJECTED:
-                        refused.append(result.record_id)
-                        passing += result.code in RETRYABLE_CODES
-                        if len(examples) < SHOWN_EXAMPLES:
-                            examples.append(f"{result.record_id}: {result.message}")
-            before = watermarks.get(connection, context.org, self.name)
-            after = watermarks.advance(connection, context.org, self.name, cursor) if cursor else before
+            loaded = save_results(connection, self.run, self.name, self.results, counts, remember=self.remember)
+            before, after = advance_watermark(connection, context.org, self.name, done)
             if self.source.can_wait:
                 backlog.replace(connection, context.org, self.name, left)
             status = runs.LIMITED if left else runs.SUCCESS
             self.run.finish(connection, counts, watermark_from=before, watermark_to=after, status=status)
-        return Loaded(counts, frozenset(refused), passing, examples, waiting=len(left))
+        return replace(loaded, waiting=len(left))
 
     def _split(self) -> tuple[Sequence[BatchRef], Sequence[BatchRef]]:
         """The batches that are done, and those that must come again: from the first one on that has a row whose fate is open."""
@@ -366,6 +356,30 @@ class _Load:
             return self.source.batches, []
         first = min([self.taken, *(row.place for row in self.pending.values()), *(place for place, _ in self.late)])
         return self.source.batches[:first], self.source.batches[first:]
+
+
+def save_results(connection: Connection, run: SyncRun, name: str, file: ResultFile, counts: Counts, *, remember: bool = True) -> Loaded:
+    """Writes log, links (unless not `remember`) and dead letters of a run's results, on the connection that commits the run."""
+    org = run.context.org
+    refused: list[str] = []
+    examples: list[str] = []
+    passing = 0
+    for results in file.read():
+        sync_log.write(connection, run.id, results)
+        if remember:
+            links.save(connection, org, name, results)
+        dead_letters.record(connection, org, name, run.id, results)
+        refused += [result.record_id for result in results if result.outcome is Outcome.REJECTED]
+        passing += sum(result.outcome is Outcome.REJECTED and result.code in RETRYABLE_CODES for result in results)
+        examples = [*examples, *first_refusals(results)][:SHOWN_EXAMPLES]
+    return Loaded(counts, frozenset(refused), passing, examples)
+
+
+def advance_watermark(connection: Connection, org: str, name: str, done: Sequence[BatchRef]) -> tuple[str | None, str | None]:
+    """Moves the stream's watermark to where these batches reach; gives where it stood, and where it stands now."""
+    cursor = max((batch.high_cursor for batch in done if batch.high_cursor), default=None)
+    before = watermarks.get(connection, org, name)
+    return before, watermarks.advance(connection, org, name, cursor) if cursor else before
 
 
 def staged_rows(source: Source, batch: BatchRef, version: str) -> pd.DataFrame:

@@ -20,14 +20,14 @@ import pandas as pd
 from salesforce_sync.mapping.apply import apply_to_vendor, fingerprints, nested
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.version import mapping_version
-from salesforce_sync.records import BatchRef, Counts, Outcome, RecordResult, VendorResult
+from salesforce_sync.records import BatchRef, Outcome, RecordResult, VendorResult
 from salesforce_sync.salesforce.changes import STAMP
 from salesforce_sync.staging import read_record
-from salesforce_sync.state import dead_letters, links, sync_log, watermarks
+from salesforce_sync.state import links
 from salesforce_sync.state.engine import reading
 from salesforce_sync.steps.changes import DELETED, MASTER
-from salesforce_sync.steps.context import SHOWN_EXAMPLES, SyncRun, VendorContext, refuse_too_many, sync_run
-from salesforce_sync.steps.load import SUPERSEDED, UNMAPPABLE, Loaded, ResultFile, Source, staged_rows, unchanged
+from salesforce_sync.steps.context import SyncRun, VendorContext, refuse_too_many, sync_run
+from salesforce_sync.steps.load import SUPERSEDED, UNMAPPABLE, Loaded, ResultFile, Source, advance_watermark, save_results, staged_rows, unchanged
 
 log = logging.getLogger(__name__)
 
@@ -252,25 +252,13 @@ class _Push:
 
     def _commit(self) -> Loaded:
         context = self.context
-        counts = Counts(
-            read=sum(batch.count for batch in self.source.batches), **{str(outcome): count for outcome, count in self.results.counts.items()}
-        )
-        cursor = max((batch.high_cursor for batch in self.source.batches if batch.high_cursor), default=None)
-        refused: list[str] = []
-        examples: list[str] = []
+        counts = self.results.tally(self.source.batches)
         with context.state.begin() as connection:
-            for results in self.results.read():
-                sync_log.write(connection, self.run.id, results)
-                links.save(connection, context.org, self.name, results)
-                dead_letters.record(connection, context.org, self.name, self.run.id, results)
-                refused += [result.record_id for result in results if result.outcome is Outcome.REJECTED]
-                examples += [f"{result.record_id}: {result.message}" for result in results if result.outcome is Outcome.REJECTED]
-                del examples[SHOWN_EXAMPLES:]
+            loaded = save_results(connection, self.run, self.name, self.results, counts)
             links.forget(connection, context.org, self.name, self.forgotten)
-            before = watermarks.get(connection, context.org, self.name)
-            after = watermarks.advance(connection, context.org, self.name, cursor) if cursor else before
+            before, after = advance_watermark(connection, context.org, self.name, self.source.batches)
             self.run.finish(connection, counts, watermark_from=before, watermark_to=after)
-        return Loaded(counts, frozenset(refused), 0, examples)
+        return loaded
 
 
 def _unique_key(values: tuple[str | None, ...]) -> str | None:
