@@ -27,13 +27,19 @@ with DAG(
     tags=["deployteq", "salesforce"],
 ) as dag:
     check_salesforce = CheckSalesforceOperator(
-        task_id="check_salesforce", system="deployteq", mappings=[*MAPPINGS.values()], settings=["deployteq_synchronize"], describe_anew=False
+        task_id="check_salesforce",
+        system="deployteq",
+        mappings=[*MAPPINGS.values()],
+        settings=["deployteq_synchronize"],
+        describe_anew=False,
     )
     # A run is judged by its last task: this one fails with any task before it, which the reports alone would hide.
     done = EmptyOperator(task_id="done", trigger_rule="none_failed")
     check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
     for kind, mapping in MAPPINGS.items():
-        extract = ExtractQueueOperator(task_id=f"extract_{kind}", system="deployteq", kind=kind, mapping=mapping, org=ORG)
+        extract = ExtractQueueOperator(
+            task_id=f"extract_{kind}", system="deployteq", kind=kind, mapping=mapping, org=ORG
+        )
         load = LoadOperator(task_id=f"load_{kind}", mapping=mapping, batches=extract.output)
         # Whatever became of the load: what it did deliver, or refuse, is told.
         report = ReportFatesOperator(

@@ -34,7 +34,11 @@ with DAG(
     },
 ) as dag:  # fmt: skip
     check_salesforce = CheckSalesforceOperator(
-        task_id="check_salesforce", system="deployteq", mappings=[LEADS, CONTACTS], settings=["deployteq_moments_days"], describe_anew=False
+        task_id="check_salesforce",
+        system="deployteq",
+        mappings=[LEADS, CONTACTS],
+        settings=["deployteq_moments_days"],
+        describe_anew=False,
     )
     check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
     extract = ExtractMomentsOperator(
@@ -47,6 +51,8 @@ with DAG(
         org=ORG,
     )
     load_leads = LoadOperator(task_id="load_leads", mapping=LEADS, batches=extract.output, budget_share=BUDGET_SHARE)
-    load_contacts = LoadOperator(task_id="load_contacts", mapping=CONTACTS, batches=extract.output, budget_share=BUDGET_SHARE)
+    load_contacts = LoadOperator(
+        task_id="load_contacts", mapping=CONTACTS, batches=extract.output, budget_share=BUDGET_SHARE
+    )
     remember = RememberVersionsOperator(task_id="remember", name=NAME, versions=extract.output["versions"], org=ORG)
     [check_salesforce, check_deployteq] >> extract >> [load_leads, load_contacts] >> remember

@@ -10,7 +10,10 @@ from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVe
 from salesforce_sync.operators.push import PushOperator
 from salesforce_sync.operators.retry import default_args
 
-MAPPINGS = ["deployteq/contacts", "deployteq/leads"]  # Contacts first: a Lead with the e-mail address of a Contact is left to it
+MAPPINGS = [
+    "deployteq/contacts",
+    "deployteq/leads",
+]  # Contacts first: a Lead with the e-mail address of a Contact is left to it
 
 with DAG(
     dag_id="deployteq_contact_poll",
@@ -36,9 +39,15 @@ with DAG(
     },
 ) as dag:  # fmt: skip
     check_salesforce = CheckSalesforceOperator(
-        task_id="check_salesforce", system="deployteq", mappings=MAPPINGS, settings=["deployteq_deleted"], describe_anew=False
+        task_id="check_salesforce",
+        system="deployteq",
+        mappings=MAPPINGS,
+        settings=["deployteq_deleted"],
+        describe_anew=False,
     )
     check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
     extract = ExtractChangesOperator(task_id="extract", mappings=MAPPINGS)
-    push = PushOperator(task_id="push", system="deployteq", mappings=MAPPINGS, batches=extract.output, deleted="deployteq_deleted")
+    push = PushOperator(
+        task_id="push", system="deployteq", mappings=MAPPINGS, batches=extract.output, deleted="deployteq_deleted"
+    )
     [check_salesforce, check_deployteq] >> extract >> push

@@ -75,7 +75,9 @@ with DAG(
         trigger_rule="none_failed",  # runs alone when the run was triggered with this step only
         max_active_tis_per_dag=1,  # it takes all unprocessed activities: two at once would do the same work twice
     )
-    companies = CompaniesOperator(task_id="companies", step="process", trigger_rule="none_failed", max_active_tis_per_dag=1)
+    companies = CompaniesOperator(
+        task_id="companies", step="process", trigger_rule="none_failed", max_active_tis_per_dag=1
+    )
     signals = SignalsOperator(task_id="signals", step="signals", trigger_rule="none_failed", max_active_tis_per_dag=1)
     clean = PurgeOperator(
         task_id="clean",

@@ -13,7 +13,12 @@ from demo import processes, services
 from demo.airflow_api import AirflowApi
 from demo.report import RunReport, report_run, table
 
-PEERSPOT, POLL, MOMENTS, CAMPAIGN = "peerspot_intent", "deployteq_contact_poll", "deployteq_contact_moments", "deployteq_campaign_sync"
+PEERSPOT, POLL, MOMENTS, CAMPAIGN = (
+    "peerspot_intent",
+    "deployteq_contact_poll",
+    "deployteq_contact_moments",
+    "deployteq_campaign_sync",
+)
 GROUPS = {"contacts": {"queue": 7, "continue": 8, "success": 9, "error": 10, "limit": 11}}
 DAYS = 30
 SCHEDULED_SECONDS = 30
@@ -41,22 +46,33 @@ def up(root: Path) -> None:
     print(f"\n{table(reports)}\n")
     print(f"Airflow: {url}   login: {services.LOGIN}   password: {services.PASSWORD}")
     print(f"The companies that are looking and are no customers: {root.name}/prospects.csv")
-    print(f"Took {summary['seconds']:.0f} s. The same figures are in {root.name}/summary.json. `make stop` ends everything.")
+    print(
+        f"Took {summary['seconds']:.0f} s. The same figures are in {root.name}/summary.json. `make stop` ends everything."
+    )
     _exit_unless_all_succeeded(reports)
 
 
 def _set_variables(api: AirflowApi, emulators: services.Emulators, root: Path) -> None:
     known = emulators.credentials
-    salesforce = {"login_url": emulators.salesforce, "consumer_key": known["consumer_key"], "consumer_secret": known["consumer_secret"]}
+    salesforce = {
+        "login_url": emulators.salesforce,
+        "consumer_key": known["consumer_key"],
+        "consumer_secret": known["consumer_secret"],
+    }
     peerspot = {"base_url": f"{emulators.vendors}/peerspot", **emulators.vendor_credentials["peerspot"]}
-    deployteq = {"wsdl_url": f"{emulators.vendors}/deployteq/app/api/soap/public/index.php?wsdl", **emulators.vendor_credentials["deployteq"]}
+    deployteq = {
+        "wsdl_url": f"{emulators.vendors}/deployteq/app/api/soap/public/index.php?wsdl",
+        **emulators.vendor_credentials["deployteq"],
+    }
     api.set_variable("salesforce_credentials", json.dumps(salesforce), "How to sign in to Salesforce")
     api.set_variable("peerspot_credentials", json.dumps(peerspot), "E-mail and token for PeerSpot")
     api.set_variable("deployteq_credentials", json.dumps(deployteq), "Token for Deployteq")
     api.set_variable("deployteq_synchronize", json.dumps(GROUPS), "The groups by which campaigns send to Salesforce")
     api.set_variable("peerspot_retention_days", "180", "Older PeerSpot activities are deleted from Salesforce")
     api.set_variable("peerspot_signals", "prospects", "What recent intent does besides being recorded")
-    api.set_variable("peerspot_prospects_path", str(root / "prospects.csv"), "The companies that are looking and are no customers")
+    api.set_variable(
+        "peerspot_prospects_path", str(root / "prospects.csv"), "The companies that are looking and are no customers"
+    )
 
 
 def _run_peerspot(api: AirflowApi) -> list[dict[str, object]]:
@@ -75,7 +91,10 @@ def _run_deployteq(api: AirflowApi, emulators: services.Emulators) -> list[dict[
     poll = _run(api, POLL)
     services.get_json(f"{control}/mailing", body={"name": f"Newsletter of {now:%d %B, %H:%M}"})
     moments = _run(api, MOMENTS)
-    services.get_json(f"{control}/queue", body={"groups": [*GROUPS["contacts"].values()], "prefix": "003", "every": 5, "phone": f"030-{now:%H%M%S}"})
+    services.get_json(
+        f"{control}/queue",
+        body={"groups": [*GROUPS["contacts"].values()], "prefix": "003", "every": 5, "phone": f"030-{now:%H%M%S}"},
+    )
     return [poll, moments, _run(api, CAMPAIGN)]
 
 
@@ -127,7 +146,9 @@ def _say(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo")
     parser.add_argument("command", choices=["up", "down"])
-    parser.add_argument("--root", type=Path, default=services.REPOSITORY / ".demo", help="folder for everything that the demo keeps")
+    parser.add_argument(
+        "--root", type=Path, default=services.REPOSITORY / ".demo", help="folder for everything that the demo keeps"
+    )
     options = parser.parse_args()
     try:
         (up if options.command == "up" else down)(options.root.resolve())

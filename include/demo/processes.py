@@ -42,7 +42,9 @@ def run(command: list[str], *, environment: dict[str, str], log: Path, root: Pat
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         marked = environment | {MARK: str(root)}
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=marked, check=False).returncode
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=marked, check=False
+        ).returncode
 
 
 def _sessions_file(root: Path) -> Path:

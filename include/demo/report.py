@@ -44,25 +44,46 @@ def report_run(state_file: Path, run: dict[str, Any]) -> RunReport:
     counted["api_calls"] = sum(step["api_calls"] for step in steps)
     took = datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])
     shown = [
-        {"step": step["step"], "status": step["status"], "message": step["message"]} | {name: step[name] for name in (*COLUMNS, "deleted")}
+        {"step": step["step"], "status": step["status"], "message": step["message"]}
+        | {name: step[name] for name in (*COLUMNS, "deleted")}
         for step in steps
     ]
-    return RunReport(run["dag_id"], run["dag_run_id"], run["state"], **counted, seconds=round(took.total_seconds(), 1), steps=shown)
+    return RunReport(
+        run["dag_id"], run["dag_run_id"], run["state"], **counted, seconds=round(took.total_seconds(), 1), steps=shown
+    )
 
 
 def table(reports: list[RunReport]) -> str:
     """The reports as text, one line a run and below it one per step."""
-    header = ("DAG / step", "run", "state", "read", "created", "updated", "unchanged", "skipped", "rejected", "API calls", "seconds")
+    header = (
+        "DAG / step",
+        "run",
+        "state",
+        "read",
+        "created",
+        "updated",
+        "unchanged",
+        "skipped",
+        "rejected",
+        "API calls",
+        "seconds",
+    )
     lines: list[tuple[str, ...]] = [header]
     for report in reports:
         counts = tuple(f"{getattr(report, name):,}" for name in COLUMNS)
         lines.append((report.dag, report.run.partition("+")[0], report.state, *counts, f"{report.seconds:.1f}"))
-        lines += [(f"  {step['step']}", "", step["status"], *(f"{step[name]:,}" for name in COLUMNS), "") for step in report.steps]
+        lines += [
+            (f"  {step['step']}", "", step["status"], *(f"{step[name]:,}" for name in COLUMNS), "")
+            for step in report.steps
+        ]
     widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
     shown = [_line(line, widths) for line in lines]
     return "\n".join([shown[0], "-" * max(map(len, shown)), *shown[1:]])
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    padded = [cell.ljust(width) if index < TEXT_COLUMNS else cell.rjust(width) for index, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+    padded = [
+        cell.ljust(width) if index < TEXT_COLUMNS else cell.rjust(width)
+        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
     return "  ".join(padded).rstrip()

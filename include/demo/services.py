@@ -23,7 +23,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 LOGIN, PASSWORD = "admin", "admin"
 AIRFLOW_PORT = 8080
-AIRFLOW_PARTS = (["api-server"], ["dag-processor"], ["scheduler", "--skip-serve-logs"], ["triggerer", "--skip-serve-logs"])
+AIRFLOW_PARTS = (
+    ["api-server"],
+    ["dag-processor"],
+    ["scheduler", "--skip-serve-logs"],
+    ["triggerer", "--skip-serve-logs"],
+)
 EMULATOR_SECONDS, AIRFLOW_SECONDS, DATABASE_SECONDS = 30, 180, 20
 
 
@@ -39,7 +44,9 @@ class Emulators:
     vendor_credentials: dict[str, dict[str, str]]
 
 
-def get_json(url: str, *, token: str | None = None, body: Any = None, method: str | None = None, timeout: float = 10) -> Any:
+def get_json(
+    url: str, *, token: str | None = None, body: Any = None, method: str | None = None, timeout: float = 10
+) -> Any:
     """The parsed answer of a loopback URL; urllib's errors are the caller's."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
@@ -84,11 +91,21 @@ def start_airflow(root: Path) -> str:
     port = _free_port(AIRFLOW_PORT)
     url = f"http://{HOST}:{port}"
     environment, logs = airflow_environment(root, port, database), root / "logs"
-    migrated = processes.run([sys.executable, "-m", "airflow", "db", "migrate"], environment=environment, log=logs / "airflow-migrate.log", root=root)
+    migrated = processes.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"],
+        environment=environment,
+        log=logs / "airflow-migrate.log",
+        root=root,
+    )
     if migrated != 0:
         raise DemoFailed(f"Airflow's database could not be made: see {logs / 'airflow-migrate.log'}")
     running = [
-        processes.start([sys.executable, "-m", "airflow", *command], environment=environment, log=logs / f"airflow-{command[0]}.log", root=root)
+        processes.start(
+            [sys.executable, "-m", "airflow", *command],
+            environment=environment,
+            log=logs / f"airflow-{command[0]}.log",
+            root=root,
+        )
         for command in AIRFLOW_PARTS
     ]
     deadline = time.monotonic() + AIRFLOW_SECONDS
@@ -114,7 +131,9 @@ def database_process(root: Path) -> psutil.Process | None:
     """The server of this folder's database, if it runs."""
     try:
         process = psutil.Process(int((root / "postgres" / "postmaster.pid").read_text().partition("\n")[0]))
-        return process if str(root / "postgres") in process.cmdline() else None  # else the number was given to another process since
+        return (
+            process if str(root / "postgres") in process.cmdline() else None
+        )  # else the number was given to another process since
     except (OSError, ValueError, psutil.Error):
         return None
 

@@ -24,11 +24,15 @@ SEEDS = {"demo": seed_demo, "empty": None}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m emulators", description="Local stand-ins for Salesforce and the vendors, on loopback.")
+    parser = argparse.ArgumentParser(
+        prog="python -m emulators", description="Local stand-ins for Salesforce and the vendors, on loopback."
+    )
     parser.add_argument("--salesforce-port", type=int, default=0, help="0 picks a free port")
     parser.add_argument("--vendors-port", type=int, default=0, help="0 picks a free port")
     parser.add_argument("--seed", choices=list(SEEDS), default="demo", help="what a new org holds")
-    parser.add_argument("--data", type=Path, help="folder that keeps the org between starts; without it the org is gone at the end")
+    parser.add_argument(
+        "--data", type=Path, help="folder that keeps the org between starts; without it the org is gone at the end"
+    )
     options = parser.parse_args()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -50,7 +54,10 @@ def main() -> None:
             "salesforce": salesforce,
             "vendors": vendors_url,
             "credentials": {"access_token": org.sign_in(), **asdict(org.credentials)},
-            "vendor_credentials": {"peerspot": {"email": peerspot.EMAIL, "token": peerspot.TOKEN}, "deployteq": {"token": deployteq.TOKEN}},
+            "vendor_credentials": {
+                "peerspot": {"email": peerspot.EMAIL, "token": peerspot.TOKEN},
+                "deployteq": {"token": deployteq.TOKEN},
+            },
         }
         org.usage.logins = 0  # the token above is a gift, not a login that a test should have to count
         print(json.dumps(ready), flush=True)

@@ -75,8 +75,16 @@ class Fault:
             wanted: tuple[type, ...] = {"str": (str,), "int": (int,), "float": (int, float)}[str(item.type)]
             if not isinstance(value, wanted) or isinstance(value, bool):
                 raise TypeError(f"{item.name} of a fault must be of type {item.type}, not {value!r}")
-        if not 200 <= self.status <= 599 or self.seconds < 0 or self.seconds > LONGEST_FAULT or self.times < 1 or self.skip < 0:
-            raise ValueError("a fault needs a status from 200 to 599, seconds from 0 to a day, times from 1 and skip from 0")
+        if (
+            not 200 <= self.status <= 599
+            or self.seconds < 0
+            or self.seconds > LONGEST_FAULT
+            or self.times < 1
+            or self.skip < 0
+        ):
+            raise ValueError(
+                "a fault needs a status from 200 to 599, seconds from 0 to a day, times from 1 and skip from 0"
+            )
         self.content_type.encode("latin-1")
 
 

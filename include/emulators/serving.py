@@ -25,10 +25,19 @@ class ServerThread:
             self._socket.bind((HOST, port))
         except OSError as error:
             self._socket.close()
-            raise SystemExit(f"port {port} on {HOST} cannot be used: {error.strerror}; choose another, or 0 for any free one") from error
+            raise SystemExit(
+                f"port {port} on {HOST} cannot be used: {error.strerror}; choose another, or 0 for any free one"
+            ) from error
         self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_keep_alive=75, lifespan="off", ws="none", date_header=False, server_header=False
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=75,
+            lifespan="off",
+            ws="none",
+            date_header=False,
+            server_header=False,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)

@@ -79,7 +79,10 @@ class Route:
     def pattern(self) -> re.Pattern[str]:
         parts = re.split(r"(\{[a-z_]+(?:\.\.\.)?\})", self.template)
         body = "".join(
-            f"(?P<{part.strip('{}.')}>{'.+' if part.endswith('...}') else '[^/]+'})" if part.startswith("{") else re.escape(part) for part in parts
+            f"(?P<{part.strip('{}.')}>{'.+' if part.endswith('...}') else '[^/]+'})"
+            if part.startswith("{")
+            else re.escape(part)
+            for part in parts
         )
         return re.compile(body, re.IGNORECASE)
 
@@ -124,7 +127,10 @@ class Application:
                 body = gzip.decompress(body)
             except (OSError, EOFError, zlib.error):
                 bad = json.dumps([{"message": "The body is not gzip", "errorCode": "INVALID_INPUT"}]).encode()
-                headers = [(b"content-type", b"application/json;charset=UTF-8"), (b"content-length", str(len(bad)).encode())]
+                headers = [
+                    (b"content-type", b"application/json;charset=UTF-8"),
+                    (b"content-length", str(len(bad)).encode()),
+                ]
                 await send({"type": "http.response.start", "status": 400, "headers": headers})
                 await send({"type": "http.response.body", "body": bad})
                 return

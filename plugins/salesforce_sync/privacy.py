@@ -23,8 +23,12 @@ _EMAIL = re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)+")
 # Candidates, taken widely: ipaddress decides. A name made of an address (c-73-158-12-34.isp.net) is as good as the address.
 _IPV4 = re.compile(r"(?<!\d)(\d{1,3})([.-])(\d{1,3})\2(\d{1,3})\2(\d{1,3})(?!\d)")
 _IPV6 = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{0,4}:){2,8}[0-9A-Fa-f]{0,4}(?![0-9A-Fa-f])")
-_PHONE = re.compile(r"(?<![\w.])(?:\+|00)\d[\d ()/.-]{6,18}\d(?!\w)|(?<![\w.-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])")
-_SUSPECT = re.compile(r"@|\d[.-]\d|:[0-9A-Fa-f:]|\+\d|00\d|\d\)? \d")  # nothing below can match a text without one of these
+_PHONE = re.compile(
+    r"(?<![\w.])(?:\+|00)\d[\d ()/.-]{6,18}\d(?!\w)|(?<![\w.-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])"
+)
+_SUSPECT = re.compile(
+    r"@|\d[.-]\d|:[0-9A-Fa-f:]|\+\d|00\d|\d\)? \d"
+)  # nothing below can match a text without one of these
 LARGEST_OCTET = 255
 REMOVED_EMAIL, REMOVED_PHONE = "[e-mail removed]", "[phone removed]"
 

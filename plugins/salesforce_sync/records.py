@@ -101,7 +101,10 @@ class Counts:
     @classmethod
     def of(cls, outcomes: Iterable[Outcome], *, read: int | None = None) -> Counts:
         tally = Counter(outcomes)
-        return cls(read=sum(tally.values()) if read is None else read, **{str(outcome): count for outcome, count in tally.items()})
+        return cls(
+            read=sum(tally.values()) if read is None else read,
+            **{str(outcome): count for outcome, count in tally.items()},
+        )
 
     def __str__(self) -> str:
         """The counts that are not zero, as a sentence would say them."""

@@ -48,7 +48,14 @@ class Staging:
         return writer.close()
 
     def writer(
-        self, run: RunIdentity, *, id_path: str, paths: Sequence[str], high_cursor: str | None, org: str | None = None, folder: str = ""
+        self,
+        run: RunIdentity,
+        *,
+        id_path: str,
+        paths: Sequence[str],
+        high_cursor: str | None,
+        org: str | None = None,
+        folder: str = "",
     ) -> BatchWriter:
         """Stages records one by one, in batches of BATCH_ROWS; at least one batch, which may be empty, so that the cursor is always told.
 
@@ -57,9 +64,13 @@ class Staging:
         place = self.folder(run) / _safe(folder) if folder else self.folder(run)
         return BatchWriter(self, place, id_path, _tree(paths), high_cursor, org)
 
-    def write_table(self, folder: Any, number: int, table: pa.Table, high_cursor: str | None, org: str | None) -> BatchRef:
+    def write_table(
+        self, folder: Any, number: int, table: pa.Table, high_cursor: str | None, org: str | None
+    ) -> BatchRef:
         path = folder / f"{number:05d}.parquet"
-        unfinished = folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path  # object storage shows only whole files
+        unfinished = (
+            folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path
+        )  # object storage shows only whole files
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as file:
@@ -81,7 +92,9 @@ class Staging:
             with path.open("rb") as file:
                 return pq.read_table(file, columns=RECORD_SCHEMA.names)
         except FileNotFoundError as error:
-            raise StagedDataMissing(f"The staged batch {ref.path} is gone: batches are kept for {RETENTION.days} days.") from error
+            raise StagedDataMissing(
+                f"The staged batch {ref.path} is gone: batches are kept for {RETENTION.days} days."
+            ) from error
         except (OSError, pa.ArrowException) as error:
             raise StagingFailed(f"The staged batch {ref.path} could not be read: {error}.") from error
 
@@ -140,7 +153,9 @@ def batches_of(value: Sequence[Mapping[str, Any]]) -> list[BatchRef]:
 def read_record(text: str) -> dict[str, Any]:
     """A staged record, without the characters that JSON allows and neither PostgreSQL nor UTF-8 takes."""
     record: dict[str, Any] = json.loads(text)
-    return clean(record) if "\\u0000" in text or "\\ud" in text else record  # how JSON writes NUL, and the first half of every pair
+    return (
+        clean(record) if "\\u0000" in text or "\\ud" in text else record
+    )  # how JSON writes NUL, and the first half of every pair
 
 
 def _tree(paths: Iterable[str]) -> dict[str, Any]:

@@ -49,7 +49,9 @@ class IntentTimetable(Timetable):
         """The day that contains the logical date of a manual run or a backfill."""
         return self._interval(run_after.in_timezone(UTC).date())
 
-    def next_dagrun_info(self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction) -> DagRunInfo | None:
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
         if last_automated_data_interval is not None:
             day = last_automated_data_interval.end.in_timezone(UTC).date()
         elif restriction.earliest is not None:

@@ -45,10 +45,16 @@ def resolve_window(
     """
     if start_date or end_date:
         if not (start_date and end_date):
-            raise InvalidParameter("Only one of Start Date and End Date is given.", fix="Give both (the same day twice for one day), or neither.")
+            raise InvalidParameter(
+                "Only one of Start Date and End Date is given.",
+                fix="Give both (the same day twice for one day), or neither.",
+            )
         window = DateWindow(_day("start_date", start_date), _day("end_date", end_date))
         if window.first > window.last:
-            raise InvalidParameter(f"Start Date {window.first} is after End Date {window.last}.", fix="Trigger the run again with the dates swapped.")
+            raise InvalidParameter(
+                f"Start Date {window.first} is after End Date {window.last}.",
+                fix="Trigger the run again with the dates swapped.",
+            )
         return window
     # The UI's trigger form fills in the present moment as logical date, which makes today the interval: a day that is not over is not meant.
     if interval_start is not None and interval_end is not None and interval_start < interval_end <= run_after:

@@ -54,7 +54,11 @@ def run() -> list[Result]:
         for number in range(ROUNDS):
             for name, runs in found.items():
                 _measure(name, url, runs)
-            print(f"    round {number + 1} of {ROUNDS}: " + ", ".join(f"{name} {runs.seconds[-1]:.2f}" for name, runs in found.items()), flush=True)
+            print(
+                f"    round {number + 1} of {ROUNDS}: "
+                + ", ".join(f"{name} {runs.seconds[-1]:.2f}" for name, runs in found.items()),
+                flush=True,
+            )
     for name, runs in found.items():
         print(f"    {name:<18} {runs.median:6.2f} s  ({runs.range}), {runs.memory:5.0f} MB, {runs.calls} calls")
     with replay_server(MANY) as url:
@@ -71,16 +75,27 @@ def _results(found: dict[str, Runs], many: Runs) -> list[Result]:
         return Result(name, "s", mine.median, f"<= {found[peer].median * most:.4f}", peer, found[peer].median)
 
     return [
-        Result("pull: calls per 10,000 rows, plus one poll", "calls", (ours.calls - 2) / (PULLED / 10_000), "<= 0.3"),  # one describes, one polls
+        Result(
+            "pull: calls per 10,000 rows, plus one poll", "calls", (ours.calls - 2) / (PULLED / 10_000), "<= 0.3"
+        ),  # one describes, one polls
         Result("push: calls per 10,000 rows, plus one poll", "calls", (push.calls - 1) / (PUSHED / 10_000), "<= 0.6"),
         against(f"pull: {PULLED:,} rows to Parquet", ours, "hook", 1 / 8),
-        Result("pull: peak memory", "MB", ours.memory, f"<= {found['hook'].memory / 3:.1f}", "hook", found["hook"].memory),
+        Result(
+            "pull: peak memory", "MB", ours.memory, f"<= {found['hook'].memory / 3:.1f}", "hook", found["hook"].memory
+        ),
         against("pull by REST", found["ours_by_rest"], "simple_by_rest", 1 / 2),
         against("pull", ours, "simple_bulk2", 1),
         against("pull", ours, "floor", 5),
         against(f"push: {PUSHED:,} rows", push, "push_simple_bulk2", 1 / 2),
         against("push", push, "push_operator", 1),
-        Result(f"pull: peak memory of {MANY:,} rows", "MB", many.memory, f"<= {ours.memory * 1.2:.1f}", f"{PULLED:,} rows", ours.memory),
+        Result(
+            f"pull: peak memory of {MANY:,} rows",
+            "MB",
+            many.memory,
+            f"<= {ours.memory * 1.2:.1f}",
+            f"{PULLED:,} rows",
+            ours.memory,
+        ),
     ]
 
 

@@ -56,7 +56,9 @@ def _session(url: str) -> requests.Session:
 
 
 def _simple(url: str) -> Salesforce:
-    return Salesforce(session_id="00D5g0000000001EAA!x", instance="replay.my.salesforce.com", version="66.0", session=_session(url))
+    return Salesforce(
+        session_id="00D5g0000000001EAA!x", instance="replay.my.salesforce.com", version="66.0", session=_session(url)
+    )
 
 
 def _ours(url: str) -> SalesforceClient:
@@ -68,7 +70,12 @@ def salesforce_hook(url: str) -> Any:
     from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
 
     os.environ["AIRFLOW_CONN_REPLAY"] = json.dumps(
-        {"conn_type": "salesforce", "login": "u", "password": "p", "extra": {"security_token": "t", "domain": "test", "version": "66.0"}}
+        {
+            "conn_type": "salesforce",
+            "login": "u",
+            "password": "p",
+            "extra": {"security_token": "t", "domain": "test", "version": "66.0"},
+        }
     )
     return SalesforceHook(salesforce_conn_id="replay", session=_session(url))
 
@@ -110,7 +117,13 @@ def pull_simple_bulk2(url: str, rows: int, path: Path) -> None:
     pages = _simple(url).bulk2.Contact.query(SOQL, max_records=50_000, wait=0)
     options = pyarrow.csv.ConvertOptions(strings_can_be_null=True, null_values=[""])
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    _to_parquet((pyarrow.csv.read_csv(io.BytesIO(str(page).encode()), parse_options=parse, convert_options=options) for page in pages), path)
+    _to_parquet(
+        (
+            pyarrow.csv.read_csv(io.BytesIO(str(page).encode()), parse_options=parse, convert_options=options)
+            for page in pages
+        ),
+        path,
+    )
 
 
 def pull_hook(url: str, rows: int, path: Path) -> None:
@@ -141,14 +154,20 @@ def _records(rows: int) -> list[dict[str, str]]:
 
 def push_ours(url: str, rows: int, path: Path, records: list[dict[str, str]]) -> None:
     table = pa.Table.from_pylist(records)
-    results = [result for _, part in _ours(url).write(WriteRequest("Contact", Operation.UPSERT, KEY), [table]) for result in part]
+    results = [
+        result
+        for _, part in _ours(url).write(WriteRequest("Contact", Operation.UPSERT, KEY), [table])
+        for result in part
+    ]
     assert len(results) == rows
 
 
 def push_simple_bulk2(url: str, rows: int, path: Path, records: list[dict[str, str]]) -> None:
     bulk = _simple(url).bulk2.Contact
     jobs = bulk.upsert(records=records, external_id_field=KEY, wait=0)
-    found = [pyarrow.csv.read_csv(io.BytesIO(bulk.get_successful_records(job["job_id"]).encode())).num_rows for job in jobs]
+    found = [
+        pyarrow.csv.read_csv(io.BytesIO(bulk.get_successful_records(job["job_id"]).encode())).num_rows for job in jobs
+    ]
     assert sum(found) == rows
 
 
@@ -168,7 +187,11 @@ PULLS: dict[str, Callable[..., None]] = {
     "ours": pull_ours, "ours_by_rest": pull_ours_by_rest, "simple_by_rest": pull_simple_by_rest, "simple_bulk2": pull_simple_bulk2,
     "hook": pull_hook, "floor": pull_floor,
 }  # fmt: skip
-PUSHES: dict[str, Callable[..., None]] = {"push_ours": push_ours, "push_simple_bulk2": push_simple_bulk2, "push_operator": push_operator}
+PUSHES: dict[str, Callable[..., None]] = {
+    "push_ours": push_ours,
+    "push_simple_bulk2": push_simple_bulk2,
+    "push_operator": push_operator,
+}
 
 
 def main(name: str, url: str, rows: int, folder: Path) -> None:

@@ -13,7 +13,18 @@ from typing import Any
 from benchmarks.result import Result
 
 MANY, FEW = 200_000, 20_000
-FIELDS = ["FirstName", "LastName", "Email", "Title", "Phone", "MobilePhone", "MailingCity", "MailingCountry", "LeadSource", "Deployteq_Opt_In__c"]
+FIELDS = [
+    "FirstName",
+    "LastName",
+    "Email",
+    "Title",
+    "Phone",
+    "MobilePhone",
+    "MailingCity",
+    "MailingCountry",
+    "LeadSource",
+    "Deployteq_Opt_In__c",
+]
 
 
 def run() -> list[Result]:
@@ -22,8 +33,17 @@ def run() -> list[Result]:
         Result(f"first sync: {MANY:,} Contacts out of Salesforce", "s", many["extract_seconds"]),
         Result(f"first sync: {MANY:,} customers into Deployteq, one by one call of 50", "s", many["push_seconds"]),
         Result("first sync: Salesforce calls", "calls", many["salesforce_calls"]),
-        Result("first sync: Deployteq calls per 1,000 customers", "calls", many["deployteq_calls"] / MANY * 1_000, "<= 20"),
-        Result("first sync: peak memory", "MB", many["megabytes"], f"<= {few['megabytes'] * 1.5:.0f}", f"{FEW:,} Contacts", few["megabytes"]),
+        Result(
+            "first sync: Deployteq calls per 1,000 customers", "calls", many["deployteq_calls"] / MANY * 1_000, "<= 20"
+        ),
+        Result(
+            "first sync: peak memory",
+            "MB",
+            many["megabytes"],
+            f"<= {few['megabytes'] * 1.5:.0f}",
+            f"{FEW:,} Contacts",
+            few["megabytes"],
+        ),
     ]
 
 
@@ -36,7 +56,9 @@ def _measure(contacts: int) -> dict[str, float]:
             assert emulators.stdout is not None
             line = emulators.stdout.readline()
             known: dict[str, Any] = json.loads(line)
-            _post(f"{known['salesforce']}/_emulator/generate", {"object": "Contact", "count": contacts, "fields": FIELDS})
+            _post(
+                f"{known['salesforce']}/_emulator/generate", {"object": "Contact", "count": contacts, "fields": FIELDS}
+            )
             task = [sys.executable, "-m", "benchmarks.deployteq_task", folder, line]
             done = subprocess.run(task, capture_output=True, text=True, check=True, env=environment)
             figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -18,7 +18,10 @@ import airflow.sdk  # noqa: F401 - a task has it in memory, so the measurement h
 
 def main(folder: Path, known: dict[str, Any]) -> None:
     os.environ["AIRFLOW_VAR_DEPLOYTEQ_CREDENTIALS"] = json.dumps(
-        {"wsdl_url": f"{known['vendors']}/deployteq/app/api/soap/public/index.php?wsdl", **known["vendor_credentials"]["deployteq"]}
+        {
+            "wsdl_url": f"{known['vendors']}/deployteq/app/api/soap/public/index.php?wsdl",
+            **known["vendor_credentials"]["deployteq"],
+        }
     )
     from salesforce_sync.hooks.deployteq import DeployteqHook
     from salesforce_sync.mapping.loader import load_mapping
@@ -37,14 +40,23 @@ def main(folder: Path, known: dict[str, Any]) -> None:
     name, run, staging = "deployteq/contacts", RunIdentity("bench", "run", "task"), Staging(folder / "staging")
     mapping, state = load_mapping(name), open_state(f"sqlite:///{folder / 'state.db'}")
     keys = known["credentials"]
-    client = SalesforceClient(Session(ClientCredentials(known["salesforce"], keys["consumer_key"], keys["consumer_secret"])))
+    client = SalesforceClient(
+        Session(ClientCredentials(known["salesforce"], keys["consumer_key"], keys["consumer_secret"]))
+    )
     started = time.perf_counter()
     batches = stage_changes(StepContext(client, state, run), name, mapping, staging)
     extracted = time.perf_counter()
-    loaded = push(VendorContext(org_of(batches), state, run), name, mapping, Source.staged(batches, staging), DeployteqHook())
+    loaded = push(
+        VendorContext(org_of(batches), state, run), name, mapping, Source.staged(batches, staging), DeployteqHook()
+    )
     pushed = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    figures = {"extract_seconds": extracted - started, "push_seconds": pushed - extracted, "megabytes": peak, "created": loaded.counts.created}
+    figures = {
+        "extract_seconds": extracted - started,
+        "push_seconds": pushed - extracted,
+        "megabytes": peak,
+        "created": loaded.counts.created,
+    }
     print(json.dumps(figures))
 
 

@@ -32,7 +32,9 @@ def run() -> list[Result]:
 
 @contextmanager
 def _emulator() -> Iterator[_Org]:
-    process = subprocess.Popen([sys.executable, "-m", "emulators", "--seed", "empty"], stdout=subprocess.PIPE, text=True, env=os.environ)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emulators", "--seed", "empty"], stdout=subprocess.PIPE, text=True, env=os.environ
+    )
     try:
         assert process.stdout is not None
         yield _Org(json.loads(process.stdout.readline()))
@@ -44,12 +46,19 @@ def _emulator() -> Iterator[_Org]:
 class _Org:
     def __init__(self, known: dict[str, Any]) -> None:
         self._url = known["salesforce"]
-        self._http = urllib3.PoolManager(headers={"authorization": f"Bearer {known['credentials']['access_token']}"}, timeout=600)
+        self._http = urllib3.PoolManager(
+            headers={"authorization": f"Bearer {known['credentials']['access_token']}"}, timeout=600
+        )
 
     def seed(self) -> Result:
         started = time.perf_counter()
         self._call("POST", "/_emulator/generate", {"object": "Contact", "count": SEEDED, "fields": FIELDS})
-        return Result(f"emulator: {SEEDED:,} Contacts of {len(FIELDS)} fields seeded", "s", time.perf_counter() - started, goal="<= 90")
+        return Result(
+            f"emulator: {SEEDED:,} Contacts of {len(FIELDS)} fields seeded",
+            "s",
+            time.perf_counter() - started,
+            goal="<= 90",
+        )
 
     def pull(self) -> Result:
         """A query job from its creation to the last byte of its results."""
@@ -64,22 +73,45 @@ class _Org:
             count += int(reply.headers["sforce-numberofrecords"])
             locator = reply.headers["sforce-locator"]
         assert count == READ
-        return Result(f"emulator: {READ:,} Contacts out by Bulk 2.0 query", "s", time.perf_counter() - started, goal="<= 3")
+        return Result(
+            f"emulator: {READ:,} Contacts out by Bulk 2.0 query", "s", time.perf_counter() - started, goal="<= 3"
+        )
 
     def push(self, what: str) -> Result:
         """An upsert job from its creation to its end; the second time all records are there."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        names = ("Company_Name__c", "City__c", "State__c", "Country__c", "Category__c", "Activity__c", "Domain__c", "Pages_Visited__c")
+        names = (
+            "Company_Name__c",
+            "City__c",
+            "State__c",
+            "Country__c",
+            "Category__c",
+            "Activity__c",
+            "Domain__c",
+            "Pages_Visited__c",
+        )
         writer.writerow([KEY, "Date_Visited__c", *names])
-        writer.writerows([f"key-{number}", "2026-11-10", *[f"{what} {number}"] * (len(names) - 1), number] for number in range(UPSERTED))
+        writer.writerows(
+            [f"key-{number}", "2026-11-10", *[f"{what} {number}"] * (len(names) - 1), number]
+            for number in range(UPSERTED)
+        )
         content = text.getvalue().encode()
         started = time.perf_counter()
-        job = self._data("POST", "/jobs/ingest", {"object": KEYED, "operation": "upsert", "externalIdFieldName": KEY})["id"]
-        self._http.request("PUT", f"{self._url}/services/data/v66.0/jobs/ingest/{job}/batches", body=content, headers=self._http.headers)
+        job = self._data("POST", "/jobs/ingest", {"object": KEYED, "operation": "upsert", "externalIdFieldName": KEY})[
+            "id"
+        ]
+        self._http.request(
+            "PUT",
+            f"{self._url}/services/data/v66.0/jobs/ingest/{job}/batches",
+            body=content,
+            headers=self._http.headers,
+        )
         self._data("PATCH", f"/jobs/ingest/{job}", {"state": "UploadComplete"})
         assert self._wait(f"/jobs/ingest/{job}")["numberRecordsFailed"] == 0
-        return Result(f"emulator: {UPSERTED:,} rows {what} by Bulk 2.0 upsert", "s", time.perf_counter() - started, goal="<= 10")
+        return Result(
+            f"emulator: {UPSERTED:,} rows {what} by Bulk 2.0 upsert", "s", time.perf_counter() - started, goal="<= 10"
+        )
 
     def _wait(self, path: str) -> dict[str, Any]:
         while True:
@@ -93,6 +125,8 @@ class _Org:
         return self._call(method, f"/services/data/v66.0{path}", body)
 
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        reply = self._http.request(method, self._url + path, body=None if body is None else json.dumps(body), headers=self._http.headers)
+        reply = self._http.request(
+            method, self._url + path, body=None if body is None else json.dumps(body), headers=self._http.headers
+        )
         assert reply.status < 300, reply.data
         return dict(reply.json())

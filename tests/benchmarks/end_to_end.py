@@ -32,16 +32,32 @@ def run() -> list[Result]:
                         found[name].megabytes.append(measured["megabytes"])
     for name, runs in found.items():
         push = pushes[name].median
-        print(f"    {name:<14} {runs.median:6.2f} s  ({runs.range}), of it push {push:.2f} s, {runs.memory:5.0f} MB, {sent[name]:,} rows sent")
+        print(
+            f"    {name:<14} {runs.median:6.2f} s  ({runs.range}), of it push {push:.2f} s, {runs.memory:5.0f} MB, {sent[name]:,} rows sent"
+        )
     push_full, push_few = pushes["ours"], pushes["ours_changed"]
     full, few, peer = found["ours"], found["ours_changed"], found["peer"]
     return [
         Result(f"end to end: {RECORDS:,} records", "s", full.median, None, "hook and operator", peer.median),
         Result("end to end: peak memory", "MB", full.memory, None, "hook and operator", peer.memory),
         Result("end to end, 2 % changed: rows sent", "rows", sent["ours_changed"], f"<= {RECORDS // EVERY}"),
-        Result("push, 2 % changed", "s", push_few.median, f"<= {push_full.median / 5:.3f}", "the full push", push_full.median),
+        Result(
+            "push, 2 % changed",
+            "s",
+            push_few.median,
+            f"<= {push_full.median / 5:.3f}",
+            "the full push",
+            push_full.median,
+        ),
         Result("end to end, 2 % changed", "s", few.median, None, "the full way", full.median),
-        Result("end to end, 2 % changed, against the peer's", "s", few.median, None, "hook and operator", found["peer_changed"].median),
+        Result(
+            "end to end, 2 % changed, against the peer's",
+            "s",
+            few.median,
+            None,
+            "hook and operator",
+            found["peer_changed"].median,
+        ),
     ]
 
 

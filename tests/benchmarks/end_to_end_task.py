@@ -29,7 +29,10 @@ KEY = "External__c"
 def pages(changed: int) -> Iterator[list[dict[str, Any]]]:
     """What the vendor's API gives."""
     for start in range(0, RECORDS, PAGE):
-        yield [_record(number, "Gouda" if changed and number % changed == 0 else "Utrecht") for number in range(start, start + PAGE)]
+        yield [
+            _record(number, "Gouda" if changed and number % changed == 0 else "Utrecht")
+            for number in range(start, start + PAGE)
+        ]
 
 
 def _record(number: int, city: str) -> dict[str, Any]:

@@ -41,14 +41,23 @@ def run() -> list[Result]:
     calls = [item[2] for item in rounds]
     total = statistics.median(sum(task.seconds for task in tasks.values()) for tasks in first)
     results = [
-        Result("intent: API calls per 1,000 activities, all steps", "calls", statistics.median(calls) / RECORDS * 1_000, goal="<= 1.0"),
+        Result(
+            "intent: API calls per 1,000 activities, all steps",
+            "calls",
+            statistics.median(calls) / RECORDS * 1_000,
+            goal="<= 1.0",
+        ),
         Result("intent: activities per second, all steps", "rows/s", RECORDS / total),
     ]
     for name in TASKS:
         results.append(Result(f"intent: {name}", "s", statistics.median(tasks[name].seconds for tasks in first)))
-        results.append(Result(f"intent: {name}, peak memory", "MB", max(tasks[name].megabytes for tasks in first), goal="<= 500"))
+        results.append(
+            Result(f"intent: {name}, peak memory", "MB", max(tasks[name].megabytes for tasks in first), goal="<= 500")
+        )
     again = statistics.median(sum(task.seconds for task in tasks.values()) for tasks in second)
-    results.append(Result("intent: the same again, nothing changed", "s", again, peer="the first run", peer_value=total))
+    results.append(
+        Result("intent: the same again, nothing changed", "s", again, peer="the first run", peer_value=total)
+    )
     return results
 
 
@@ -78,7 +87,10 @@ def _task(name: str, run_id: str, known: dict[str, Any], folder: str, environmen
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     measured = json.loads(done.stdout.splitlines()[-1])
     whole = time.perf_counter() - started
-    print(f"    {run_id:<7} {name:<8} {measured['seconds']:6.1f} s  {measured['megabytes']:4.0f} MB   (process {whole:.1f} s)", flush=True)
+    print(
+        f"    {run_id:<7} {name:<8} {measured['seconds']:6.1f} s  {measured['megabytes']:4.0f} MB   (process {whole:.1f} s)",
+        flush=True,
+    )
     return Measured(**measured)
 
 

@@ -33,9 +33,13 @@ def main(task: str, run_id: str, folder: Path, known: dict[str, Any]) -> None:
     from salesforce_sync.steps.purge import PurgeRule, purge
     from salesforce_sync.windows import DateWindow
 
-    salesforce = ClientCredentials(known["salesforce"], known["credentials"]["consumer_key"], known["credentials"]["consumer_secret"])
+    salesforce = ClientCredentials(
+        known["salesforce"], known["credentials"]["consumer_key"], known["credentials"]["consumer_secret"]
+    )
     client = SalesforceClient(Session(salesforce))
-    context = StepContext(client, open_state(f"sqlite:///{folder / 'state.db'}"), RunIdentity("peerspot_intent", run_id, task))
+    context = StepContext(
+        client, open_state(f"sqlite:///{folder / 'state.db'}"), RunIdentity("peerspot_intent", run_id, task)
+    )
     mapping, staging = load_mapping("peerspot/activities"), Staging(folder / "staging")
     today = datetime.now(UTC).date()
     handover = folder / f"{run_id}.json"
@@ -57,10 +61,22 @@ def main(task: str, run_id: str, folder: Path, known: dict[str, Any]) -> None:
     elif task == "companies":
         companies(context, load_mapping(COMPANIES), today=today)
     else:
-        rule = PurgeRule("peerspot/clean", "PeerSpot_Activity__c", "Date_Visited__c", "PeerSpot_External_Id__c", "peerspot/activities", 180, today)
+        rule = PurgeRule(
+            "peerspot/clean",
+            "PeerSpot_Activity__c",
+            "Date_Visited__c",
+            "PeerSpot_External_Id__c",
+            "peerspot/activities",
+            180,
+            today,
+        )
         purge(context, rule, sync_log_days=90)
     seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": round(seconds, 2), "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(
+        json.dumps(
+            {"seconds": round(seconds, 2), "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,13 @@ FIELDS = (
     "MobilePhone", "Email", "Title", "Department", "LeadSource", "Birthdate", "HasOptedOutOfEmail", "NumberOfCalls__c", "CreatedDate",
     "SystemModstamp",
 )  # fmt: skip
-TYPES = {"Birthdate": "date", "HasOptedOutOfEmail": "boolean", "NumberOfCalls__c": "double", "CreatedDate": "datetime", "SystemModstamp": "datetime"}
+TYPES = {
+    "Birthdate": "date",
+    "HasOptedOutOfEmail": "boolean",
+    "NumberOfCalls__c": "double",
+    "CreatedDate": "datetime",
+    "SystemModstamp": "datetime",
+}
 REST_PAGE, BULK_PAGE = 2_000, 50_000
 ORG = "00D5g0000000001EAA"
 
@@ -101,7 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
             return b"".join(parts)
         return self.rfile.read(int(self.headers.get("content-length") or 0))
 
-    def _send(self, body: bytes, *, status: int = 200, kind: str = "application/json", zipped: bool = False, **headers: str) -> None:
+    def _send(
+        self, body: bytes, *, status: int = 200, kind: str = "application/json", zipped: bool = False, **headers: str
+    ) -> None:
         self.send_response(status)
         if zipped and "gzip" not in self.headers.get("accept-encoding", ""):
             body, zipped = gzip.decompress(body), False
@@ -131,7 +139,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if path == "/services/oauth2/token":
             host = self.headers["host"]
-            self._json({"access_token": f"{ORG}!x", "instance_url": f"http://{host}", "id": f"http://{host}/id/{ORG}/0055g0000000001AAA"})
+            self._json(
+                {
+                    "access_token": f"{ORG}!x",
+                    "instance_url": f"http://{host}",
+                    "id": f"http://{host}/id/{ORG}/0055g0000000001AAA",
+                }
+            )
             return
         if "/Soap/" in path:
             self._send(_login(self.headers["host"]), kind="text/xml")
@@ -150,13 +164,23 @@ class _Handler(BaseHTTPRequestHandler):
             case ["composite"]:
                 requests = json.loads(body)["compositeRequest"]
                 answers = [
-                    {"body": describe(item["url"].split("/")[5]), "httpHeaders": {}, "httpStatusCode": 200, "referenceId": item["referenceId"]}
+                    {
+                        "body": describe(item["url"].split("/")[5]),
+                        "httpHeaders": {},
+                        "httpStatusCode": 200,
+                        "referenceId": item["referenceId"],
+                    }
                     for item in requests
                 ]
                 self._json({"compositeResponse": answers})
             case ["composite", "sobjects", *_]:
                 count = len(json.loads(body)["records"])
-                self._json([{"success": True, "created": True, "id": f"0035g{number:010d}AAA", "errors": []} for number in range(count)])
+                self._json(
+                    [
+                        {"success": True, "created": True, "id": f"0035g{number:010d}AAA", "errors": []}
+                        for number in range(count)
+                    ]
+                )
             case ["query"] if "COUNT()" in query["q"][0]:
                 self._json({"totalSize": bodies.rows, "done": True, "records": []})
             case ["query"]:
@@ -164,7 +188,11 @@ class _Handler(BaseHTTPRequestHandler):
             case ["query", locator]:
                 self._send(bodies.rest_page(int(locator.partition("-")[2])), zipped=True)
             case ["jobs", kind]:
-                job = {"id": f"750{len(self.uploads):012d}AAA", "state": "UploadComplete" if kind == "query" else "Open", "object": "Contact"}
+                job = {
+                    "id": f"750{len(self.uploads):012d}AAA",
+                    "state": "UploadComplete" if kind == "query" else "Open",
+                    "object": "Contact",
+                }
                 self.uploads[job["id"]] = []
                 self._json(job)
             case ["jobs", "query", _]:
@@ -181,10 +209,24 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(b"", status=201)
             case ["jobs", "ingest", job]:
                 count = sum(part.count(b"\n") - 1 for part in self.uploads.get(job, []))
-                state = "JobComplete" if self.command == "GET" else json.loads(body or b"{}").get("state", "JobComplete")
-                self._json({"id": job, "state": state, "numberRecordsProcessed": count, "numberRecordsFailed": 0, "errorMessage": ""})
+                state = (
+                    "JobComplete" if self.command == "GET" else json.loads(body or b"{}").get("state", "JobComplete")
+                )
+                self._json(
+                    {
+                        "id": job,
+                        "state": state,
+                        "numberRecordsProcessed": count,
+                        "numberRecordsFailed": 0,
+                        "errorMessage": "",
+                    }
+                )
             case ["jobs", "ingest", job, which]:
-                self._send(results2(self.uploads[job][0]) if which == "successfulResults" else gzip.compress(b"", 1), kind="text/csv", zipped=True)
+                self._send(
+                    results2(self.uploads[job][0]) if which == "successfulResults" else gzip.compress(b"", 1),
+                    kind="text/csv",
+                    zipped=True,
+                )
             case _:
                 self._json([{"errorCode": "NOT_FOUND", "message": self.path}], status=404)
 
@@ -202,7 +244,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json({"id": batch, "jobId": parts[1], "state": "Completed"})
             case ["job", _, "batch", batch, "result"]:
                 count = len(json.loads(self.uploads[batch][0]))
-                self._json([{"success": True, "created": True, "id": f"0035g{number:010d}AAA", "errors": []} for number in range(count)])
+                self._json(
+                    [
+                        {"success": True, "created": True, "id": f"0035g{number:010d}AAA", "errors": []}
+                        for number in range(count)
+                    ]
+                )
 
 
 _results: dict[int, bytes] = {}
@@ -213,7 +260,10 @@ def results2(upload: bytes) -> bytes:
     key = hash(upload)
     if key not in _results:
         header, *lines = upload.rstrip(b"\n").split(b"\n")
-        rows = [b'"sf__Id","sf__Created",' + header, *(b'"0035g%010dAAA","true",' % number + line for number, line in enumerate(lines))]
+        rows = [
+            b'"sf__Id","sf__Created",' + header,
+            *(b'"0035g%010dAAA","true",' % number + line for number, line in enumerate(lines)),
+        ]
         _results[key] = gzip.compress(b"\n".join(rows) + b"\n", 1)
     return _results[key]
 

@@ -34,6 +34,11 @@ class Result:
 
 def table(results: list[Result]) -> str:
     lines = [("measure", "value", "unit", "goal", "met")]
-    lines += [(item.name, f"{item.value:,.2f}", item.unit, item.goal or "", {True: "yes", False: "NO", None: ""}[item.met]) for item in results]
+    lines += [
+        (item.name, f"{item.value:,.2f}", item.unit, item.goal or "", {True: "yes", False: "NO", None: ""}[item.met])
+        for item in results
+    ]
     widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -24,7 +24,10 @@ def run() -> list[Result]:
 
 def _measure(name: str, url: str) -> list[Result]:
     state = open_state(url)
-    records = [RecordResult(f"act-{number:09d}", Outcome.CREATED, f"a01{number:015d}", fingerprint=f"{number:016x}") for number in range(RECORDS)]
+    records = [
+        RecordResult(f"act-{number:09d}", Outcome.CREATED, f"a01{number:015d}", fingerprint=f"{number:016x}")
+        for number in range(RECORDS)
+    ]
     started = time.perf_counter()
     with state.begin() as connection:
         run_id = runs.begin(connection, RunIdentity("bench", "run", "load"), MAPPING, org=ORG)

@@ -10,7 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, JobUnderWay, RateLimited, RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import (
+    AuthenticationFailed,
+    InvalidCredentials,
+    JobUnderWay,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+)
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce import ingest, jobs, query
 from salesforce_sync.salesforce.client import SalesforceClient
@@ -26,7 +33,9 @@ UPSERT = WriteRequest(ACTIVITY, Operation.UPSERT, KEY, frozenset({"City__c"}))
 
 
 def _rows(count: int, **columns: list[Any]) -> pa.Table:
-    return pa.table({KEY: [f"k{number}" for number in range(count)], "Date_Visited__c": [date(2026, 11, 10)] * count, **columns})
+    return pa.table(
+        {KEY: [f"k{number}" for number in range(count)], "Date_Visited__c": [date(2026, 11, 10)] * count, **columns}
+    )
 
 
 def _write(client: SalesforceClient, request: WriteRequest, table: pa.Table) -> list[WriteResult]:
@@ -98,7 +107,9 @@ def test_a_private_key_that_is_none_is_a_configuration_error(world: World) -> No
 
 def test_a_server_that_is_not_there_is_a_transient_error() -> None:
     with pytest.raises(ServiceUnavailable, match="gave no answer"):
-        SalesforceClient(Session(ClientCredentials("http://127.0.0.1:9", "key", "secret"), sleep=lambda _: None)).count("Account")
+        SalesforceClient(Session(ClientCredentials("http://127.0.0.1:9", "key", "secret"), sleep=lambda _: None)).count(
+            "Account"
+        )
 
 
 def test_credentials_do_not_show_their_secrets() -> None:
@@ -129,7 +140,12 @@ def test_a_session_that_is_refused_again_is_an_error(world: World) -> None:
     [
         {"kind": "status", "status": 503},
         {"kind": "status", "status": 500, "code": "UNKNOWN_EXCEPTION"},
-        {"kind": "status", "status": 403, "code": "REQUEST_LIMIT_EXCEEDED", "message": "ConcurrentRequests Limit exceeded."},
+        {
+            "kind": "status",
+            "status": 403,
+            "code": "REQUEST_LIMIT_EXCEEDED",
+            "message": "ConcurrentRequests Limit exceeded.",
+        },
         {"kind": "reset"},
         {"kind": "status", "status": 502, "body": "<html><h1>Bad Gateway</h1></html>", "content_type": "text/html"},
     ],
@@ -156,7 +172,9 @@ def test_a_used_up_daily_limit_is_not_tried_again(world: World) -> None:
 
 
 def test_an_html_error_page_is_an_error_and_is_quoted_briefly(world: World) -> None:
-    world.salesforce_fault(kind="status", status=431, body="<h1>Bad Message 431</h1>" * 50, content_type="text/html", path="/query")
+    world.salesforce_fault(
+        kind="status", status=431, body="<h1>Bad Message 431</h1>" * 50, content_type="text/html", path="/query"
+    )
     with pytest.raises(RequestRejected, match="Bad Message 431") as caught:
         world.client().count("Account")
     assert len(str(caught.value)) < 300
@@ -174,7 +192,9 @@ def test_the_usage_that_the_org_reports_is_kept(world: World) -> None:
 def test_values_come_typed_and_nulls_stay_null(world: World) -> None:
     world.org.clock.stop_at(datetime(2026, 11, 21, 12, 30, tzinfo=UTC))
     (parent,) = world.insert("Account", {"Name": "Parent"})
-    world.insert("Account", {"Name": 'Quo"ted, with\nnewline', "ParentId": parent, "AnnualRevenue": 1.5, "NumberOfEmployees": 7})
+    world.insert(
+        "Account", {"Name": 'Quo"ted, with\nnewline', "ParentId": parent, "AnnualRevenue": 1.5, "NumberOfEmployees": 7}
+    )
     soql = "SELECT Name, Parent.Name, AnnualRevenue, NumberOfEmployees, IsDeleted, CreatedDate, LastActivityDate FROM Account ORDER BY Name"
     expected = [
         {
@@ -226,7 +246,9 @@ def test_a_page_of_bulk_results_that_stays_short_is_an_error_not_a_short_success
 
 def test_a_result_that_is_shorter_than_announced_is_an_error(world: World) -> None:
     world.insert("Account", {"Name": "A"})
-    world.salesforce_fault(kind="status", status=200, body='{"totalSize":2,"done":true,"records":[{"Id":"001"}]}', path="/query")
+    world.salesforce_fault(
+        kind="status", status=200, body='{"totalSize":2,"done":true,"records":[{"Id":"001"}]}', path="/query"
+    )
     with pytest.raises(ServiceUnavailable, match="2 rows were announced, 1 came"):
         _read(world.client(), "SELECT Id FROM Account")
 
@@ -235,7 +257,9 @@ def test_deleted_records_come_when_they_are_asked_for(world: World) -> None:
     (account,) = world.insert("Account", {"Name": "Gone"})
     world.delete("Account", account)
     assert _read(world.client(), "SELECT Name, IsDeleted FROM Account") == []
-    assert _read(world.client(), "SELECT Name, IsDeleted FROM Account", include_deleted=True) == [{"Name": "Gone", "IsDeleted": True}]
+    assert _read(world.client(), "SELECT Name, IsDeleted FROM Account", include_deleted=True) == [
+        {"Name": "Gone", "IsDeleted": True}
+    ]
 
 
 def test_a_field_that_the_org_lacks_is_named(world: World) -> None:
@@ -262,7 +286,11 @@ def test_objects_are_described_together_once(world: World) -> None:
     client = world.client()
     found = client.describe(["Account", ACTIVITY, "Nothing__c"])
     client.describe(["Account", "Nothing__c"])
-    assert {name: info is not None for name, info in found.items()} == {"Account": True, ACTIVITY: True, "Nothing__c": False}
+    assert {name: info is not None for name, info in found.items()} == {
+        "Account": True,
+        ACTIVITY: True,
+        "Nothing__c": False,
+    }
     assert client.calls == 1
 
 
@@ -288,7 +316,9 @@ def test_a_null_clears_a_field_only_where_that_is_asked_for(world: World, count:
     world.insert(ACTIVITY, {KEY: "k0", "Date_Visited__c": "2026-01-01", "City__c": "Utrecht", "State__c": "Utrecht"})
     table = _rows(count, City__c=pa.nulls(count, pa.string()), State__c=pa.nulls(count, pa.string()))
     _write(world.client(), UPSERT, table)
-    assert world.query(f"SELECT City__c, State__c FROM {ACTIVITY} WHERE {KEY} = 'k0'") == [{"City__c": None, "State__c": "Utrecht"}]
+    assert world.query(f"SELECT City__c, State__c FROM {ACTIVITY} WHERE {KEY} = 'k0'") == [
+        {"City__c": None, "State__c": "Utrecht"}
+    ]
 
 
 @SIZES
@@ -304,7 +334,9 @@ def test_updates_and_deletes_go_by_id(world: World, count: int) -> None:
     client = world.client()
     ids = [result.salesforce_id for result in _write(client, UPSERT, _rows(count))]
     changed = pa.table({"Id": ids, "Processed__c": [True] * count})
-    assert {result.outcome for result in _write(client, WriteRequest(ACTIVITY, Operation.UPDATE), changed)} == {Outcome.UPDATED}
+    assert {result.outcome for result in _write(client, WriteRequest(ACTIVITY, Operation.UPDATE), changed)} == {
+        Outcome.UPDATED
+    }
     assert len(world.query(f"SELECT Id FROM {ACTIVITY} WHERE Processed__c = true")) == count
     deleted = [result for _, results in client.delete(ACTIVITY, [pa.table({"Id": ids})]) for result in results]
     assert {result.outcome for result in deleted} == {Outcome.DELETED}
@@ -337,7 +369,9 @@ def test_a_session_that_expires_in_the_middle_of_a_bulk_job_is_renewed(world: Wo
 
 def test_a_job_that_fails_as_a_whole_is_an_error_with_salesforces_words(world: World) -> None:
     world.salesforce_fault(kind="fail-job", path=ACTIVITY, code="InvalidBatch", message="Field name not found : Foo__c")
-    with pytest.raises(RequestRejected, match=r"ended job 750\w+ as Failed: InvalidBatch : Field name not found : Foo__c"):
+    with pytest.raises(
+        RequestRejected, match=r"ended job 750\w+ as Failed: InvalidBatch : Field name not found : Foo__c"
+    ):
         _write(world.client(), UPSERT, _rows(2_500))
 
 
@@ -389,7 +423,10 @@ def test_locked_rows_of_a_bulk_job_are_sent_again(world: World) -> None:
 
 def test_a_bulk_error_without_a_code_keeps_its_text(world: World) -> None:
     assert ingest.split_error("something odd happened") == ("UNKNOWN", "something odd happened")
-    assert ingest.split_error("STRING_TOO_LONG:City: too long: a:b:City__c --") == ("STRING_TOO_LONG", "City: too long: a:b:City__c")
+    assert ingest.split_error("STRING_TOO_LONG:City: too long: a:b:City__c --") == (
+        "STRING_TOO_LONG",
+        "City: too long: a:b:City__c",
+    )
 
 
 def test_what_writes_cost(world: World) -> None:
@@ -412,16 +449,24 @@ INSERT = WriteRequest(ACTIVITY, Operation.INSERT, KEY)
 def test_an_insert_never_touches_a_record_that_is_there(world: World, count: int) -> None:
     world.insert(ACTIVITY, {KEY: "k1", "Date_Visited__c": "2026-01-01"})
     results = _write(world.client(), INSERT, _rows(count))
-    assert [result.outcome for result in results] == [Outcome.CREATED, Outcome.REJECTED, *[Outcome.CREATED] * (count - 2)]
+    assert [result.outcome for result in results] == [
+        Outcome.CREATED,
+        Outcome.REJECTED,
+        *[Outcome.CREATED] * (count - 2),
+    ]
     assert results[1].code == "DUPLICATE_VALUE"
-    assert world.query(f"SELECT Date_Visited__c FROM {ACTIVITY} WHERE {KEY} = 'k1'") == [{"Date_Visited__c": "2026-01-01"}]
+    assert world.query(f"SELECT Date_Visited__c FROM {ACTIVITY} WHERE {KEY} = 'k1'") == [
+        {"Date_Visited__c": "2026-01-01"}
+    ]
 
 
 def test_an_insert_whose_answer_got_lost_is_looked_up_and_doubles_nothing(world: World) -> None:
     world.salesforce_fault(kind="after", path="/composite/sobjects", method="POST", status=503)
     results = _write(world.client(), INSERT, _rows(3))
     ids = {row[KEY]: row["Id"] for row in world.query(f"SELECT Id, {KEY} FROM {ACTIVITY}")}
-    assert [(result.outcome, result.salesforce_id) for result in results] == [(Outcome.CREATED, ids[f"k{number}"]) for number in range(3)]
+    assert [(result.outcome, result.salesforce_id) for result in results] == [
+        (Outcome.CREATED, ids[f"k{number}"]) for number in range(3)
+    ]
     assert world.count(ACTIVITY) == 3
 
 
@@ -448,10 +493,14 @@ def test_owners_are_assigned_only_when_that_is_asked_for(world: World) -> None:
 
 
 def test_duplicates_are_saved_only_when_that_is_asked_for(world: World) -> None:
-    world.org.policies.add({"duplicate": [{"object": "Lead", "name": "Same_Company", "match": ["Company"]}]}, world.org.schema)
+    world.org.policies.add(
+        {"duplicate": [{"object": "Lead", "name": "Same_Company", "match": ["Company"]}]}, world.org.schema
+    )
     _write(world.client(), WriteRequest("Lead", Operation.INSERT, "Email"), _leads("a@acme.example"))
     (refused,) = _write(world.client(), WriteRequest("Lead", Operation.INSERT, "Email"), _leads("b@acme.example"))
-    (saved,) = _write(world.client(), WriteRequest("Lead", Operation.INSERT, "Email", allow_duplicates=True), _leads("b@acme.example"))
+    (saved,) = _write(
+        world.client(), WriteRequest("Lead", Operation.INSERT, "Email", allow_duplicates=True), _leads("b@acme.example")
+    )
     assert (refused.code, saved.outcome) == ("DUPLICATES_DETECTED", Outcome.CREATED)
 
 
@@ -461,7 +510,9 @@ def test_rows_of_one_parent_are_sent_together_and_results_keep_their_order(world
     results = _write(world.client(), WriteRequest(ACTIVITY, Operation.UPSERT, KEY, parent="Account__c"), rows)
     ids = {row[KEY]: row["Id"] for row in world.query(f"SELECT Id, {KEY} FROM {ACTIVITY}")}
     assert [result.salesforce_id for result in results] == [ids[f"k{number}"] for number in range(600)]
-    first = world.query(f"SELECT Account__c FROM {ACTIVITY} WHERE Id IN ({', '.join(repr(result.salesforce_id) for result in results[:6])})")
+    first = world.query(
+        f"SELECT Account__c FROM {ACTIVITY} WHERE Id IN ({', '.join(repr(result.salesforce_id) for result in results[:6])})"
+    )
     assert len({row["Account__c"] for row in first}) == 3
 
 
@@ -471,7 +522,9 @@ def test_rows_of_one_parent_are_sent_together_and_results_keep_their_order(world
 def test_a_change_of_a_converted_lead_goes_to_the_contact_that_it_became(world: World) -> None:
     from emulators.salesforce.conversion import Conversion, convert_lead
 
-    converted, other = world.insert("Lead", {"LastName": "Jansen", "Company": "Acme"}, {"LastName": "Pieters", "Company": "Beta"})
+    converted, other = world.insert(
+        "Lead", {"LastName": "Jansen", "Company": "Acme"}, {"LastName": "Pieters", "Company": "Beta"}
+    )
     contact = convert_lead(world.org, Conversion(converted))["contactId"]
     rows = pa.table({"Id": [converted, other], "Phone": ["1", "2"], "Title": [None, "Boss"]})
     rule = ConvertedRule("Contact", {"Phone": "Phone", "Title": "Title"})
@@ -489,10 +542,14 @@ def test_a_change_of_a_converted_lead_goes_to_the_contact_that_it_became(world: 
 
 
 def test_a_row_that_salesforce_stumbles_over_ends_up_alone_and_the_others_are_written(world: World) -> None:
-    world.salesforce_fault(kind="status", status=500, code="UNKNOWN_EXCEPTION", path="/composite/sobjects", contains="Poison", times=1_000)
+    world.salesforce_fault(
+        kind="status", status=500, code="UNKNOWN_EXCEPTION", path="/composite/sobjects", contains="Poison", times=1_000
+    )
     rows = _rows(8, City__c=["Poison" if number == 5 else "Utrecht" for number in range(8)])
     results = _write(world.client(), UPSERT, rows)
-    assert [result.outcome for result in results] == [Outcome.REJECTED if number == 5 else Outcome.CREATED for number in range(8)]
+    assert [result.outcome for result in results] == [
+        Outcome.REJECTED if number == 5 else Outcome.CREATED for number in range(8)
+    ]
     assert results[5].code == "UNKNOWN_EXCEPTION"
 
 
@@ -503,7 +560,9 @@ def test_a_fault_that_is_in_no_row_is_an_error_and_not_a_refusal_of_all(world: W
 
 
 def test_the_number_of_rows_that_worked_is_remembered(world: World) -> None:
-    world.salesforce_fault(kind="status", status=500, code="REQUEST_RUNNING_TOO_LONG", path="/composite/sobjects", contains='"k5"', times=5)
+    world.salesforce_fault(
+        kind="status", status=500, code="REQUEST_RUNNING_TOO_LONG", path="/composite/sobjects", contains='"k5"', times=5
+    )
     client = world.client()
     assert {result.outcome for result in _write(client, UPSERT, _rows(8))} == {Outcome.CREATED}
     calls = client.calls
@@ -524,7 +583,9 @@ class Remembered(dict[str, str]):
         self[content] = job_id
 
 
-def test_a_job_that_a_killed_task_left_running_is_taken_up_and_not_sent_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_a_killed_task_left_running_is_taken_up_and_not_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memory, rows = Remembered(), _rows(2_500)
 
     def killed(*_: Any, **__: Any) -> None:
@@ -573,13 +634,17 @@ def test_a_long_query_is_left_to_salesforce_and_taken_up_later(world: World) -> 
     assert world.org.usage.by_route["POST /jobs/query"] == 1
 
 
-def test_changes_that_a_taken_up_query_read_are_dated_by_its_beginning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_that_a_taken_up_query_read_are_dated_by_its_beginning(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(query, "BULK_FROM_ROWS", 1)
     noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
     world.org.clock.stop_at(noon)
     world.insert("Account", *({"Name": f"A{number}"} for number in range(3)))
     memory = Remembered()
-    SalesforceClient(world.client().session, memory=memory).changes("Account", ["Name"], since=None)  # killed before it read anything
+    SalesforceClient(world.client().session, memory=memory).changes(
+        "Account", ["Name"], since=None
+    )  # killed before it read anything
     world.org.clock.stop_at(noon + timedelta(minutes=30))
     world.insert("Account", {"Name": "since then"})
     changes = SalesforceClient(world.client().session, memory=memory).changes("Account", ["Name"], since=None)
@@ -599,7 +664,9 @@ def test_a_query_of_yesterday_is_not_taken_up(world: World, monkeypatch: pytest.
     assert sum(table.num_rows for table in tables) == 3
 
 
-def test_a_job_that_is_past_its_deadline_is_aborted_by_whoever_takes_it_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_is_past_its_deadline_is_aborted_by_whoever_takes_it_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memory, rows = Remembered(), _rows(2_500)
     world.salesforce_fault(kind="stuck-job", path=ACTIVITY)
     with pytest.raises(JobUnderWay) as raised:
@@ -614,10 +681,14 @@ def test_a_job_that_is_past_its_deadline_is_aborted_by_whoever_takes_it_up(world
 
 def test_a_job_whose_rows_never_arrived_is_dropped_and_made_again(world: World) -> None:
     memory, rows = Remembered(), _rows(2_500)
-    world.salesforce_fault(kind="status", path="/jobs/ingest/", method="PATCH", status=400, code="INVALIDJOBSTATE", times=1)
+    world.salesforce_fault(
+        kind="status", path="/jobs/ingest/", method="PATCH", status=400, code="INVALIDJOBSTATE", times=1
+    )
     with pytest.raises(RequestRejected):
         _write(SalesforceClient(world.client().session, memory=memory), UPSERT, rows)
-    assert {result.outcome for result in _write(SalesforceClient(world.client().session, memory=memory), UPSERT, rows)} == {Outcome.CREATED}
+    assert {
+        result.outcome for result in _write(SalesforceClient(world.client().session, memory=memory), UPSERT, rows)
+    } == {Outcome.CREATED}
 
 
 # -- reading what changed ---------------------------------------------------------------------------------------------------------
@@ -659,14 +730,22 @@ def test_deleted_records_are_among_the_changes_when_they_are_asked_for(world: Wo
     kept, gone = world.insert("Account", {"Name": "kept"}, {"Name": "gone"})
     world.delete("Account", gone)
     world.org.clock.shift(10)
-    rows = [row for table in world.client().changes("Account", ["Name"], since=None, include_deleted=True).tables for row in table.to_pylist()]
+    rows = [
+        row
+        for table in world.client().changes("Account", ["Name"], since=None, include_deleted=True).tables
+        for row in table.to_pylist()
+    ]
     assert {row["Id"]: row["IsDeleted"] for row in rows} == {kept: False, gone: True}
 
 
-def test_pages_of_a_bulk_result_come_in_order_though_several_are_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_of_a_bulk_result_come_in_order_though_several_are_under_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(query, "RESULT_ROWS", 300)
     world.insert("Account", *({"Name": f"A{number}"} for number in range(2_000)))
     world.salesforce_fault(kind="truncate", path="/results", skip=3)
     tables = list(world.client().read("SELECT Name FROM Account", expected_rows=20_000))
-    assert [name for table in tables for name in table.column("Name").to_pylist()] == [f"A{number}" for number in range(2_000)]
+    assert [name for table in tables for name in table.column("Name").to_pylist()] == [
+        f"A{number}" for number in range(2_000)
+    ]
     assert [table.num_rows for table in tables] == [300] * 6 + [200]

@@ -30,7 +30,9 @@ def test_credentials_come_from_a_connection_when_there_is_no_variable(monkeypatc
     from airflow.sdk import BaseHook, Connection
 
     variables(monkeypatch)
-    connection = Connection(conn_id="peerspot", conn_type="http", login="a@b.co", password="open sesame", extra='{"per_page": 100}')
+    connection = Connection(
+        conn_id="peerspot", conn_type="http", login="a@b.co", password="open sesame", extra='{"per_page": 100}'
+    )
     monkeypatch.setattr(BaseHook, "get_connection", lambda _: connection)
     found = _read()
     assert (found.email, found.token, found.per_page) == ("a@b.co", "open sesame", 100)  # type: ignore[attr-defined]
@@ -39,16 +41,24 @@ def test_credentials_come_from_a_connection_when_there_is_no_variable(monkeypatc
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "There are no credentials for peerspot: neither the Variable peerspot_credentials nor a Connection peerspot exists"),
+        (
+            None,
+            "There are no credentials for peerspot: neither the Variable peerspot_credentials nor a Connection peerspot exists",
+        ),
         ('{"email": "a@b.co", "token": "open sesame"', "The Variable peerspot_credentials is not JSON: line 1"),
         ('["open sesame"]', "The Variable peerspot_credentials must be a JSON object"),
         ('{"email": "a@b.co"}', "The Variable peerspot_credentials is not complete: token: missing"),
         ('{"email": "a@b.co", "token": "open sesame", "tokn": "x"}', "tokn: unknown key"),
-        ('{"email": "a@b.co", "token": "open sesame", "base_url": "http://open.sesame"}', "base_url: must begin with https://"),
+        (
+            '{"email": "a@b.co", "token": "open sesame", "base_url": "http://open.sesame"}',
+            "base_url: must begin with https://",
+        ),
         ('{"email": "a@b.co", "token": {"open sesame": 1}}', "token: Input should be a valid string"),
     ],
 )
-def test_bad_credentials_say_what_is_wrong_and_show_no_value(monkeypatch: pytest.MonkeyPatch, text: str | None, said: str) -> None:
+def test_bad_credentials_say_what_is_wrong_and_show_no_value(
+    monkeypatch: pytest.MonkeyPatch, text: str | None, said: str
+) -> None:
     variables(monkeypatch, **({} if text is None else {"peerspot_credentials": text}))
     with pytest.raises(InvalidCredentials) as caught:
         _read()

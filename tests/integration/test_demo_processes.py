@@ -21,7 +21,9 @@ def sleeper(tmp_path: Path) -> Iterator[psutil.Process]:
     processes.stop_all(tmp_path)
 
 
-def test_a_process_that_ends_between_two_questions_is_none_of_ours(sleeper: psutil.Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ends_between_two_questions_is_none_of_ours(
+    sleeper: psutil.Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert sleeper.pid in [process.pid for process in processes.ours(tmp_path)]
 
     def gone(process: psutil.Process) -> str:
@@ -32,8 +34,12 @@ def test_a_process_that_ends_between_two_questions_is_none_of_ours(sleeper: psut
 
 
 def test_what_a_leader_leaves_behind_is_still_ours(tmp_path: Path) -> None:
-    start_another = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid)"
-    leader = processes.start([sys.executable, "-c", start_another], environment=dict(os.environ), log=tmp_path / "log", root=tmp_path)
+    start_another = (
+        "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid)"
+    )
+    leader = processes.start(
+        [sys.executable, "-c", start_another], environment=dict(os.environ), log=tmp_path / "log", root=tmp_path
+    )
     leader.wait(timeout=30)
     left = int((tmp_path / "log").read_text())
     try:

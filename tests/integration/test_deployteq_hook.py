@@ -54,8 +54,14 @@ def test_customers_go_in_bulk_and_come_back_with_their_ids(world: World, monkeyp
 
 def test_a_known_customer_keeps_what_it_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = _hook(world, monkeypatch)
-    hook.save("customers", [{"emailAddress": "a@b.example", "firstname": "Ann", "city": "Gouda", "options": {"Industry": "Media"}}], unique=EMAIL)
-    hook.save("customers", [{"emailAddress": "A@B.example", "city": "", "options": {"LeadSource": "Web"}}], unique=EMAIL)
+    hook.save(
+        "customers",
+        [{"emailAddress": "a@b.example", "firstname": "Ann", "city": "Gouda", "options": {"Industry": "Media"}}],
+        unique=EMAIL,
+    )
+    hook.save(
+        "customers", [{"emailAddress": "A@B.example", "city": "", "options": {"LeadSource": "Web"}}], unique=EMAIL
+    )
     assert world.customers == [
         {"emailAddress": "A@B.example", "firstname": "Ann", "city": "", "options": {"Industry": "Media", "LeadSource": "Web"}},
     ]  # fmt: skip
@@ -73,11 +79,16 @@ def test_one_bad_customer_is_refused_alone(world: World, monkeypatch: pytest.Mon
     people[7]["emailAddress"] = "not an address"
     results = _hook(world, monkeypatch).save("customers", people, unique=EMAIL)
     refused = [(place, result) for place, result in enumerate(results) if result.vendor_id is None]
-    assert refused == [(7, VendorResult(None, "110", "deployteq refused the request (110): customer 0: emailAddress is not valid"))]
+    assert refused == [
+        (7, VendorResult(None, "110", "deployteq refused the request (110): customer 0: emailAddress is not valid"))
+    ]
     assert len(world.customers) == 19
 
 
-@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 200, "body": "<html>closed</html>", "content_type": "text/html"}])
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 503}, {"status": 429}, {"status": 200, "body": "<html>closed</html>", "content_type": "text/html"}],
+)
 def test_a_passing_failure_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]) -> None:
     hook = _hook(world, monkeypatch)
     hook.test()

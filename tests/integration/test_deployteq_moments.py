@@ -59,7 +59,9 @@ class Moments:
         mappings = {"Lead": (LEADS, load_mapping(LEADS)), "Contact": (CONTACTS, load_mapping(CONTACTS))}
         window = DateWindow(date(2026, 11, 1), date(2026, 11, 30))
         context = VendorContext(self.org, self.state, self._run("extract"))
-        return stage_moments(context, NAME, self.hook, mappings, ["deployteq/contacts", "deployteq/leads"], window, Staging(self.folder))
+        return stage_moments(
+            context, NAME, self.hook, mappings, ["deployteq/contacts", "deployteq/leads"], window, Staging(self.folder)
+        )
 
     def load(self, name: str, staged: StagedMoments) -> Loaded:
         budget = SharedBudget(self.state, self.rule)
@@ -92,7 +94,10 @@ def moments(world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def _customers(moments: Moments, *external_ids: str | None) -> list[int]:
-    people = [{"emailAddress": f"p{number}@acme.example", "externalId": external_id} for number, external_id in enumerate(external_ids)]
+    people = [
+        {"emailAddress": f"p{number}@acme.example", "externalId": external_id}
+        for number, external_id in enumerate(external_ids)
+    ]
     return [customer["id"] for customer in moments.vendor.insert_bulk_unique(people, ["emailAddress"], [])]
 
 
@@ -119,8 +124,16 @@ def test_every_e_mail_is_on_its_lead_or_contact_with_what_became_of_it(world: Wo
             "First_Opened_At__c": "2026-11-21T12:05:00.000+0000", "Clicked__c": True, "Click_Count__c": 1.0, "Bounced__c": False,
         }
     ]  # fmt: skip
-    assert world.query("SELECT Contact__c, Status__c, Bounced__c, Bounce_Category__c, Bounce_Reason__c FROM ClangContactContactMoment__c") == [
-        {"Contact__c": contact, "Status__c": "Bounced", "Bounced__c": True, "Bounce_Category__c": "HARD", "Bounce_Reason__c": "550 no such mailbox"}
+    assert world.query(
+        "SELECT Contact__c, Status__c, Bounced__c, Bounce_Category__c, Bounce_Reason__c FROM ClangContactContactMoment__c"
+    ) == [
+        {
+            "Contact__c": contact,
+            "Status__c": "Bounced",
+            "Bounced__c": True,
+            "Bounce_Category__c": "HARD",
+            "Bounce_Reason__c": "550 no such mailbox",
+        }
     ]
 
 
@@ -148,14 +161,20 @@ def test_a_mailing_to_which_nothing_happened_is_not_read_again(world: World, mom
 
 
 @pytest.mark.requirement("DQ-07")
-def test_the_online_version_is_made_by_the_template(world: World, moments: Moments, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_online_version_is_made_by_the_template(
+    world: World, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
     template = "https://mail.example/{mailing_id}/{delivery_id}"
-    variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials | {"online_version_url": template}))
+    variables(
+        monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials | {"online_version_url": template})
+    )
     _customers(moments, _lead(world))
     (delivery,) = moments.vendor.send("November")
     moments()
     url = f"https://mail.example/{delivery['mailingId']}/{delivery['id']}"
-    assert world.query("SELECT Online_Version_Url__c FROM ClangLeadContactMoment__c") == [{"Online_Version_Url__c": url}]
+    assert world.query("SELECT Online_Version_Url__c FROM ClangLeadContactMoment__c") == [
+        {"Online_Version_Url__c": url}
+    ]
 
 
 @pytest.mark.parametrize("changes", [{"online_version_url": "https://x/{secret}"}, {"timezone": "Mars/North"}])
@@ -167,7 +186,9 @@ def test_a_setting_of_the_credentials_that_cannot_be_right_is_named(
         moments.hook.test()
 
 
-def test_a_customer_without_a_salesforce_id_is_found_by_what_was_pushed_or_logged(world: World, moments: Moments) -> None:
+def test_a_customer_without_a_salesforce_id_is_found_by_what_was_pushed_or_logged(
+    world: World, moments: Moments
+) -> None:
     lead = _lead(world)
     known, _ = _customers(moments, None, None)
     linked = RecordResult(lead, Outcome.CREATED, lead, fingerprint="x", vendor_id=str(known))
@@ -176,7 +197,9 @@ def test_a_customer_without_a_salesforce_id_is_found_by_what_was_pushed_or_logge
     _, stranger = moments.vendor.send("November")
     assert moments()[LEADS] == Counts(read=1, created=1)
     with moments.state.connect() as connection:
-        assert [(row["outcome"], row["code"]) for row in sync_log.of_record(connection, stranger["id"])] == [("skipped", "NOT_LINKED")]
+        assert [(row["outcome"], row["code"]) for row in sync_log.of_record(connection, stranger["id"])] == [
+            ("skipped", "NOT_LINKED")
+        ]
 
 
 def test_large_mailings_are_read_in_pages_of_fifty(world: World, moments: Moments) -> None:
@@ -188,7 +211,9 @@ def test_large_mailings_are_read_in_pages_of_fifty(world: World, moments: Moment
     assert moments.vendor.calls["free"] == 2
 
 
-def test_a_page_that_is_cut_short_is_an_error_and_not_a_short_success(world: World, moments: Moments, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_is_cut_short_is_an_error_and_not_a_short_success(
+    world: World, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _customers(moments, _lead(world))
     moments.vendor.send("November")
     monkeypatch.setattr(moments.vendor, "_page", lambda *_: [])
@@ -207,7 +232,9 @@ def test_a_run_that_dies_before_it_is_noted_is_made_up_for(world: World, moments
 
 @pytest.mark.requirement("DQ-09", "DQ-A2")
 @pytest.mark.parametrize(("per_hour", "left_today"), [(6, 100_000), (0, 6)])
-def test_when_the_budget_ends_the_backlog_waits_and_drains_in_order(world: World, moments: Moments, per_hour: int, left_today: int) -> None:
+def test_when_the_budget_ends_the_backlog_waits_and_drains_in_order(
+    world: World, moments: Moments, per_hour: int, left_today: int
+) -> None:
     leads = world.insert("Lead", *({"LastName": f"L{number}", "Company": "Acme"} for number in range(1_500)))
     _customers(moments, *leads)
     for number in range(3):
@@ -225,7 +252,9 @@ def test_when_the_budget_ends_the_backlog_waits_and_drains_in_order(world: World
         used = world.org.usage.used
         moments()
         assert world.org.usage.used - used <= 6
-        sent = world.query("SELECT Mailing__c, COUNT(Id) n FROM ClangLeadContactMoment__c GROUP BY Mailing__c ORDER BY Mailing__c")
+        sent = world.query(
+            "SELECT Mailing__c, COUNT(Id) n FROM ClangLeadContactMoment__c GROUP BY Mailing__c ORDER BY Mailing__c"
+        )
         assert all(row["n"] == 1_500 for row in sent[:-1])  # a later mailing begins when the one before is through
         _next_hour(moments)
         waited += 1
@@ -237,4 +266,6 @@ def test_when_the_budget_ends_the_backlog_waits_and_drains_in_order(world: World
 def _next_hour(moments: Moments) -> None:
     """What the ledger counted in this hour is past, and what the org counted is asked again."""
     with moments.state.begin() as connection:
-        connection.execute(api_budget.update().values(hour_calls=0, allowed=None, used=0, outstanding=0, reported_at=None))
+        connection.execute(
+            api_budget.update().values(hour_calls=0, allowed=None, used=0, outstanding=0, reported_at=None)
+        )

@@ -42,7 +42,9 @@ class Poll:
     state: Engine
     folder: Path
     hook: Any
-    mappings: dict[str, MappingFile] = field(default_factory=lambda: {name: load_mapping(name) for name in (CONTACTS, LEADS)})
+    mappings: dict[str, MappingFile] = field(
+        default_factory=lambda: {name: load_mapping(name) for name in (CONTACTS, LEADS)}
+    )
     runs: int = 0
     delete: bool = False
 
@@ -56,8 +58,12 @@ class Poll:
         return stage_changes(context, name, self.mappings[name], self.staging, full=full)
 
     def push(self, name: str, batches: list[BatchRef]) -> Counts:
-        context = VendorContext(org_of(batches), self.state, RunIdentity("deployteq_contact_poll", f"run-{self.runs}", "push"))
-        return push(context, name, self.mappings[name], Source.staged(batches, self.staging), self.hook, delete=self.delete).counts
+        context = VendorContext(
+            org_of(batches), self.state, RunIdentity("deployteq_contact_poll", f"run-{self.runs}", "push")
+        )
+        return push(
+            context, name, self.mappings[name], Source.staged(batches, self.staging), self.hook, delete=self.delete
+        ).counts
 
     def __call__(self, *, full: bool = False) -> dict[str, Counts]:
         self.runs += 1
@@ -101,7 +107,9 @@ def _unique_by_id(poll: Poll) -> None:
 @pytest.mark.requirement("DQ-01", "DQ-10", "DQ-13", "DQ-15")
 def test_leads_and_contacts_become_customers_with_fields_and_option_fields(world: World, poll: Poll) -> None:
     (account,) = world.insert("Account", {"Name": "Acme", "Industry": "Media"})
-    (contact,) = world.insert("Contact", _contact(FirstName="Ann", AccountId=account, MailingCity="Utrecht", Deployteq_Opt_In__c=True))
+    (contact,) = world.insert(
+        "Contact", _contact(FirstName="Ann", AccountId=account, MailingCity="Utrecht", Deployteq_Opt_In__c=True)
+    )
     (lead,) = world.insert("Lead", _lead(LeadSource="Web", Industry="Energy"))
     counts = poll()
     assert counts == {CONTACTS: Counts(read=1, created=1), LEADS: Counts(read=1, created=1)}
@@ -157,7 +165,9 @@ def test_consent_that_is_taken_back_is_passed_on(world: World, poll: Poll) -> No
 @pytest.mark.requirement("DQ-A3")
 def test_consent_that_is_taken_back_stays_when_the_mapping_says_so(world: World, poll: Poll) -> None:
     leads = poll.mappings[LEADS]
-    consent = leads.fields["Deployteq_Opt_In__c"].model_copy(update={"transforms": (TransformCall("opt_in_only"),), "when_empty": "keep"})
+    consent = leads.fields["Deployteq_Opt_In__c"].model_copy(
+        update={"transforms": (TransformCall("opt_in_only"),), "when_empty": "keep"}
+    )
     poll.mappings[LEADS] = leads.model_copy(update={"fields": leads.fields | {"Deployteq_Opt_In__c": consent}})
     (lead,) = world.insert("Lead", _lead(Deployteq_Opt_In__c=True))
     poll()
@@ -187,7 +197,9 @@ def test_by_e_mail_a_converted_lead_stays_one_customer(world: World, poll: Poll)
     counts = poll()
     (contact,) = world.query("SELECT Id FROM Contact")
     assert counts[CONTACTS] == Counts(read=1, created=1)
-    assert [(customer["externalId"], customer["status"]) for customer in world.customers] == [(contact["Id"], "CUSTOMER")]
+    assert [(customer["externalId"], customer["status"]) for customer in world.customers] == [
+        (contact["Id"], "CUSTOMER")
+    ]
 
 
 @pytest.mark.requirement("DQ-11")
@@ -236,15 +248,25 @@ def test_a_deleted_records_customer_is_deleted_when_the_setting_says_so(world: W
     poll()
     world.delete("Lead", one, three)
     assert poll()[LEADS] == Counts(read=3, deleted=1, skipped=1, unchanged=1)
-    assert [customer["externalId"] for customer in world.customers] == [two]  # two Leads, one address: the customer lives on
+    assert [customer["externalId"] for customer in world.customers] == [
+        two
+    ]  # two Leads, one address: the customer lives on
 
 
 @pytest.mark.requirement("DQ-A5")
 def test_a_merged_record_is_logged_with_the_one_that_it_became(world: World, poll: Poll) -> None:
     gone, stays = world.insert("Lead", _lead(1), _lead(2))
     run = RunIdentity("deployteq_contact_poll", "run-0", "extract")
-    record = {"Id": gone, "Email": "lead1@acme.example", "SystemModstamp": NOON, "IsDeleted": True, "MasterRecordId": stays}
-    batches = poll.staging.write_records(run, [record], id_path="Id", paths=[*record], high_cursor=None, org=world.client().org_id)
+    record = {
+        "Id": gone,
+        "Email": "lead1@acme.example",
+        "SystemModstamp": NOON,
+        "IsDeleted": True,
+        "MasterRecordId": stays,
+    }
+    batches = poll.staging.write_records(
+        run, [record], id_path="Id", paths=[*record], high_cursor=None, org=world.client().org_id
+    )
     assert poll.push(LEADS, batches) == Counts(read=1, skipped=1)
     with poll.state.connect() as connection:
         (row,) = sync_log.of_record(connection, gone)
@@ -300,7 +322,9 @@ def _killed(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.parametrize("when", ["before anything is sent", "after it was sent", "before it is committed"])
-def test_a_poll_that_is_killed_is_made_up_for_by_the_next(world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+def test_a_poll_that_is_killed_is_made_up_for_by_the_next(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
     from salesforce_sync.steps import push as push_step
 
     world.insert("Lead", *(_lead(number) for number in range(5)))

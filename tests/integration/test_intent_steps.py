@@ -60,12 +60,18 @@ def test_a_changed_activity_is_updated_and_processed_again(world: World, pipelin
     ]
 
 
-def test_a_record_that_has_not_changed_is_not_even_mapped(world: World, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_has_not_changed_is_not_even_mapped(
+    world: World, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from salesforce_sync.steps import load as load_step
 
     mapped: list[int] = []
     apply = load_step.apply
-    monkeypatch.setattr(load_step, "apply", lambda mapping, records, targets: mapped.append(len(records)) or apply(mapping, records, targets))
+    monkeypatch.setattr(
+        load_step,
+        "apply",
+        lambda mapping, records, targets: mapped.append(len(records)) or apply(mapping, records, targets),
+    )
     pipeline.load(pipeline.extract([activity(1), activity(2)]))
     pipeline.load(pipeline.extract([activity(1), activity(2, city="Gouda")]))
     assert mapped == [2, 1]
@@ -79,8 +85,14 @@ def test_a_changed_mapping_maps_every_record_anew_and_sends_what_differs(world: 
     city = pipeline.mapping.fields["City__c"].model_copy(update={"transforms": (TransformCall("truncate", 3),)})
     shorter = pipeline.mapping.model_copy(update={"fields": pipeline.mapping.fields | {"City__c": city}})
     for expected in (Counts(read=2, updated=1, unchanged=1), Counts(read=2, unchanged=2)):
-        assert load(pipeline.context("load"), ACTIVITIES, shorter, Source.staged(batches, pipeline.staging)).counts == expected
-    assert [row["City__c"] for row in world.query("SELECT City__c FROM PeerSpot_Activity__c ORDER BY PeerSpot_External_Id__c")] == ["Utr", None]
+        assert (
+            load(pipeline.context("load"), ACTIVITIES, shorter, Source.staged(batches, pipeline.staging)).counts
+            == expected
+        )
+    assert [
+        row["City__c"]
+        for row in world.query("SELECT City__c FROM PeerSpot_Activity__c ORDER BY PeerSpot_External_Id__c")
+    ] == ["Utr", None]
 
 
 @pytest.mark.parametrize("batch_rows", [2, 1])
@@ -114,11 +126,15 @@ def test_resend_writes_what_somebody_deleted_in_salesforce(world: World, pipelin
 @pytest.mark.requirement("PS-25", "PS-30")
 def test_the_processor_creates_vendor_products_and_ties_the_activity_to_each(world: World, pipeline: Pipeline) -> None:
     pipeline.run(activity(products=[{"id": "101", "name": "Demo Firewall"}, {"id": "102", "name": "Rival Firewall"}]))
-    assert world.query("SELECT Name, PeerSpot_Product_Id__c, My_Company_Product__c FROM PeerSpot_Vendor_Product__c ORDER BY Name") == [
+    assert world.query(
+        "SELECT Name, PeerSpot_Product_Id__c, My_Company_Product__c FROM PeerSpot_Vendor_Product__c ORDER BY Name"
+    ) == [
         {"Name": "Demo Firewall", "PeerSpot_Product_Id__c": "101", "My_Company_Product__c": False},
         {"Name": "Rival Firewall", "PeerSpot_Product_Id__c": "102", "My_Company_Product__c": False},
     ]
-    ties = world.query("SELECT Activity__r.PeerSpot_External_Id__c, Vendor_Product__r.Name FROM PeerSpot_Activity_Product__c ORDER BY Name")
+    ties = world.query(
+        "SELECT Activity__r.PeerSpot_External_Id__c, Vendor_Product__r.Name FROM PeerSpot_Activity_Product__c ORDER BY Name"
+    )
     assert [(tie["Activity__r"]["PeerSpot_External_Id__c"], tie["Vendor_Product__r"]["Name"]) for tie in ties] == [
         ("act-1", "Demo Firewall"),
         ("act-1", "Rival Firewall"),
@@ -139,7 +155,10 @@ def test_the_processor_never_touches_my_company_product(world: World, pipeline: 
 @pytest.mark.requirement("PS-25", "PS-26")
 def test_the_processor_runs_alone_on_what_an_earlier_extract_left(world: World, pipeline: Pipeline) -> None:
     pipeline.load(pipeline.extract([activity(1), activity(2)]))
-    assert world.query("SELECT Processed__c FROM PeerSpot_Activity__c") == [{"Processed__c": False}, {"Processed__c": False}]
+    assert world.query("SELECT Processed__c FROM PeerSpot_Activity__c") == [
+        {"Processed__c": False},
+        {"Processed__c": False},
+    ]
     pipeline.run_id = "processor alone"
     assert pipeline.process() == Counts(read=2, updated=2)
     assert pipeline.process() == Counts()
@@ -154,12 +173,16 @@ def test_an_activity_without_an_account_is_kept_with_the_error(world: World, pip
 
 
 @pytest.mark.requirement("PS-35")
-def test_an_activity_is_matched_on_a_later_run_when_an_account_appears(world: World, pipeline_on_both: Pipeline) -> None:
+def test_an_activity_is_matched_on_a_later_run_when_an_account_appears(
+    world: World, pipeline_on_both: Pipeline
+) -> None:
     pipeline_on_both.run(activity(1, domain="late.com"), activity(2, domain="never.com"))
     (account,) = world.insert("Account", {"Name": "Late", "Website": "http://late.com"})
     pipeline_on_both.run_id = "run-2"
     assert pipeline_on_both.process() == Counts(read=1, updated=1)
-    assert world.query("SELECT PeerSpot_External_Id__c, Account__c, Error__c FROM PeerSpot_Activity__c ORDER BY PeerSpot_External_Id__c") == [
+    assert world.query(
+        "SELECT PeerSpot_External_Id__c, Account__c, Error__c FROM PeerSpot_Activity__c ORDER BY PeerSpot_External_Id__c"
+    ) == [
         {"PeerSpot_External_Id__c": "act-1", "Account__c": account, "Error__c": None},
         {"PeerSpot_External_Id__c": "act-2", "Account__c": None, "Error__c": DOMAIN_NOT_FOUND},
     ]
@@ -175,21 +198,29 @@ def test_an_account_whose_website_is_filled_in_later_is_found(world: World, pipe
 
 
 def test_an_activity_whose_account_is_deleted_is_matched_again(world: World, pipeline: Pipeline) -> None:
-    first, second = world.insert("Account", {"Name": "Acme", "Website": "acme.com"}, {"Name": "Acme BV", "Website": "acme.com"})
+    first, second = world.insert(
+        "Account", {"Name": "Acme", "Website": "acme.com"}, {"Name": "Acme BV", "Website": "acme.com"}
+    )
     pipeline.run(activity())
     world.delete("Account", first)
     pipeline.process()
-    assert world.query("SELECT Account__c, Error__c FROM PeerSpot_Activity__c") == [{"Account__c": second, "Error__c": None}]
+    assert world.query("SELECT Account__c, Error__c FROM PeerSpot_Activity__c") == [
+        {"Account__c": second, "Error__c": None}
+    ]
     world.delete("Account", second)
     pipeline.process()
-    assert world.query("SELECT Account__c, Error__c FROM PeerSpot_Activity__c") == [{"Account__c": None, "Error__c": DOMAIN_NOT_FOUND}]
+    assert world.query("SELECT Account__c, Error__c FROM PeerSpot_Activity__c") == [
+        {"Account__c": None, "Error__c": DOMAIN_NOT_FOUND}
+    ]
 
 
 @pytest.mark.requirement("PS-A9")
 def test_several_accounts_on_one_domain_are_chosen_by_the_rule_and_logged(world: World, pipeline: Pipeline) -> None:
     (parent,) = world.insert("Account", {"Name": "Holding", "Website": "holding.com"})
     child, top = world.insert(
-        "Account", {"Name": "Acme Child", "Website": "acme.com", "ParentId": parent}, {"Name": "Acme", "Website": "www.acme.com"}
+        "Account",
+        {"Name": "Acme Child", "Website": "acme.com", "ParentId": parent},
+        {"Name": "Acme", "Website": "www.acme.com"},
     )
     pipeline.run(activity())
     assert world.query("SELECT Account__c FROM PeerSpot_Activity__c") == [{"Account__c": top}]
@@ -201,7 +232,9 @@ def test_several_accounts_on_one_domain_are_chosen_by_the_rule_and_logged(world:
 
 def test_the_rule_oldest_takes_the_oldest_account_even_if_it_has_a_parent(world: World, pipeline: Pipeline) -> None:
     (parent,) = world.insert("Account", {"Name": "Holding", "Website": "holding.com"})
-    child, _ = world.insert("Account", {"Name": "A", "Website": "acme.com", "ParentId": parent}, {"Name": "B", "Website": "acme.com"})
+    child, _ = world.insert(
+        "Account", {"Name": "A", "Website": "acme.com", "ParentId": parent}, {"Name": "B", "Website": "acme.com"}
+    )
     pipeline.load(pipeline.extract([activity()]))
     pipeline.process(account_choice="oldest")
     assert world.query("SELECT Account__c FROM PeerSpot_Activity__c") == [{"Account__c": child}]
@@ -220,16 +253,26 @@ def test_the_rule_oldest_takes_the_oldest_account_even_if_it_has_a_parent(world:
         ("gmail.com", False),
     ],
 )
-def test_domains_match_by_what_a_company_registers(world: World, pipeline: Pipeline, domain: str, matches: bool) -> None:
+def test_domains_match_by_what_a_company_registers(
+    world: World, pipeline: Pipeline, domain: str, matches: bool
+) -> None:
     (account,) = world.insert("Account", {"Name": "Acme", "Website": "shop.acme.com"})
     world.insert("Account", {"Name": "Mail", "Website": "gmail.com"})
     pipeline.run(activity(domain=domain))
     assert world.query("SELECT Account__c FROM PeerSpot_Activity__c") == [{"Account__c": account if matches else None}]
 
 
-def test_an_activity_whose_products_are_refused_is_not_marked_processed_and_is_tried_again(world: World, pipeline: Pipeline) -> None:
+def test_an_activity_whose_products_are_refused_is_not_marked_processed_and_is_tried_again(
+    world: World, pipeline: Pipeline
+) -> None:
     pipeline.load(pipeline.extract([activity()]))
-    world.salesforce_fault(kind="row", path="PeerSpot_Activity_Product__c", code="FIELD_CUSTOM_VALIDATION_EXCEPTION", message="no ties", times=2)
+    world.salesforce_fault(
+        kind="row",
+        path="PeerSpot_Activity_Product__c",
+        code="FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        message="no ties",
+        times=2,
+    )
     assert pipeline.process() == Counts(read=1, rejected=1)
     assert world.query("SELECT Processed__c FROM PeerSpot_Activity__c") == [{"Processed__c": False}]
     assert pipeline.process() == Counts(read=1, updated=1)
@@ -242,20 +285,26 @@ def test_a_vendor_product_that_somebody_deleted_is_created_again(world: World, p
     world.delete("PeerSpot_Vendor_Product__c", world.query("SELECT Id FROM PeerSpot_Vendor_Product__c")[0]["Id"])
     pipeline.load(pipeline.extract([activity(2)]))
     assert pipeline.process() == Counts(read=1, updated=1)
-    ties = world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity_Product__c WHERE Vendor_Product__r.Name = 'Demo Firewall'")
+    ties = world.query(
+        "SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity_Product__c WHERE Vendor_Product__r.Name = 'Demo Firewall'"
+    )
     assert ties == [{"PeerSpot_External_Id__c": "act-2:101"}]
 
 
 def test_ties_to_products_that_an_activity_no_longer_names_are_deleted(world: World, pipeline: Pipeline) -> None:
     pipeline.run(activity(products=[{"id": "101", "name": "Demo Firewall"}, {"id": "102", "name": "Rival Firewall"}]))
     pipeline.run(activity(products=[{"id": "102", "name": "Rival Firewall"}]))
-    assert world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity_Product__c") == [{"PeerSpot_External_Id__c": "act-1:102"}]
+    assert world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity_Product__c") == [
+        {"PeerSpot_External_Id__c": "act-1:102"}
+    ]
 
 
 def test_a_refused_match_is_tried_again_on_the_next_run(world: World, pipeline: Pipeline) -> None:
     pipeline.run(activity(domain="late.com"))
     (account,) = world.insert("Account", {"Name": "Late", "Website": "late.com"})
-    world.salesforce_fault(kind="row", path="PeerSpot_Activity__c", code="FIELD_CUSTOM_VALIDATION_EXCEPTION", message="closed for today")
+    world.salesforce_fault(
+        kind="row", path="PeerSpot_Activity__c", code="FIELD_CUSTOM_VALIDATION_EXCEPTION", message="closed for today"
+    )
     assert pipeline.process() == Counts(read=1, rejected=1)
     assert pipeline.process() == Counts(read=1, updated=1)
     assert world.query("SELECT Account__c FROM PeerSpot_Activity__c") == [{"Account__c": account}]
@@ -268,10 +317,14 @@ def test_an_account_that_vanished_without_a_trace_is_not_offered_again(world: Wo
     pipeline.load(pipeline.extract([activity()]))
     assert pipeline.process() == Counts(read=1, rejected=1)
     assert pipeline.process().updated == 1
-    assert world.query("SELECT Account__c, Error__c FROM PeerSpot_Activity__c") == [{"Account__c": None, "Error__c": DOMAIN_NOT_FOUND}]
+    assert world.query("SELECT Account__c, Error__c FROM PeerSpot_Activity__c") == [
+        {"Account__c": None, "Error__c": DOMAIN_NOT_FOUND}
+    ]
 
 
-def test_all_accounts_are_read_again_every_week(world: World, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_accounts_are_read_again_every_week(
+    world: World, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (account,) = world.insert("Account", {"Name": "Acme", "Website": "acme.com"})
     pipeline.run(activity())
     world.org.dml.delete(world.org.schema.objects["Account"], [account], hard=True)
@@ -280,7 +333,9 @@ def test_all_accounts_are_read_again_every_week(world: World, pipeline: Pipeline
     assert world.query("SELECT Error__c FROM PeerSpot_Activity__c") == [{"Error__c": DOMAIN_NOT_FOUND}]
 
 
-def test_a_new_state_database_still_matches_what_an_earlier_one_left_unmatched(world: World, pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_new_state_database_still_matches_what_an_earlier_one_left_unmatched(
+    world: World, pipeline: Pipeline, tmp_path: Path
+) -> None:
     pipeline.run(activity(domain="late.com"))
     pipeline.state_url = f"sqlite:///{tmp_path / 'another.db'}"
     pipeline.process()
@@ -292,12 +347,19 @@ def test_a_new_state_database_still_matches_what_an_earlier_one_left_unmatched(w
 @pytest.mark.requirement("PS-29")
 def test_a_run_says_when_no_product_is_marked_as_ones_own(world: World, pipeline: Pipeline) -> None:
     pipeline.run(activity(1))
-    world.update("PeerSpot_Vendor_Product__c", world.query("SELECT Id FROM PeerSpot_Vendor_Product__c")[0] | {"My_Company_Product__c": True})
+    world.update(
+        "PeerSpot_Vendor_Product__c",
+        world.query("SELECT Id FROM PeerSpot_Vendor_Product__c")[0] | {"My_Company_Product__c": True},
+    )
     pipeline.run_id = "run-2"
     pipeline.run(activity(2))
     with open_state(pipeline.state_url).connect() as connection:
         messages = [
-            [step["message"] for step in runs.of_dag_run(connection, "peerspot_intent", run_id) if step["step"] == "peerspot/process"]
+            [
+                step["message"]
+                for step in runs.of_dag_run(connection, "peerspot_intent", run_id)
+                if step["step"] == "peerspot/process"
+            ]
             for run_id in ("run-1", "run-2")
         ]
     assert "No Vendor Product is marked as My Company Product" in messages[0][0]
@@ -315,7 +377,9 @@ def test_long_lists_of_domains_go_in_several_queries() -> None:
 
 
 @pytest.mark.requirement("PS-27")
-def test_the_cleaner_deletes_what_is_strictly_older_than_the_retention(world: World, pipeline_on_both: Pipeline) -> None:
+def test_the_cleaner_deletes_what_is_strictly_older_than_the_retention(
+    world: World, pipeline_on_both: Pipeline
+) -> None:
     pipeline_on_both.run(
         activity(1, day=date(2026, 5, 24)),  # 181 days before 21 November
         activity(2, day=date(2026, 5, 25)),  # 180 days
@@ -349,7 +413,9 @@ def test_the_cleaner_keeps_to_the_sync_logs_own_retention(world: World, pipeline
 # -- refused records --------------------------------------------------------------------------------------------------------------
 
 
-def test_one_malformed_record_among_many_is_dead_lettered_and_the_others_land(world: World, pipeline_on_both: Pipeline) -> None:
+def test_one_malformed_record_among_many_is_dead_lettered_and_the_others_land(
+    world: World, pipeline_on_both: Pipeline
+) -> None:
     records = [activity(number) for number in range(1, 200)] + [activity(200, pages_visited="many")]
     assert pipeline_on_both.run(*records).counts == Counts(read=200, created=199, rejected=1)
     with open_state(pipeline_on_both.state_url).connect() as connection:
@@ -359,7 +425,9 @@ def test_one_malformed_record_among_many_is_dead_lettered_and_the_others_land(wo
     assert '"pages_visited":"many"' in letter["payload"]
 
 
-def test_a_dead_letter_counts_its_attempts_and_is_resolved_when_the_record_is_delivered(world: World, pipeline_on_both: Pipeline) -> None:
+def test_a_dead_letter_counts_its_attempts_and_is_resolved_when_the_record_is_delivered(
+    world: World, pipeline_on_both: Pipeline
+) -> None:
     for run_id in ("run-1", "run-2"):
         pipeline_on_both.run_id = run_id
         pipeline_on_both.run(activity(pages_visited="many"))
@@ -371,7 +439,13 @@ def test_a_dead_letter_counts_its_attempts_and_is_resolved_when_the_record_is_de
 
 
 def test_a_record_that_salesforce_refuses_is_dead_lettered_with_its_content(world: World, pipeline: Pipeline) -> None:
-    world.salesforce_fault(kind="row", path="PeerSpot_Activity__c", share=0.5, code="FIELD_CUSTOM_VALIDATION_EXCEPTION", message="Not on Sundays")
+    world.salesforce_fault(
+        kind="row",
+        path="PeerSpot_Activity__c",
+        share=0.5,
+        code="FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        message="Not on Sundays",
+    )
     loaded = pipeline.load(pipeline.extract([activity(number) for number in range(4)]))
     assert loaded.counts == Counts(read=4, created=2, rejected=2)
     with open_state(pipeline.state_url).connect() as connection:
@@ -383,7 +457,9 @@ def test_a_record_that_salesforce_refuses_is_dead_lettered_with_its_content(worl
     assert '"company_name":"Acme"' in letters[0]["payload"]
 
 
-def test_more_refused_records_than_the_limit_fail_the_run_after_the_others_are_saved(world: World, pipeline: Pipeline) -> None:
+def test_more_refused_records_than_the_limit_fail_the_run_after_the_others_are_saved(
+    world: World, pipeline: Pipeline
+) -> None:
     records = [activity(number, pages_visited="many" if number < 21 else 1) for number in range(100)]
     with pytest.raises(TooManyRejects, match=r"21 of 100 records were refused \(the limit is 20\)"):
         pipeline.load(pipeline.extract(records))
@@ -429,7 +505,9 @@ def test_a_record_that_comes_again_in_a_later_batch_is_written_with_its_last_con
     monkeypatch.setattr("salesforce_sync.staging.BATCH_ROWS", 2)
     loaded = pipeline.run(activity(1, city="first"), activity(2), activity(1, city="second"), activity(3))
     assert loaded.counts == Counts(read=4, created=3, updated=1)
-    assert world.query("SELECT City__c FROM PeerSpot_Activity__c WHERE PeerSpot_External_Id__c = 'act-1'") == [{"City__c": "second"}]
+    assert world.query("SELECT City__c FROM PeerSpot_Activity__c WHERE PeerSpot_External_Id__c = 'act-1'") == [
+        {"City__c": "second"}
+    ]
 
 
 def test_ids_that_differ_in_case_only_are_different_records(world: World, pipeline: Pipeline) -> None:

@@ -18,7 +18,11 @@ from support.world import World, activity
 MOST_MOMENTS = 200
 RECORDS = [
     activity(1),
-    activity(2, domain="nobody.com", products=[{"id": "101", "name": "Demo Firewall"}, {"id": "102", "name": "Rival Firewall"}]),
+    activity(
+        2,
+        domain="nobody.com",
+        products=[{"id": "101", "name": "Demo Firewall"}, {"id": "102", "name": "Rival Firewall"}],
+    ),
     activity(3, pages_visited="many"),
     activity(4, day=date(2026, 1, 1)),
 ]
@@ -26,7 +30,9 @@ RECORDS = [
 
 def _outcome(world: World, state_url: str) -> dict[str, Any]:
     """Everything that must be the same however often a run was killed."""
-    activities = world.query("SELECT PeerSpot_External_Id__c, Account__c, Error__c, Processed__c FROM PeerSpot_Activity__c")
+    activities = world.query(
+        "SELECT PeerSpot_External_Id__c, Account__c, Error__c, Processed__c FROM PeerSpot_Activity__c"
+    )
     ties = world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity_Product__c")
     org = world.client().org_id
     with open_state(state_url).connect() as connection:
@@ -58,7 +64,10 @@ def test_a_run_killed_at_any_moment_and_run_again_ends_as_if_it_had_not_been(wor
         found_later = world.query("SELECT Account__c FROM PeerSpot_Activity__c WHERE PeerSpot_External_Id__c = 'act-2'")
         assert found_later == [{"Account__c": late}], f"killed at moment {moment}"
         assert outcomes[-1] == {
-            "activities": [("act-1", account, None, True), ("act-2", None, "PS Activities Error: Domain not Found", True)],
+            "activities": [
+                ("act-1", account, None, True),
+                ("act-2", None, "PS Activities Error: Domain not Found", True),
+            ],
             "ties": ["act-1:101", "act-2:101", "act-2:102"],
             "products": ["Demo Firewall", "Rival Firewall"],
             "links": ["act-1", "act-2"],
@@ -74,4 +83,7 @@ def test_a_run_that_was_killed_is_marked_as_interrupted(sqlite_url: str) -> None
     with open_state(sqlite_url).begin() as connection:
         runs.begin(connection, run, ACTIVITIES)
         runs.begin(connection, run, ACTIVITIES)
-        assert [step["status"] for step in runs.of_dag_run(connection, "peerspot_intent", "run-1")] == ["interrupted", "running"]
+        assert [step["status"] for step in runs.of_dag_run(connection, "peerspot_intent", "run-1")] == [
+            "interrupted",
+            "running",
+        ]

@@ -66,13 +66,20 @@ def test_a_good_connection_is_confirmed_in_peerspots_own_words(world: World, mon
 
 @pytest.mark.requirement("PS-14", "PS-16")
 @pytest.mark.parametrize("changes", [{"token": "wrong-token"}, {"email": "somebody@example.invalid"}])
-def test_a_wrong_email_or_token_is_named_without_being_shown(world: World, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]) -> None:
-    with pytest.raises(AuthenticationFailed, match=r"peerspot refused the credentials \(401\).*peerspot_credentials") as caught:
+def test_a_wrong_email_or_token_is_named_without_being_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
+) -> None:
+    with pytest.raises(
+        AuthenticationFailed, match=r"peerspot refused the credentials \(401\).*peerspot_credentials"
+    ) as caught:
         _hook(world, monkeypatch, **changes).test()
     assert "wrong-token" not in str(caught.value)
 
 
-@pytest.mark.parametrize("fault", [{"kind": "status", "status": 500}, {"kind": "status", "status": 429}, {"kind": "reset"}, {"kind": "truncate"}])
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "status", "status": 500}, {"kind": "status", "status": 429}, {"kind": "reset"}, {"kind": "truncate"}],
+)
 def test_a_passing_fault_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]) -> None:
     world.add_activities(activity(1))
     world.vendor_fault(path="/activities", times=2, **fault)
@@ -86,12 +93,24 @@ def test_a_passing_fault_is_tried_again(world: World, monkeypatch: pytest.Monkey
         ({"kind": "status", "status": 429}, RateLimited, "peerspot limits the rate of requests"),
         ({"kind": "reset"}, ServiceUnavailable, "peerspot gave no answer"),
         ({"kind": "truncate"}, ServiceUnavailable, "text that is not complete JSON"),
-        ({"kind": "status", "status": 200, "body": "<html>Soon</html>", "content_type": "text/html"}, ServiceUnavailable, "answered with HTML"),
+        (
+            {"kind": "status", "status": 200, "body": "<html>Soon</html>", "content_type": "text/html"},
+            ServiceUnavailable,
+            "answered with HTML",
+        ),
         ({"kind": "status", "status": 404, "body": '{"error":"no such path"}'}, RequestRejected, "no such path"),
         ({"kind": "status", "status": 200, "body": '{"items":[]}'}, RequestRejected, "has no list at 'activities'"),
         ({"kind": "status", "status": 200, "body": '{"activities":[]}'}, RequestRejected, "has no 'next_page'"),
-        ({"kind": "status", "status": 200, "body": '{"activities":[],"next_page":"more"}'}, RequestRejected, "is not the number of a page"),
-        ({"kind": "status", "status": 200, "body": '{"activities":[],"next_page":1}'}, RequestRejected, "page 1 names 1 as the next page"),
+        (
+            {"kind": "status", "status": 200, "body": '{"activities":[],"next_page":"more"}'},
+            RequestRejected,
+            "is not the number of a page",
+        ),
+        (
+            {"kind": "status", "status": 200, "body": '{"activities":[],"next_page":1}'},
+            RequestRejected,
+            "page 1 names 1 as the next page",
+        ),
     ],
 )
 def test_a_fault_that_stays_is_a_clear_error(
@@ -103,7 +122,9 @@ def test_a_fault_that_stays_is_a_clear_error(
 
 
 def test_an_answer_that_echoes_the_token_is_not_shown_with_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = json.dumps({"error": f"cannot GET /x?email={emulator.EMAIL}&token={emulator.TOKEN} for a.visitor@example.com"})
+    body = json.dumps(
+        {"error": f"cannot GET /x?email={emulator.EMAIL}&token={emulator.TOKEN} for a.visitor@example.com"}
+    )
     world.vendor_fault(kind="status", status=400, body=body, path="/activities")
     with pytest.raises(RequestRejected) as caught:
         _read(_hook(world, monkeypatch, auth="query"))
@@ -131,7 +152,9 @@ def test_personal_data_never_leaves_the_hook(world: World, monkeypatch: pytest.M
 
 
 @pytest.mark.requirement("PS-A8")
-def test_activities_without_an_id_get_the_same_ids_every_time_and_equal_ones_different_ids(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_activities_without_an_id_get_the_same_ids_every_time_and_equal_ones_different_ids(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.add_activities(activity(1, id=None), activity(1, id=None), activity(1, id=None, domain="other.com"))
     hook = _hook(world, monkeypatch)
     first, again = [record["id"] for record in _read(hook)], [record["id"] for record in _read(hook)]
@@ -145,8 +168,12 @@ def test_an_id_that_is_personal_data_becomes_a_hash(world: World, monkeypatch: p
     assert record["id"].startswith("sha-")
 
 
-def test_an_item_that_is_no_object_becomes_a_record_without_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.vendor_fault(kind="status", status=200, body='{"activities":[["Jane Doe"]],"next_page":null}', path="/activities")
+def test_an_item_that_is_no_object_becomes_a_record_without_content(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.vendor_fault(
+        kind="status", status=200, body='{"activities":[["Jane Doe"]],"next_page":null}', path="/activities"
+    )
     (record,) = _read(_hook(world, monkeypatch))
     assert record["id"] is None
     assert "Jane" not in json.dumps(record)
@@ -155,7 +182,12 @@ def test_an_item_that_is_no_object_becomes_a_record_without_content(world: World
 def test_an_account_that_differs_is_met_by_configuration(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.dumps({"data": {"rows": [{"uid": "1", "day": "2026-11-10"}], "next": None}})
     world.vendor_fault(kind="status", status=200, body=body, path="/other/path")
-    changes = {"path": "/other/path", "items_path": "data.rows", "next_page_path": "data.next", "fields": {"id": "uid", "date_visited": "day"}}
+    changes = {
+        "path": "/other/path",
+        "items_path": "data.rows",
+        "next_page_path": "data.next",
+        "fields": {"id": "uid", "date_visited": "day"},
+    }
     (record,) = _read(_hook(world, monkeypatch, **changes))
     assert (record["id"], record["date_visited"]) == ("1", "2026-11-10")
 

@@ -34,7 +34,11 @@ def seen(world: World, pipeline: Pipeline) -> None:
         {"Name": "Busy Inc", "Website": "busy.com"},
     )
     deal = {"AccountId": busy, "CloseDate": "2026-12-31"}
-    world.insert("Opportunity", deal | {"Name": "Open", "StageName": "Prospecting"}, deal | {"Name": "Won", "StageName": "Closed Won"})
+    world.insert(
+        "Opportunity",
+        deal | {"Name": "Open", "StageName": "Prospecting"},
+        deal | {"Name": "Won", "StageName": "Closed Won"},
+    )
     rows = [
         ("customer.com", 3, [RIVAL]), ("customer.com", 20, [MINE]),
         ("prospect.com", 2, [MINE, RIVAL]),
@@ -74,7 +78,9 @@ def test_only_companies_that_changed_are_written_again(world: World, pipeline: P
     assert pipeline.companies() == Counts(read=6, updated=1, unchanged=5)
 
 
-def test_a_product_that_is_marked_as_ours_later_counts_from_the_next_run_on(world: World, pipeline: Pipeline, seen: None) -> None:
+def test_a_product_that_is_marked_as_ours_later_counts_from_the_next_run_on(
+    world: World, pipeline: Pipeline, seen: None
+) -> None:
     (rival,) = world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE PeerSpot_Product_Id__c = '102'")
     world.update("PeerSpot_Vendor_Product__c", {"Id": rival["Id"], "My_Company_Product__c": True})
     pipeline.companies()
@@ -123,5 +129,8 @@ def test_a_report_on_products_shows(world: World, seen: None, label: str, shown:
 
 @pytest.mark.requirement("PS-60")
 def test_the_error_report_shows_the_activities_without_an_account(world: World, seen: None) -> None:
-    shown = {row["PeerSpot_External_Id__c"] for row in world.query(soql(report_files()["PS Activities Error: Domain not Found"]))}
+    shown = {
+        row["PeerSpot_External_Id__c"]
+        for row in world.query(soql(report_files()["PS Activities Error: Domain not Found"]))
+    }
     assert shown == {f"act-{number}" for number in range(4, 18)}

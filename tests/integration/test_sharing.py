@@ -13,7 +13,15 @@ import pytest
 from sqlalchemy import Engine, select
 
 from emulators.salesforce.schema import Field, Schema
-from salesforce_sync.errors import AuthenticationFailed, BudgetExhausted, RateLimited, RequestRejected, RowLocked, ServiceUnavailable, TooManyRejects
+from salesforce_sync.errors import (
+    AuthenticationFailed,
+    BudgetExhausted,
+    RateLimited,
+    RequestRejected,
+    RowLocked,
+    ServiceUnavailable,
+    TooManyRejects,
+)
 from salesforce_sync.operators.base import step_context
 from salesforce_sync.records import RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
@@ -46,7 +54,9 @@ def _sign_in(world: World) -> ClientCredentials:
     return ClientCredentials(world.salesforce_url, known.consumer_key, known.consumer_secret)
 
 
-def _client(world: World, state: Engine, *, rule: BudgetRule = FREE, secret: str = "secret") -> tuple[SalesforceClient, SharedBudget]:
+def _client(
+    world: World, state: Engine, *, rule: BudgetRule = FREE, secret: str = "secret"
+) -> tuple[SalesforceClient, SharedBudget]:
     budget = SharedBudget(state, rule)
     session = Session(_sign_in(world), store=SharedSession(state, secret), budget=budget, sleep=lambda _: None)
     return SalesforceClient(session), budget
@@ -195,7 +205,9 @@ def test_a_field_that_is_new_to_what_was_stored_is_asked_for(world: World, state
     new = Field("New__c", "string", "New", length=20, custom=True)
     objects = world.org.schema.objects
     account = objects["Account"]
-    world.org.change_schema(Schema({**objects, "Account": dataclasses.replace(account, fields={**account.fields, "New__c": new})}))
+    world.org.change_schema(
+        Schema({**objects, "Account": dataclasses.replace(account, fields={**account.fields, "New__c": new})})
+    )
     world.insert("Account", {"Name": "Acme", "New__c": "x"})
     client = _describing(world, state)
     assert [row["New__c"] for table in client.read("SELECT New__c FROM Account") for row in table.to_pylist()] == ["x"]
@@ -259,7 +271,9 @@ def test_batches_that_wait_are_not_swept(tmp_path: Path, pipeline: Pipeline) -> 
 # -- jobs -------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_is_taken_up_by_the_same_task_only_and_not_for_ever(state: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_taken_up_by_the_same_task_only_and_not_for_ever(
+    state: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = RunIdentity("dag", "run-1", "load")
     TaskJobs(state, run).remember("content", "750000000000001AAA")
     assert TaskJobs(state, RunIdentity("dag", "run-1", "load", 2)).find("content") == "750000000000001AAA"
@@ -296,7 +310,10 @@ def test_a_task_that_came_to_its_end_sends_its_rows_anew_when_it_is_cleared(bega
 @pytest.mark.parametrize(
     ("error", "job"),
     [
-        (TooManyRejects("All 3 records were refused."), None),  # everything else is committed, so the refused rows are to be sent again
+        (
+            TooManyRejects("All 3 records were refused."),
+            None,
+        ),  # everything else is committed, so the refused rows are to be sent again
         (RowLocked("3 records were locked."), None),
         (ServiceUnavailable("Salesforce does not answer."), "750000000000001AAA"),
     ],
@@ -304,6 +321,9 @@ def test_a_task_that_came_to_its_end_sends_its_rows_anew_when_it_is_cleared(bega
 def test_a_task_that_failed_takes_its_jobs_up_again_unless_their_results_are_committed(
     error: Exception, job: str | None, began: RunIdentity, state: Engine
 ) -> None:
-    with pytest.raises(type(error)), step_context({"ti": began, "task": SimpleNamespace(deferrable=True, budget_share=100)}):
+    with (
+        pytest.raises(type(error)),
+        step_context({"ti": began, "task": SimpleNamespace(deferrable=True, budget_share=100)}),
+    ):
         raise error
     assert TaskJobs(state, began).find("content") == job

@@ -45,7 +45,9 @@ def seen(world: World, pipeline: Pipeline) -> dict[str, str]:
 
 
 @pytest.mark.requirement("PS-08")
-def test_a_customer_who_looks_at_a_competitor_gives_its_owner_a_task_once_a_month(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
+def test_a_customer_who_looks_at_a_competitor_gives_its_owner_a_task_once_a_month(
+    world: World, pipeline: Pipeline, seen: dict[str, str]
+) -> None:
     _signals(pipeline, "churn")
     _signals(pipeline, "churn")
     assert world.query("SELECT Subject, Description, WhatId, OwnerId, ActivityDate, Priority, Status FROM Task") == [
@@ -59,20 +61,35 @@ def test_a_customer_who_looks_at_a_competitor_gives_its_owner_a_task_once_a_mont
     assert world.count("Task") == 2
 
 
-def test_a_task_that_somebody_has_worked_on_is_not_written_again(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
+def test_a_task_that_somebody_has_worked_on_is_not_written_again(
+    world: World, pipeline: Pipeline, seen: dict[str, str]
+) -> None:
     _signals(pipeline, "churn")
-    world.update("Task", {"Id": world.query("SELECT Id FROM Task")[0]["Id"], "Status": "Completed", "Description": "Called them."})
-    pipeline.run(activity(6, day=date(2026, 11, 20), domain="customer.com", products=[{"id": "103", "name": "Other Firewall"}]))
+    world.update(
+        "Task",
+        {"Id": world.query("SELECT Id FROM Task")[0]["Id"], "Status": "Completed", "Description": "Called them."},
+    )
+    pipeline.run(
+        activity(6, day=date(2026, 11, 20), domain="customer.com", products=[{"id": "103", "name": "Other Firewall"}])
+    )
     _signals(pipeline, "churn")
-    assert world.query("SELECT Status, Description FROM Task") == [{"Status": "Completed", "Description": "Called them."}]
+    assert world.query("SELECT Status, Description FROM Task") == [
+        {"Status": "Completed", "Description": "Called them."}
+    ]
 
 
 @pytest.mark.requirement("PS-10")
 def test_open_opportunities_show_who_is_looking(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
     base = {"AccountId": seen["customer"], "CloseDate": "2026-12-31"}
-    world.insert("Opportunity", base | {"Name": "Open", "StageName": "Prospecting"}, base | {"Name": "Won", "StageName": "Closed Won"})
+    world.insert(
+        "Opportunity",
+        base | {"Name": "Open", "StageName": "Prospecting"},
+        base | {"Name": "Won", "StageName": "Closed Won"},
+    )
     assert _signals(pipeline, "open_opportunities") == Counts(read=1, updated=1)
-    assert world.query("SELECT Name, PeerSpot_Last_Visit__c, PeerSpot_Visits_14d__c FROM Opportunity ORDER BY Name") == [
+    assert world.query(
+        "SELECT Name, PeerSpot_Last_Visit__c, PeerSpot_Visits_14d__c FROM Opportunity ORDER BY Name"
+    ) == [
         {"Name": "Open", "PeerSpot_Last_Visit__c": "2026-11-19", "PeerSpot_Visits_14d__c": 2.0},
         {"Name": "Won", "PeerSpot_Last_Visit__c": None, "PeerSpot_Visits_14d__c": None},
     ]
@@ -80,9 +97,15 @@ def test_open_opportunities_show_who_is_looking(world: World, pipeline: Pipeline
 
 
 @pytest.mark.requirement("PS-12")
-def test_a_lost_opportunity_whose_account_looks_again_gives_a_task(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
+def test_a_lost_opportunity_whose_account_looks_again_gives_a_task(
+    world: World, pipeline: Pipeline, seen: dict[str, str]
+) -> None:
     base = {"AccountId": seen["prospect"], "StageName": "Closed Lost"}
-    lost, _ = world.insert("Opportunity", base | {"Name": "Lost", "CloseDate": "2026-06-01"}, base | {"Name": "Long ago", "CloseDate": "2024-01-01"})
+    lost, _ = world.insert(
+        "Opportunity",
+        base | {"Name": "Lost", "CloseDate": "2026-06-01"},
+        base | {"Name": "Long ago", "CloseDate": "2024-01-01"},
+    )
     _signals(pipeline, "win_back")
     assert world.query("SELECT WhatId, Subject, Priority FROM Task") == [
         {"WhatId": lost, "Subject": "PeerSpot: this lost opportunity is looking again", "Priority": "Normal"}
@@ -90,7 +113,9 @@ def test_a_lost_opportunity_whose_account_looks_again_gives_a_task(world: World,
 
 
 @pytest.mark.requirement("PS-11")
-def test_dormant_leads_of_companies_that_look_join_the_campaign_once(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
+def test_dormant_leads_of_companies_that_look_join_the_campaign_once(
+    world: World, pipeline: Pipeline, seen: dict[str, str]
+) -> None:
     (campaign,) = world.insert("Campaign", {"Name": "Nurture"})
     dormant, member, _ = world.insert(
         "Lead",
@@ -106,25 +131,34 @@ def test_dormant_leads_of_companies_that_look_join_the_campaign_once(world: Worl
 
 
 @pytest.mark.requirement("PS-09")
-def test_the_prospect_list_has_the_companies_that_look_and_are_no_customers(pipeline: Pipeline, seen: dict[str, str], tmp_path: Path) -> None:
+def test_the_prospect_list_has_the_companies_that_look_and_are_no_customers(
+    pipeline: Pipeline, seen: dict[str, str], tmp_path: Path
+) -> None:
     path = tmp_path / "lists" / "prospects.csv"
     _signals(pipeline, "prospects", prospects_path=path)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["company"], row["domain"], row["visits"], row["products"], row["last_visit"], row["account"]) for row in rows] == [
+    assert [
+        (row["company"], row["domain"], row["visits"], row["products"], row["last_visit"], row["account"])
+        for row in rows
+    ] == [
         ("'=Nobody", "nobody.com", "1", "Rival Firewall", "2026-11-19", ""),
         ("Prospect Inc", "prospect.com", "1", "Demo Firewall", "2026-11-19", seen["prospect"]),
     ]
 
 
-def test_a_signal_that_was_killed_before_it_was_noted_makes_no_second_task(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
+def test_a_signal_that_was_killed_before_it_was_noted_makes_no_second_task(
+    world: World, pipeline: Pipeline, seen: dict[str, str]
+) -> None:
     _signals(pipeline, "churn")
     pipeline.state_url = f"sqlite:///{pipeline.folder / 'new.db'}"
     _signals(pipeline, "churn")
     assert world.count("Task") == 1
 
 
-def test_while_no_product_is_marked_as_ours_nobody_is_said_to_look_at_the_competition(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
+def test_while_no_product_is_marked_as_ours_nobody_is_said_to_look_at_the_competition(
+    world: World, pipeline: Pipeline, seen: dict[str, str]
+) -> None:
     (mine,) = world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE My_Company_Product__c = true")
     world.update("PeerSpot_Vendor_Product__c", {"Id": mine["Id"], "My_Company_Product__c": False})
     _signals(pipeline, "churn")

@@ -20,7 +20,12 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "status", "status": 503},
     {"kind": "status", "status": 500, "code": "UNKNOWN_EXCEPTION"},
     {"kind": "status", "status": 401, "code": "INVALID_SESSION_ID"},
-    {"kind": "status", "status": 403, "code": "REQUEST_LIMIT_EXCEEDED", "message": "ConcurrentRequests (Concurrent API Requests) Limit exceeded."},
+    {
+        "kind": "status",
+        "status": 403,
+        "code": "REQUEST_LIMIT_EXCEEDED",
+        "message": "ConcurrentRequests (Concurrent API Requests) Limit exceeded.",
+    },
     {"kind": "reset"},
     {"kind": "truncate"},
     {"kind": "after", "status": 503, "path": "/composite/sobjects"},
@@ -43,7 +48,10 @@ def test_fifty_runs_under_faults_end_with_both_sides_equal(
         pipeline.run_id = f"run-{run}"
         changed = chance.sample(range(RECORDS), 120)
         source |= {
-            number: activity(number, pages_visited=chance.randrange(1, 1_000), city=chance.choice(["Utrecht", "Delft", None])) for number in changed
+            number: activity(
+                number, pages_visited=chance.randrange(1, 1_000), city=chance.choice(["Utrecht", "Delft", None])
+            )
+            for number in changed
         }
         batches = pipeline.extract([source[number] for number in changed])
         for _ in range(chance.randrange(0, 4)):

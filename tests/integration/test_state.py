@@ -64,7 +64,10 @@ def test_a_database_that_is_not_there_is_a_clear_error_without_the_password() ->
 
 
 def test_an_error_of_the_database_shows_no_record(sqlite_url: str) -> None:
-    with pytest.raises(DBAPIError, match="SQL parameters hidden") as caught, open_state(sqlite_url).begin() as connection:
+    with (
+        pytest.raises(DBAPIError, match="SQL parameters hidden") as caught,
+        open_state(sqlite_url).begin() as connection,
+    ):
         connection.execute(text("INSERT INTO nothing VALUES (:a)"), {"a": "open sesame"})
     assert "open sesame" not in str(caught.value)
 
@@ -91,7 +94,9 @@ def test_writers_wait_for_each_other_and_nothing_is_lost(state_url: str) -> None
     def work(worker: int) -> None:
         for number in range(20):
             with state.begin() as connection:
-                links.save(connection, ORG, "m", [RecordResult(f"{worker}-{number}", Outcome.CREATED, "001", fingerprint="f")])
+                links.save(
+                    connection, ORG, "m", [RecordResult(f"{worker}-{number}", Outcome.CREATED, "001", fingerprint="f")]
+                )
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
     for thread in threads:
@@ -105,7 +110,9 @@ def test_writers_wait_for_each_other_and_nothing_is_lost(state_url: str) -> None
 
 def test_many_rows_of_every_kind_are_written_and_found(state_url: str) -> None:
     results = [RecordResult(f"r{number}", Outcome.CREATED, f"id{number}", fingerprint="f") for number in range(2_500)]
-    refused = [RecordResult(f"r{number}", Outcome.REJECTED, code="C", message="m", payload="{}") for number in range(1_500)]
+    refused = [
+        RecordResult(f"r{number}", Outcome.REJECTED, code="C", message="m", payload="{}") for number in range(1_500)
+    ]
     with open_state(state_url).begin() as connection:
         run = runs.begin(connection, RUN, "m", org=ORG)
         sync_log.write(connection, run, results)

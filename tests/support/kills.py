@@ -36,7 +36,9 @@ class RemoteWorld:
         return cls(world.salesforce_url, world.org.credentials.consumer_key, world.org.credentials.consumer_secret)
 
     def client(self) -> SalesforceClient:
-        return SalesforceClient(Session(ClientCredentials(self.url, self.consumer_key, self.consumer_secret), sleep=lambda _: None))
+        return SalesforceClient(
+            Session(ClientCredentials(self.url, self.consumer_key, self.consumer_secret), sleep=lambda _: None)
+        )
 
 
 def run_until_killed(world: World, state_url: str, folder: Path, records: list[dict[str, Any]], *, moment: int) -> bool:

@@ -35,7 +35,10 @@ def package(files: dict[str, str], *, destructive: dict[str, list[str]] | None =
 
 
 def _manifest(named: dict[str, list[str]]) -> str:
-    groups = "".join(f"<types>{''.join(f'<members>{name}</members>' for name in names)}<name>{kind}</name></types>" for kind, names in named.items())
+    groups = "".join(
+        f"<types>{''.join(f'<members>{name}</members>' for name in names)}<name>{kind}</name></types>"
+        for kind, names in named.items()
+    )
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<Package xmlns="{URI}">{groups}<version>66.0</version></Package>'
 
 
@@ -52,7 +55,9 @@ def sfdx_package(folder: str) -> bytes:
         files[name] = _inner(path)
     for path in sorted((main / "objects").glob("*")):
         meta = path / f"{path.name}.object-meta.xml"
-        children = "".join(f"<{tag}>{_inner(child)}</{tag}>" for tag in _CHILDREN for child in sorted(path.glob(f"{tag}/*-meta.xml")))
+        children = "".join(
+            f"<{tag}>{_inner(child)}</{tag}>" for tag in _CHILDREN for child in sorted(path.glob(f"{tag}/*-meta.xml"))
+        )
         files[f"objects/{path.name}.object"] = children + (_inner(meta) if meta.exists() else "")
     return package(files)
 

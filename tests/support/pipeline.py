@@ -54,7 +54,9 @@ class Pipeline:
     today: date = date(2026, 11, 21)
 
     def context(self, task: str) -> StepContext:
-        return StepContext(self.world.client(), open_state(self.state_url), RunIdentity("peerspot_intent", self.run_id, task))
+        return StepContext(
+            self.world.client(), open_state(self.state_url), RunIdentity("peerspot_intent", self.run_id, task)
+        )
 
     @property
     def staging(self) -> Staging:
@@ -79,7 +81,15 @@ class Pipeline:
         return companies(self.context("companies"), load_mapping(COMPANIES), today=self.today)
 
     def clean(self, *, days: int = 180, sync_log_days: int = 90) -> Counts:
-        rule = PurgeRule("peerspot/clean", "PeerSpot_Activity__c", "Date_Visited__c", "PeerSpot_External_Id__c", ACTIVITIES, days, self.today)
+        rule = PurgeRule(
+            "peerspot/clean",
+            "PeerSpot_Activity__c",
+            "Date_Visited__c",
+            "PeerSpot_External_Id__c",
+            ACTIVITIES,
+            days,
+            self.today,
+        )
         return purge(self.context("clean"), rule, sync_log_days=sync_log_days)
 
     def run(self, *records: dict[str, Any]) -> Loaded:

@@ -14,13 +14,21 @@ OPERATORS = {"equals": "=", "notEqual": "!=", "lessThan": "<", "greaterOrEqual":
 
 def report_files() -> dict[str, ElementTree.Element]:
     """The reports by their label."""
-    roots = (ElementTree.parse(path).getroot() for path in sorted(REPORTS_APP.glob("reports/PeerSpot_Activities/*.report-meta.xml")))
+    roots = (
+        ElementTree.parse(path).getroot()
+        for path in sorted(REPORTS_APP.glob("reports/PeerSpot_Activities/*.report-meta.xml"))
+    )
     return {str(root.findtext(f"{SOAP}name")): root for root in roots}
 
 
 def columns(report: ElementTree.Element) -> list[str]:
     """Every column that the report names: shown, filtered or grouped by."""
-    tags = ("columns/{0}field", "groupingsDown/{0}field", "filter/{0}criteriaItems/{0}column", "timeFrameFilter/{0}dateColumn")
+    tags = (
+        "columns/{0}field",
+        "groupingsDown/{0}field",
+        "filter/{0}criteriaItems/{0}column",
+        "timeFrameFilter/{0}dateColumn",
+    )
     return [str(node.text) for tag in tags for node in report.iterfind(f"{SOAP}{tag.format(SOAP)}")]
 
 
@@ -30,7 +38,9 @@ def soql(report: ElementTree.Element) -> str:
     base = "PeerSpot_Company__c" if columns(report)[0].startswith("PeerSpot_Company__c$") else "PeerSpot_Activity__c"
     name = "Name" if base == "PeerSpot_Company__c" else "PeerSpot_External_Id__c"
     conditions = [_condition(item, over_ties) for item in report.iterfind(f"{SOAP}filter/{SOAP}criteriaItems")]
-    logic = report.findtext(f"{SOAP}filter/{SOAP}booleanFilter") or " AND ".join(str(place + 1) for place in range(len(conditions)))
+    logic = report.findtext(f"{SOAP}filter/{SOAP}booleanFilter") or " AND ".join(
+        str(place + 1) for place in range(len(conditions))
+    )
     where = re.sub(r"\d+", lambda found: conditions[int(found[0]) - 1], logic)
     if over_ties:
         return f"SELECT Activity__r.{name} FROM PeerSpot_Activity_Product__c WHERE {where}"

@@ -87,7 +87,11 @@ class World:
     @property
     def salesforce_credentials(self) -> dict[str, Any]:
         known = self.org.credentials
-        return {"login_url": self.salesforce_url, "consumer_key": known.consumer_key, "consumer_secret": known.consumer_secret}
+        return {
+            "login_url": self.salesforce_url,
+            "consumer_key": known.consumer_key,
+            "consumer_secret": known.consumer_secret,
+        }
 
     @property
     def peerspot_credentials(self) -> dict[str, Any]:
@@ -101,11 +105,16 @@ class World:
     def customers(self) -> list[dict[str, Any]]:
         """Deployteq's customers, without what it adds to them."""
         hidden = {"id", "createdAt", "modifiedAt"}
-        return [{name: value for name, value in customer.items() if name not in hidden} for customer in self.vendors.deployteq.customers.values()]
+        return [
+            {name: value for name, value in customer.items() if name not in hidden}
+            for customer in self.vendors.deployteq.customers.values()
+        ]
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: _plain(value) if isinstance(value, dict) else value for key, value in record.items() if key != "attributes"}
+    return {
+        key: _plain(value) if isinstance(value, dict) else value for key, value in record.items() if key != "attributes"
+    }
 
 
 def activity(number: int = 1, *, day: date = date(2026, 11, 10), **changes: Any) -> dict[str, Any]:

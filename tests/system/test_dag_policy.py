@@ -33,10 +33,14 @@ def problems_of(dag: Any) -> list[str]:
     from salesforce_sync.operators.alerts import alert_on_failure, alert_on_timeout
     from salesforce_sync.operators.retry import RETRY_POLICY
 
-    found = [f"{task.task_id}: no alert" for task in dag.tasks if alert_on_failure not in _as_list(task.on_failure_callback)]
+    found = [
+        f"{task.task_id}: no alert" for task in dag.tasks if alert_on_failure not in _as_list(task.on_failure_callback)
+    ]
     found += [f"{task.task_id}: not the retry policy" for task in dag.tasks if task.retry_policy != RETRY_POLICY]
     found += [f"{task.task_id}: no time limit" for task in dag.tasks if task.execution_timeout is None]
-    found += [f"{task.task_id}: pool {task.pool}, which nobody creates" for task in dag.tasks if task.pool != "default_pool"]
+    found += [
+        f"{task.task_id}: pool {task.pool}, which nobody creates" for task in dag.tasks if task.pool != "default_pool"
+    ]
     found += [f"{task.task_id}: depends_on_past" for task in dag.tasks if task.depends_on_past]
     if alert_on_timeout not in _as_list(dag.on_failure_callback) or dag.dagrun_timeout is None:
         found.append("no alert for a run that takes too long")

@@ -30,9 +30,15 @@ UP_SECONDS, BACKFILL_SECONDS = 300, 180
 
 
 def _demo(command: str, root: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(root), "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY / 'plugins'}"}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(root),
+        "PYTHONPATH": f"{REPOSITORY / 'include'}:{REPOSITORY / 'plugins'}",
+    }
     arguments = [sys.executable, "-m", "demo", command, "--root", str(root)]
-    return subprocess.run(arguments, env=environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=UP_SECONDS, check=False)
+    return subprocess.run(
+        arguments, env=environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=UP_SECONDS, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +97,13 @@ def test_what_a_campaign_learned_is_on_the_contacts_and_the_queue_is_empty(root:
     assert (campaign["dag"], campaign["state"], campaign["rejected"]) == ("deployteq_campaign_sync", "success", 0)
     assert campaign["read"] == campaign["updated"] > 100
     emulator = json.loads((root / "emulators.json").read_text())["vendors"]
-    assert get_json(f"{emulator}/_emulator/deployteq/groups") == {"7": 0, "8": campaign["read"], "9": campaign["read"], "10": 0, "11": 0}
+    assert get_json(f"{emulator}/_emulator/deployteq/groups") == {
+        "7": 0,
+        "8": campaign["read"],
+        "9": campaign["read"],
+        "10": 0,
+        "11": 0,
+    }
 
 
 def test_the_table_counts_the_api_calls_that_the_server_counted(root: Path) -> None:
@@ -113,7 +125,9 @@ def test_the_prospect_list_is_written(root: Path) -> None:
 
 def test_the_processor_matched_about_four_in_five(root: Path) -> None:
     url = _summary(root)["salesforce"]
-    messages = [step["message"] for run in _summary(root)["runs"] for step in run["steps"] if step["step"] == "peerspot/process"]
+    messages = [
+        step["message"] for run in _summary(root)["runs"] for step in run["steps"] if step["step"] == "peerspot/process"
+    ]
     unmatched = sum(int(message.split(" without")[0].split()[-1]) for message in messages)
     assert 0.15 < unmatched / (30 * PER_DAY) < 0.25
     assert get_json(f"{url}/services/data")[-1]["version"] == "68.0"
@@ -141,7 +155,9 @@ def test_a_backfill_of_polls_doubles_nothing(root: Path) -> None:
     emulator = f"{json.loads((root / 'emulators.json').read_text())['vendors']}/_emulator/deployteq/customers"
     before = len(get_json(emulator))
     tick = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=datetime.now(UTC).minute % 10 + 60)
-    found = _backfill(root, "deployteq_contact_poll", tick.isoformat(), (tick + timedelta(minutes=20)).isoformat(), runs=3)
+    found = _backfill(
+        root, "deployteq_contact_poll", tick.isoformat(), (tick + timedelta(minutes=20)).isoformat(), runs=3
+    )
     assert {run["state"] for run in found} == {"success"}
     assert len(get_json(emulator)) == before
 
@@ -152,7 +168,9 @@ def test_a_backfill_runs_exactly_the_chosen_days(root: Path) -> None:
     first, last = today - timedelta(days=12), today - timedelta(days=10)
     found = _backfill(root, DAG, f"{first}T00:00:00Z", f"{last}T00:00:00Z", runs=3)
     assert {run["state"] for run in found} == {"success"}
-    assert sorted(run["logical_date"][:10] for run in found) == [str(first + timedelta(days=offset)) for offset in range(3)]
+    assert sorted(run["logical_date"][:10] for run in found) == [
+        str(first + timedelta(days=offset)) for offset in range(3)
+    ]
     with reading(open_state(f"sqlite:///{root / 'airflow' / 'salesforce_sync.db'}")) as connection:
         for run in found:
             steps = runs.of_dag_run(connection, DAG, run["dag_run_id"])
@@ -192,4 +210,6 @@ def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) ->
     assert _demo("down", root).returncode == 0
     assert processes.ours(root) == []
     assert services.database_process(root) is None
-    assert json.loads((root / "emulators" / "deployteq.json").read_text())["customers"]  # what a demo after this one goes on with
+    assert json.loads((root / "emulators" / "deployteq.json").read_text())[
+        "customers"
+    ]  # what a demo after this one goes on with

@@ -38,7 +38,10 @@ def _contacts(world: World, count: int) -> list[str]:
 
 def _queue(world: World, *customers: dict[str, Any]) -> list[int]:
     vendor = world.vendors.deployteq
-    people = [{"emailAddress": f"p{number}@acme.example", "companyName": str(number)} | customer for number, customer in enumerate(customers)]
+    people = [
+        {"emailAddress": f"p{number}@acme.example", "companyName": str(number)} | customer
+        for number, customer in enumerate(customers)
+    ]
     ids = [customer["id"] for customer in vendor.insert_bulk_unique(people, ["companyName"], [])]
     vendor.groups[GROUPS["queue"]] += ids
     return ids
@@ -52,12 +55,20 @@ def _told(world: World) -> dict[str, list[int]]:
 def test_every_customer_is_sent_or_refused_and_told_of(campaign: DagRunner, world: World) -> None:
     one, two = _contacts(world, 2)
     world.delete("Contact", two)
-    good, gone, stranger = _queue(world, {"externalId": one, "workPhone": "030-1", "optIn": "Y"}, {"externalId": two, "workPhone": "030-2"}, {})
+    good, gone, stranger = _queue(
+        world, {"externalId": one, "workPhone": "030-1", "optIn": "Y"}, {"externalId": two, "workPhone": "030-2"}, {}
+    )
     finished = campaign.run(DAG)
     assert finished.state == "success"
     assert finished.results["report_contacts"] == {"continue": 3, "success": 1, "error": 2, "limit": 0}
-    assert {task for task, state in finished.tasks.items() if state == "skipped"} == {"extract_leads", "load_leads", "report_leads"}
-    assert world.query("SELECT Phone, Deployteq_Opt_In__c FROM Contact") == [{"Phone": "030-1", "Deployteq_Opt_In__c": True}]
+    assert {task for task, state in finished.tasks.items() if state == "skipped"} == {
+        "extract_leads",
+        "load_leads",
+        "report_leads",
+    }
+    assert world.query("SELECT Phone, Deployteq_Opt_In__c FROM Contact") == [
+        {"Phone": "030-1", "Deployteq_Opt_In__c": True}
+    ]
     told = _told(world)
     assert (told["queue"], told["success"], told["error"], told["limit"]) == ([], [good], [gone, stranger], [])
     assert sorted(told["continue"]) == sorted([good, gone, stranger])
@@ -72,7 +83,11 @@ def test_of_customers_with_one_address_the_last_is_sent(campaign: DagRunner, wor
     )  # fmt: skip
     assert campaign.run(DAG).results["report_contacts"] == {"continue": 2, "success": 1, "error": 0, "limit": 0}
     assert [row["Phone"] for row in world.query("SELECT Phone FROM Contact ORDER BY LastName")] == ["old", "last"]
-    assert (_told(world)["queue"], _told(world)["success"], sorted(_told(world)["continue"])) == ([], [last], [first, last])
+    assert (_told(world)["queue"], _told(world)["success"], sorted(_told(world)["continue"])) == (
+        [],
+        [last],
+        [first, last],
+    )
 
 
 @pytest.mark.requirement("DQ-20")
@@ -87,7 +102,9 @@ def test_an_object_without_the_salesforce_id_is_refused(tmp_path: Any) -> None:
 
 
 @pytest.mark.requirement("DQ-09", "DQ-21")
-def test_what_the_api_budget_keeps_back_is_on_limit_and_stays_queued_until_it_is_sent(campaign: DagRunner, world: World) -> None:
+def test_what_the_api_budget_keeps_back_is_on_limit_and_stays_queued_until_it_is_sent(
+    campaign: DagRunner, world: World
+) -> None:
     campaign.run(DAG)
     contacts = _contacts(world, 450)
     ids = _queue(world, *({"externalId": contact, "workPhone": "new"} for contact in contacts))
@@ -128,9 +145,17 @@ def test_each_output_is_an_asset_that_other_dags_can_wait_for(campaign: DagRunne
     began = datetime.now(UTC)
     campaign.run(DAG)
     with create_session() as session:
-        assert {name for (name,) in session.execute(select(AssetModel.name).where(AssetModel.uri.contains("/contacts/")))} >= {
+        assert {
+            name for (name,) in session.execute(select(AssetModel.name).where(AssetModel.uri.contains("/contacts/")))
+        } >= {
             Asset("x-deployteq://synchronize/contacts/success").name  # as another DAG names it
         }
-        query = select(AssetModel.uri, AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id).where(AssetEvent.timestamp >= began)
-        events = {uri.rpartition("/")[2]: extra["count"] for uri, extra in session.execute(query) if "/contacts/" in uri}
+        query = (
+            select(AssetModel.uri, AssetEvent.extra)
+            .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+            .where(AssetEvent.timestamp >= began)
+        )
+        events = {
+            uri.rpartition("/")[2]: extra["count"] for uri, extra in session.execute(query) if "/contacts/" in uri
+        }
     assert events == {"continue": 2, "success": 1, "error": 1}

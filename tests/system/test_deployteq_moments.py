@@ -12,7 +12,9 @@ DAG = "deployteq_contact_moments"
 
 
 @pytest.mark.requirement("DQ-03")
-def test_e_mails_to_polled_leads_arrive_and_are_not_read_twice(dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_e_mails_to_polled_leads_arrive_and_are_not_read_twice(
+    dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from salesforce_sync.hooks import deployteq
 
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
@@ -22,5 +24,7 @@ def test_e_mails_to_polled_leads_arrive_and_are_not_read_twice(dags: DagRunner, 
     finished = dags.run(DAG)
     assert finished.state == "success"
     assert (finished.results["load_leads"]["created"], finished.results["remember"]) == (1, 1)
-    assert world.query("SELECT Lead__c, Status__c FROM ClangLeadContactMoment__c") == [{"Lead__c": lead, "Status__c": "Sent"}]
+    assert world.query("SELECT Lead__c, Status__c FROM ClangLeadContactMoment__c") == [
+        {"Lead__c": lead, "Status__c": "Sent"}
+    ]
     assert dags.run(DAG).results["remember"] == 0

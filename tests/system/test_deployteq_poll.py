@@ -16,7 +16,10 @@ NOTHING = dict.fromkeys(("read", "created", "updated", "deleted", "unchanged", "
 
 
 def _seed(world: World) -> None:
-    world.insert("Lead", *({"LastName": f"L{number}", "Company": "Acme", "Email": f"l{number}@acme.example"} for number in range(50)))
+    world.insert(
+        "Lead",
+        *({"LastName": f"L{number}", "Company": "Acme", "Email": f"l{number}@acme.example"} for number in range(50)),
+    )
 
 
 @pytest.mark.requirement("DQ-16")
@@ -31,16 +34,24 @@ def test_a_poll_sends_what_changed_and_the_next_one_finds_nothing(dags: DagRunne
     finished = dags.run(DAG)
     assert finished.state == "success"
     assert finished.results["check_deployteq"] == "You are successfully connected to Deployteq"
-    assert finished.results["push"] == {"deployteq/contacts": NOTHING, "deployteq/leads": NOTHING | {"read": 50, "created": 50}}
+    assert finished.results["push"] == {
+        "deployteq/contacts": NOTHING,
+        "deployteq/leads": NOTHING | {"read": 50, "created": 50},
+    }
     assert len(world.customers) == 50
     world.org.clock.shift(3_600)
     calls = world.org.usage.used
     assert dags.run(DAG).results["push"]["deployteq/leads"] == NOTHING | {"read": 50, "unchanged": 50}
     assert world.org.usage.used - calls == 2
-    assert dags.run(DAG, full_sync=True, resend=True).results["push"]["deployteq/leads"] == NOTHING | {"read": 50, "updated": 50}
+    assert dags.run(DAG, full_sync=True, resend=True).results["push"]["deployteq/leads"] == NOTHING | {
+        "read": 50,
+        "updated": 50,
+    }
 
 
-def test_a_poll_that_finds_fifty_changed_records_takes_three_calls_of_salesforce_and_one_of_deployteq(dags: DagRunner, world: World) -> None:
+def test_a_poll_that_finds_fifty_changed_records_takes_three_calls_of_salesforce_and_one_of_deployteq(
+    dags: DagRunner, world: World
+) -> None:
     dags.run(DAG)
     _seed(world)
     world.org.clock.shift(600)
@@ -56,5 +67,9 @@ def test_a_wrong_token_stops_the_poll_before_anything_moves(dags: DagRunner, wor
     _seed(world)
     dags.set_variable("deployteq_credentials", json.dumps(world.deployteq_credentials | {"token": "wrong"}))
     finished = dags.run(DAG)
-    assert (finished.state, finished.tasks["check_deployteq"], finished.tasks["extract"]) == ("failed", "failed", "upstream_failed")
+    assert (finished.state, finished.tasks["check_deployteq"], finished.tasks["extract"]) == (
+        "failed",
+        "failed",
+        "upstream_failed",
+    )
     assert "Check the Variable deployteq_credentials" in mail.texts[0]

@@ -32,7 +32,9 @@ def test_a_run_over_a_period_lands_in_salesforce(dags: DagRunner, world: World, 
     assert finished.results["load"] == {
         "read": 2, "created": 2, "updated": 0, "deleted": 0, "unchanged": 0, "skipped": 0, "rejected": 0,
     }  # fmt: skip
-    rows = world.query("SELECT PeerSpot_External_Id__c, Account__c, Processed__c FROM PeerSpot_Activity__c ORDER BY PeerSpot_External_Id__c")
+    rows = world.query(
+        "SELECT PeerSpot_External_Id__c, Account__c, Processed__c FROM PeerSpot_Activity__c ORDER BY PeerSpot_External_Id__c"
+    )
     assert rows == [
         {"PeerSpot_External_Id__c": "act-1", "Account__c": account, "Processed__c": True},
         {"PeerSpot_External_Id__c": "act-2", "Account__c": account, "Processed__c": True},
@@ -40,7 +42,9 @@ def test_a_run_over_a_period_lands_in_salesforce(dags: DagRunner, world: World, 
     assert mail.messages == []
 
 
-def test_a_long_bulk_job_waits_in_the_triggerer_and_nothing_is_sent_twice(dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_bulk_job_waits_in_the_triggerer_and_nothing_is_sent_twice(
+    dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(write, "BULK_FROM_ROWS", 0)
     monkeypatch.setattr(base, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(triggers, "POLL_SECONDS", 0.5)
@@ -50,7 +54,11 @@ def test_a_long_bulk_job_waits_in_the_triggerer_and_nothing_is_sent_twice(dags: 
     assert (finished.state, finished.results["load"]["created"]) == ("success", 2)
     assert [job.state for job in world.org.jobs.values()] == ["JobComplete"]
     with open_state().connect() as connection:
-        statuses = [row["status"] for row in connection.execute(select(sync_runs).order_by(sync_runs.c.id)).mappings() if row["task_id"] == "load"]
+        statuses = [
+            row["status"]
+            for row in connection.execute(select(sync_runs).order_by(sync_runs.c.id)).mappings()
+            if row["task_id"] == "load"
+        ]
     assert statuses == ["waiting", "success"]
 
 
@@ -61,7 +69,9 @@ def test_a_manual_run_without_dates_takes_the_day_before_yesterday(dags: DagRunn
     # What the trigger form sends when nobody touches it: the present moment as logical date.
     run = dag_bag().get_dag(DAG).test(logical_date=datetime.now(UTC))
     assert str(run.state) == "success"
-    assert world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity__c") == [{"PeerSpot_External_Id__c": "act-2"}]
+    assert world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity__c") == [
+        {"PeerSpot_External_Id__c": "act-2"}
+    ]
 
 
 @pytest.mark.requirement("PS-25", "PS-18")
@@ -80,15 +90,26 @@ def test_the_processor_can_be_run_alone_even_when_peerspot_is_down(dags: DagRunn
 
 
 @pytest.mark.requirement("PS-27", "PS-28", "PS-19", "PS-A4")
-def test_retention_is_a_variable_and_cleaning_happens_whatever_became_of_the_steps_before(dags: DagRunner, world: World) -> None:
+def test_retention_is_a_variable_and_cleaning_happens_whatever_became_of_the_steps_before(
+    dags: DagRunner, world: World
+) -> None:
     today = datetime.now(UTC).date()
     for number, age in enumerate((30, 31, 200)):
-        world.insert("PeerSpot_Activity__c", {"PeerSpot_External_Id__c": f"old-{number}", "Date_Visited__c": str(today - timedelta(days=age))})
+        world.insert(
+            "PeerSpot_Activity__c",
+            {"PeerSpot_External_Id__c": f"old-{number}", "Date_Visited__c": str(today - timedelta(days=age))},
+        )
     dags.set_variable("peerspot_retention_days", "30")
     world.vendor_fault(kind="status", status=401, path="/activities", times=1_000)
     finished = dags.run(DAG, **PERIOD)
-    assert (finished.state, finished.tasks["check_peerspot"], finished.tasks["clean"]) == ("failed", "failed", "success")
-    assert world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity__c") == [{"PeerSpot_External_Id__c": "old-0"}]
+    assert (finished.state, finished.tasks["check_peerspot"], finished.tasks["clean"]) == (
+        "failed",
+        "failed",
+        "success",
+    )
+    assert world.query("SELECT PeerSpot_External_Id__c FROM PeerSpot_Activity__c") == [
+        {"PeerSpot_External_Id__c": "old-0"}
+    ]
 
 
 @pytest.mark.requirement("PS-19")
@@ -98,18 +119,25 @@ def test_a_bad_retention_deletes_nothing_and_says_why(dags: DagRunner, world: Wo
     finished = dags.run(DAG, steps=["clean"])
     assert (finished.state, finished.tasks["clean"]) == ("failed", "failed")
     assert world.count("PeerSpot_Activity__c") == 1
-    assert "The Variable peerspot_retention_days is &#x27;1000&#x27;; it must be a whole number from 1 to 999." in mail.texts[0]
+    assert (
+        "The Variable peerspot_retention_days is &#x27;1000&#x27;; it must be a whole number from 1 to 999."
+        in mail.texts[0]
+    )
 
 
 @pytest.mark.requirement("PS-15", "PS-17", "X-04")
 def test_each_side_is_tested_before_anything_moves(dags: DagRunner, world: World) -> None:
     finished = dags.run(DAG, **PERIOD)
     assert finished.results["check_peerspot"] == "You are successfully connected to PeerSpot"
-    assert finished.results["check_salesforce"] == "You are successfully connected to Salesforce (org 00D5g0000000001EAA)"
+    assert (
+        finished.results["check_salesforce"] == "You are successfully connected to Salesforce (org 00D5g0000000001EAA)"
+    )
 
 
 @pytest.mark.requirement("PS-03")
-def test_no_task_holds_the_credentials_of_both_sides(dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_task_holds_the_credentials_of_both_sides(
+    dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from salesforce_sync.hooks import credentials
 
     asked: dict[str, set[str]] = {}
@@ -137,7 +165,9 @@ def test_no_task_holds_the_credentials_of_both_sides(dags: DagRunner, world: Wor
 
 
 @pytest.mark.requirement("PS-A7")
-def test_a_run_over_days_that_retention_does_not_keep_warns(dags: DagRunner, world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_over_days_that_retention_does_not_keep_warns(
+    dags: DagRunner, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     dags.set_variable("peerspot_retention_days", "30")
     with caplog.at_level("WARNING"):
         dags.run(DAG, start_date="2026-01-01", end_date="2026-01-02", steps=["extract"])
@@ -193,11 +223,16 @@ def test_dates_in_the_wrong_order_stop_the_run(dags: DagRunner, mail: MailSink) 
 
 
 @pytest.mark.requirement("X-02")
-def test_a_failed_task_is_told_of_by_mail_with_dag_run_reason_fix_and_link(dags: DagRunner, world: World, mail: MailSink) -> None:
+def test_a_failed_task_is_told_of_by_mail_with_dag_run_reason_fix_and_link(
+    dags: DagRunner, world: World, mail: MailSink
+) -> None:
     world.vendor_fault(kind="status", status=401, path="/activities", times=10)
     dags.run(DAG, **PERIOD, steps=["extract"])
     (message,) = mail.messages
-    assert (message["to"], message["subject"]) == ("on-call@example.invalid", "Airflow: peerspot_intent.check_peerspot failed")
+    assert (message["to"], message["subject"]) == (
+        "on-call@example.invalid",
+        "Airflow: peerspot_intent.check_peerspot failed",
+    )
     (text,) = mail.texts
     for part in (
         "<th align='left' valign='top'>DAG</th><td>peerspot_intent</td>",
@@ -223,8 +258,13 @@ def test_without_addresses_nobody_is_told(dags: DagRunner, mail: MailSink) -> No
     assert mail.messages == []
 
 
-def test_a_mail_server_that_is_down_hides_no_failure(dags: DagRunner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": 9, "extra": {"retry_limit": 1}}))
+def test_a_mail_server_that_is_down_hides_no_failure(
+    dags: DagRunner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SMTP_DEFAULT",
+        json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": 9, "extra": {"retry_limit": 1}}),
+    )
     finished = dags.run(DAG, start_date="2026-11-12", end_date="2026-11-10", steps=["extract"])
     assert finished.tasks["check_salesforce"] == "failed"
 
@@ -246,8 +286,14 @@ def test_a_run_that_took_too_long_is_told_of_by_mail(dags: DagRunner, mail: Mail
 
 
 @pytest.mark.requirement("PS-05", "PS-32")
-def test_no_secret_and_no_personal_data_is_left_anywhere(dags: DagRunner, world: World, capfd: pytest.CaptureFixture[str]) -> None:
-    personal = {"email": "jane.doe@example.com", "partial_ip": "192.0.2.17", "activity": "jane.doe@example.com from 198.51.100.23"}
+def test_no_secret_and_no_personal_data_is_left_anywhere(
+    dags: DagRunner, world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    personal = {
+        "email": "jane.doe@example.com",
+        "partial_ip": "192.0.2.17",
+        "activity": "jane.doe@example.com from 198.51.100.23",
+    }
     world.add_activities(activity(1, **personal), activity(2, pages_visited="many", **personal))
     dags.run(DAG, **PERIOD)
     written = b"".join(path.read_bytes() for path in dags.folder.rglob("*") if path.is_file())
@@ -270,7 +316,9 @@ def test_signals_are_off_until_the_variable_names_them(dags: DagRunner, world: W
     world.add_activities(activity(1, day=today - timedelta(days=3)))
     period = {"start_date": str(today - timedelta(days=5)), "end_date": str(today)}
     assert dags.run(DAG, **period).tasks["signals"] == "skipped"
-    world.insert("PeerSpot_Vendor_Product__c", {"Name": "Ours", "PeerSpot_Product_Id__c": "1", "My_Company_Product__c": True})
+    world.insert(
+        "PeerSpot_Vendor_Product__c", {"Name": "Ours", "PeerSpot_Product_Id__c": "1", "My_Company_Product__c": True}
+    )
     dags.set_variable("peerspot_signals", "churn")
     assert dags.run(DAG, steps=["signals"]).tasks["signals"] == "success"
     assert world.count("Task") == 1

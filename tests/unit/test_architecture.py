@@ -23,13 +23,21 @@ BREAKS = {
 def test_a_contract_fails_when_it_is_broken(contract: str, tmp_path: Path) -> None:
     import shutil
 
-    shutil.copytree(REPOSITORY / "plugins" / "salesforce_sync", tmp_path / "salesforce_sync", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(REPOSITORY / "include" / "emulators", tmp_path / "emulators", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        REPOSITORY / "plugins" / "salesforce_sync",
+        tmp_path / "salesforce_sync",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    shutil.copytree(
+        REPOSITORY / "include" / "emulators", tmp_path / "emulators", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     name, line = BREAKS[contract]
     path = tmp_path / name
     path.write_text(path.read_text() + f"\n{line}\n")
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
-    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert f"{contract} BROKEN" in done.stdout

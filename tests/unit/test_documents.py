@@ -28,7 +28,11 @@ def proven() -> set[str]:
     for path in (REPOSITORY / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "requirement":
-                found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant) and isinstance(argument.value, str)}
+                found |= {
+                    argument.value
+                    for argument in node.args
+                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+                }
     return found
 
 
@@ -41,7 +45,9 @@ def test_tests_name_only_rows_that_there_are_and_that_are_begun() -> None:
 
 
 def test_every_line_of_the_table_is_a_row_once() -> None:
-    lines = [line for line in REQUIREMENTS.read_text().splitlines() if line.startswith("| ") and not line.startswith("| row")]
+    lines = [
+        line for line in REQUIREMENTS.read_text().splitlines() if line.startswith("| ") and not line.startswith("| row")
+    ]
     assert len(lines) == len(rows()) > 150
 
 
@@ -52,7 +58,12 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_the_compose_file_is_valid_by_the_specifications_schema() -> None:
-    command = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec", "docker-compose.yaml"]
+    command = [
+        str(Path(sys.executable).with_name("check-jsonschema")),
+        "--builtin-schema",
+        "vendor.compose-spec",
+        "docker-compose.yaml",
+    ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
@@ -62,8 +73,16 @@ def test_every_airflow_service_of_the_compose_file_shares_secrets_and_folders() 
     parts = {name: service for name, service in services.items() if name != "postgres"}
     assert set(parts) == {"init", "api-server", "scheduler", "dag-processor", "triggerer"}
     for service in parts.values():
-        assert {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY"} <= set(service["environment"])
-        assert {volume.split(":")[1].rpartition("/")[2] for volume in service["volumes"]} == {"dags", "plugins", "include", "staging", "logs"}
+        assert {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY"} <= set(
+            service["environment"]
+        )
+        assert {volume.split(":")[1].rpartition("/")[2] for volume in service["volumes"]} == {
+            "dags",
+            "plugins",
+            "include",
+            "staging",
+            "logs",
+        }
 
 
 def test_the_compose_file_installs_the_airflow_that_is_pinned() -> None:

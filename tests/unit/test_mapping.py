@@ -35,7 +35,10 @@ def _mapping(fields: str) -> MappingFile:
 
 
 def _targets(mapping: MappingFile, **kinds: Target) -> dict[str, Target]:
-    return {name: kinds.get(name.removesuffix("__c"), Target("string", 255)) for name in (mapping.salesforce.external_id, *mapping.fields)}
+    return {
+        name: kinds.get(name.removesuffix("__c"), Target("string", 255))
+        for name in (mapping.salesforce.external_id, *mapping.fields)
+    }
 
 
 TEXT = Target("string", 255)
@@ -56,10 +59,19 @@ def _one(fields: str, value: Any, target: Target = TEXT) -> Any:
     [
         (HEAD + "  A__c: {vendor: a, requred: true}\n", "6: fields.A__c.requred: unknown key"),
         (HEAD + "  A__c: {vendor: a, transforms: [trimm]}\n", "6: fields.A__c.transforms: unknown transform 'trimm'"),
-        (HEAD + "  A__c: {vendor: a, transforms: [truncate]}\n", "6: fields.A__c.transforms: transform truncate needs an argument of type int"),
-        (HEAD + "  A__c: {vendor: a, transforms: [{trim: 3}]}\n", "6: fields.A__c.transforms: transform trim takes no argument"),
+        (
+            HEAD + "  A__c: {vendor: a, transforms: [truncate]}\n",
+            "6: fields.A__c.transforms: transform truncate needs an argument of type int",
+        ),
+        (
+            HEAD + "  A__c: {vendor: a, transforms: [{trim: 3}]}\n",
+            "6: fields.A__c.transforms: transform trim takes no argument",
+        ),
         (HEAD + "  A__c: {required: true}\n", "6: fields.A__c: needs either `vendor` (a path) or `value` (a constant)"),
-        (HEAD + "  A__c: {value: x, required: true}\n", "6: fields.A__c: a constant takes no transforms, values or required"),
+        (
+            HEAD + "  A__c: {value: x, required: true}\n",
+            "6: fields.A__c: a constant takes no transforms, values or required",
+        ),
         (HEAD + "  Key__c: id\n", "1: : fields.Key__c: the external id is filled from vendor.id"),
         (HEAD.replace("version: 1", "version: 2") + "  A__c: a\n", "1: version: Input should be 1"),
         (HEAD.replace("summary: Test.\n", "") + "  A__c: a\n", "1: summary: missing"),
@@ -180,7 +192,11 @@ def test_a_value_is_mapped_or_refused(fields: str, value: Any, mapped: Any) -> N
         (Target("date"), "10/11/2026", "a '10/11/2026' is not a valid date for A__c"),
         (Target("datetime"), "2026-11-10T08:00:00Z", datetime(2026, 11, 10, 8, tzinfo=UTC)),
         (Target("datetime"), "2026-11-10T08:00:00", datetime(2026, 11, 10, 8, tzinfo=UTC)),
-        (Target("string", 3), "abcd", "a 'abcd' is longer than 3 characters; truncate it in the mapping if that is meant"),
+        (
+            Target("string", 3),
+            "abcd",
+            "a 'abcd' is longer than 3 characters; truncate it in the mapping if that is meant",
+        ),
         (Target("picklist", 255, frozenset({"A", "B"})), "C", "a 'C' is not in the picklist: A, B"),
         (Target("picklist", 255, frozenset({"A", "B"})), "A", "A"),
     ],
@@ -211,7 +227,9 @@ def test_products_are_written_one_a_line_and_read_back() -> None:
 
 @pytest.mark.parametrize("products", ["text", [{"id": "1"}], ["x"], [{"id": "a | b", "name": "c"}]])
 def test_products_that_are_none_are_refused(products: Any) -> None:
-    assert "is not a list of products with a name each" in _one("  A__c: {vendor: a, transforms: [product_lines]}", products)
+    assert "is not a list of products with a name each" in _one(
+        "  A__c: {vendor: a, transforms: [product_lines]}", products
+    )
 
 
 # -- fingerprints -----------------------------------------------------------------------------------------------------------------
@@ -223,7 +241,9 @@ def test_fingerprints_tell_any_change_and_nothing_else() -> None:
     def prints(*records: dict[str, Any]) -> list[str]:
         return fingerprints(apply(mapping, records, _targets(mapping)).frame).tolist()
 
-    base, same, other, moved = prints({"id": 1, "a": "x", "b": None}, {"id": 1, "b": "", "a": " x"}, {"id": 1, "a": "y"}, {"id": 1, "b": "x"})
+    base, same, other, moved = prints(
+        {"id": 1, "a": "x", "b": None}, {"id": 1, "b": "", "a": " x"}, {"id": 1, "a": "y"}, {"id": 1, "b": "x"}
+    )
     assert base == same
     assert len({base, other, moved}) == 3
     assert all(len(text) == 16 for text in (base, other, moved))
@@ -262,7 +282,10 @@ KEY = _field("Key__c", external_id=True, unique=True)
         (_object(_field("Key__c"), _field("A__c")), "Thing__c.Key__c must be a unique external id"),
         (_object(KEY), "Thing__c has no field A__c, or hides it from the integration user"),
         (_object(KEY, _field("A__c", updateable=False)), "Thing__c.A__c may not be updated by the integration user"),
-        (_object(KEY, _field("A__c"), _field("B__c", nillable=False)), "Thing__c.B__c is required in the org, and the mapping does not fill it"),
+        (
+            _object(KEY, _field("A__c"), _field("B__c", nillable=False)),
+            "Thing__c.B__c is required in the org, and the mapping does not fill it",
+        ),
     ],
 )
 def test_a_mapping_that_does_not_fit_the_org_says_where(described: Any, problem: str) -> None:
@@ -276,15 +299,23 @@ def test_a_mapping_that_fits_has_no_problems() -> None:
 
 def test_a_constant_outside_a_restricted_picklist_is_found() -> None:
     described = _object(KEY, _field("A__c", restricted_values=frozenset({"x"})))
-    assert describe.problems(_mapping("  A__c: {value: y}"), described) == ["Thing__c.A__c: the constant 'y' is not in its picklist"]
+    assert describe.problems(_mapping("  A__c: {value: y}"), described) == [
+        "Thing__c.A__c: the constant 'y' is not in its picklist"
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"parent": "Nope__c"}, "salesforce.parent: Nope__c is not among the fields"),
-        ({"converted": {"object": "Contact", "fields": {"A__c": "B__c"}}}, "salesforce.converted: is for Leads and their mapped fields only"),
-        ({"object": "Lead", "converted": {"object": "Contact", "fields": {"Nope": "B__c"}}}, "mapped fields only: Nope"),
+        (
+            {"converted": {"object": "Contact", "fields": {"A__c": "B__c"}}},
+            "salesforce.converted: is for Leads and their mapped fields only",
+        ),
+        (
+            {"object": "Lead", "converted": {"object": "Contact", "fields": {"Nope": "B__c"}}},
+            "mapped fields only: Nope",
+        ),
     ],
 )
 def test_options_of_the_salesforce_side_name_what_is_mapped(options: dict[str, object], message: str) -> None:
@@ -321,7 +352,10 @@ def _to_vendor(more: str = "") -> MappingFile:
     [
         (TO_VENDOR.replace(", unique: true", ""), "one of them has to be `unique`"),
         (TO_VENDOR.replace("object: Contact", "object: Contact, external_id: Key__c"), "`external_id`, `parent`"),
-        (TO_VENDOR + "  Kind__c: {value: x}\n", "fields.Kind__c: a constant of the vendor's side belongs into vendor.constants"),
+        (
+            TO_VENDOR + "  Kind__c: {value: x}\n",
+            "fields.Kind__c: a constant of the vendor's side belongs into vendor.constants",
+        ),
         (TO_VENDOR.replace("to_vendor", "to_salesforce"), "salesforce.external_id: missing"),
         (HEAD + "  A__c: {vendor: a, unique: true}\n", "are for to_vendor"),
     ],
@@ -350,14 +384,17 @@ def test_a_field_that_is_kept_when_empty_is_not_sent() -> None:
 
 
 def test_a_salesforce_record_that_lacks_what_is_required_is_refused() -> None:
-    mapped = apply_to_vendor(_to_vendor("  LastName: {vendor: name, required: true}\n"), [{"Id": "003a", "Email": "a@b.co"}])
+    mapped = apply_to_vendor(
+        _to_vendor("  LastName: {vendor: name, required: true}\n"), [{"Id": "003a", "Email": "a@b.co"}]
+    )
     assert mapped.problems == {0: "LastName is missing, and name requires it"}
     assert mapped.frame.empty
 
 
 @pytest.mark.requirement("DQ-15")
 @pytest.mark.parametrize(
-    ("value", "consent"), [("Y", "Y"), ("y", "Y"), (True, "Y"), ("TRUE", "Y"), (False, "N"), ("N", "N"), ("yes", "N"), ("1", "N"), (1, "N")]
+    ("value", "consent"),
+    [("Y", "Y"), ("y", "Y"), (True, "Y"), ("TRUE", "Y"), (False, "N"), ("N", "N"), ("yes", "N"), ("1", "N"), (1, "N")],
 )
 def test_consent_is_y_or_true_and_nothing_else(value: Any, consent: str) -> None:
     mapping = _to_vendor("  Opt__c: {vendor: optIn, transforms: [opt_in]}\n")
@@ -367,4 +404,6 @@ def test_consent_is_y_or_true_and_nothing_else(value: Any, consent: str) -> None
 
 def test_a_mapping_to_a_vendor_needs_only_fields_that_can_be_read() -> None:
     described = SimpleNamespace(name="Contact", fields={"Id": None})
-    assert describe.problems(_to_vendor(), described) == ["Contact has no field Email, or hides it from the integration user"]
+    assert describe.problems(_to_vendor(), described) == [
+        "Contact has no field Email, or hides it from the integration user"
+    ]

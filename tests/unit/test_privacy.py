@@ -8,7 +8,10 @@ from salesforce_sync.privacy import Scrubber, mask_text
 
 
 @pytest.mark.requirement("PS-05")
-@pytest.mark.parametrize("key", ["email", "E-Mail", "first_name", "LastName", "full name", "phone", "ip", "ipAddress", "USER_AGENT", "visitor"])
+@pytest.mark.parametrize(
+    "key",
+    ["email", "E-Mail", "first_name", "LastName", "full name", "phone", "ip", "ipAddress", "USER_AGENT", "visitor"],
+)
 def test_a_key_that_names_a_person_is_taken_out_and_counted(key: str) -> None:
     scrubber = Scrubber()
     assert scrubber.scrub({"id": "1", key: "x"}) == {"id": "1"}
@@ -48,5 +51,8 @@ def test_personal_data_inside_a_text_is_masked(text: str, masked: str) -> None:
 def test_nested_records_and_lists_are_scrubbed_too() -> None:
     scrubber = Scrubber()
     record = {"visit": {"email": "a@b.co", "note": "by a@b.co"}, "products": [{"name": "x", "phone": "1"}, "192.0.2.1"]}
-    assert scrubber.scrub(record) == {"visit": {"note": "by [e-mail removed]"}, "products": [{"name": "x"}, "192.0.2.x"]}
+    assert scrubber.scrub(record) == {
+        "visit": {"note": "by [e-mail removed]"},
+        "products": [{"name": "x"}, "192.0.2.x"],
+    }
     assert scrubber.removed == {"email": 1, "note (masked)": 1, "phone": 1, "products (masked)": 1}

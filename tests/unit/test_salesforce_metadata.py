@@ -37,7 +37,9 @@ def test_every_file_is_well_formed_and_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in sorted(SHIPPED.glob("*/*.yaml")) if read_mapping(path).direction == "to_salesforce"], ids=lambda path: path.stem
+    "path",
+    [path for path in sorted(SHIPPED.glob("*/*.yaml")) if read_mapping(path).direction == "to_salesforce"],
+    ids=lambda path: path.stem,
 )
 def test_every_mapped_field_is_in_the_metadata_and_in_the_permission_set(path: Path) -> None:
     mapping = read_mapping(path)
@@ -94,14 +96,18 @@ def test_a_vendor_product_has_a_required_name_and_a_unique_product_id() -> None:
 def test_there_are_tabs_and_an_app() -> None:
     assert (MAIN / f"tabs/{ACTIVITY}.tab-meta.xml").exists()
     assert (MAIN / "tabs/PeerSpot_Vendor_Product__c.tab-meta.xml").exists()
-    assert {ACTIVITY, "PeerSpot_Company__c", "PeerSpot_Vendor_Product__c"} <= set(_texts(_root("applications/PeerSpot.app-meta.xml"), "tabs"))
+    assert {ACTIVITY, "PeerSpot_Company__c", "PeerSpot_Vendor_Product__c"} <= set(
+        _texts(_root("applications/PeerSpot.app-meta.xml"), "tabs")
+    )
 
 
 @pytest.mark.requirement("PS-34")
 def test_an_account_can_be_created_from_an_activity_with_its_website_filled_in() -> None:
     action = _root(f"quickActions/{ACTIVITY}.Create_Account.quickAction-meta.xml")
     assert _texts(action, "targetObject") == ["Account"]
-    overrides = {_texts(node, "field")[0]: _texts(node, "formula")[0] for node in action.iterfind("sf:fieldOverrides", NAMESPACE)}
+    overrides = {
+        _texts(node, "field")[0]: _texts(node, "formula")[0] for node in action.iterfind("sf:fieldOverrides", NAMESPACE)
+    }
     assert overrides == {"Website": f"{ACTIVITY}.Domain__c", "Name": f"{ACTIVITY}.Company_Name__c"}
     layout = _root(f"layouts/{ACTIVITY}-PeerSpot Activity Layout.layout-meta.xml")
     assert f"{ACTIVITY}.Create_Account" in _texts(layout, "actionName")
@@ -121,12 +127,18 @@ def test_permission_sets_and_a_deployed_report_type_are_shipped() -> None:
     assert _texts(people, "application") == ["PeerSpot"]
     assert ACTIVITY in _texts(people, "object")
     report_type = _root("reportTypes/PeerSpot_Activities_on_website.reportType-meta.xml")
-    assert (report_type.findtext("sf:label", namespaces=NAMESPACE), _texts(report_type, "deployed")) == ("PeerSpot Activities on website", ["true"])
+    assert (report_type.findtext("sf:label", namespaces=NAMESPACE), _texts(report_type, "deployed")) == (
+        "PeerSpot Activities on website",
+        ["true"],
+    )
 
 
 def test_the_integration_user_may_write_no_more_of_the_standard_objects_than_it_must() -> None:
     grants = _root("permissionsets/PeerSpot_Sync.permissionset-meta.xml")
-    objects = {_texts(node, "object")[0]: _texts(node, "allowEdit")[0] for node in grants.iterfind("sf:objectPermissions", NAMESPACE)}
+    objects = {
+        _texts(node, "object")[0]: _texts(node, "allowEdit")[0]
+        for node in grants.iterfind("sf:objectPermissions", NAMESPACE)
+    }
     assert objects == {
         "Account": "false", "Lead": "false", "Campaign": "true", "Opportunity": "true",
         ACTIVITY: "true", "PeerSpot_Activity_Product__c": "true", "PeerSpot_Company__c": "true", "PeerSpot_Vendor_Product__c": "true",
@@ -155,7 +167,10 @@ def test_a_report_names_only_columns_of_its_report_type(label: str) -> None:
     report = report_files()[label]
     report_type = _texts(report, "reportType")[0].removesuffix("__c")
     root = ElementTree.parse(next(PROJECT.rglob(f"{report_type}.reportType-meta.xml"))).getroot()
-    offered = {f"{_texts(node, 'table')[0]}${_texts(node, 'field')[0]}" for node in root.iterfind("sf:sections/sf:columns", NAMESPACE)}
+    offered = {
+        f"{_texts(node, 'table')[0]}${_texts(node, 'field')[0]}"
+        for node in root.iterfind("sf:sections/sf:columns", NAMESPACE)
+    }
     assert set(columns(report)) <= offered
     shown = [node.text for node in report.iterfind("sf:columns/sf:field", NAMESPACE)]
     grouped = [node.text for node in report.iterfind("sf:groupingsDown/sf:field", NAMESPACE)]
@@ -166,16 +181,32 @@ def test_a_report_type_names_only_fields_that_there_are() -> None:
     for path in PROJECT.rglob("*.reportType-meta.xml"):
         root = ElementTree.parse(path).getroot()
         for node in root.iterfind("sf:sections/sf:columns", NAMESPACE):
-            table, name = _texts(node, "table")[0].replace(f"{ACTIVITY}.Products__r", "PeerSpot_Activity_Product__c"), _texts(node, "field")[0]
-            assert name == "Name" or (MAIN / f"objects/{table}/fields/{name.split('.')[0]}.field-meta.xml").exists(), (path.name, table, name)
+            table, name = (
+                _texts(node, "table")[0].replace(f"{ACTIVITY}.Products__r", "PeerSpot_Activity_Product__c"),
+                _texts(node, "field")[0],
+            )
+            assert name == "Name" or (MAIN / f"objects/{table}/fields/{name.split('.')[0]}.field-meta.xml").exists(), (
+                path.name,
+                table,
+                name,
+            )
 
 
 @pytest.mark.requirement("PS-50")
 def test_the_dashboard_charts_prospects_countries_and_our_products_against_competitors() -> None:
-    root = ElementTree.parse(REPORTS_APP / "dashboards/PeerSpot_Activities/PeerIntent_Prospecting_Dashboard.dashboard-meta.xml").getroot()
+    root = ElementTree.parse(
+        REPORTS_APP / "dashboards/PeerSpot_Activities/PeerIntent_Prospecting_Dashboard.dashboard-meta.xml"
+    ).getroot()
     assert _texts(root, "title") == ["PeerSpot - PeerIntent Prospecting Dashboard"]
-    charts = {_texts(node, "report")[0].split("/")[1]: _texts(node, "groupingColumn") for node in root.iter(f"{{{NAMESPACE['sf']}}}components")}
-    assert charts["PeerIntent_Prospecting_Report"] == charts["Active_companies_14d_by_country"] == ["PeerSpot_Company__c$Country__c"]
+    charts = {
+        _texts(node, "report")[0].split("/")[1]: _texts(node, "groupingColumn")
+        for node in root.iter(f"{{{NAMESPACE['sf']}}}components")
+    }
+    assert (
+        charts["PeerIntent_Prospecting_Report"]
+        == charts["Active_companies_14d_by_country"]
+        == ["PeerSpot_Company__c$Country__c"]
+    )
     assert charts["Activities_My_Products"] == charts["Activities_Competitor_Views"] == [f"{ACTIVITY}$Date_Visited__c"]
     for name, grouping in charts.items():
         report = ElementTree.parse(REPORTS_APP / f"reports/PeerSpot_Activities/{name}.report-meta.xml").getroot()

@@ -36,7 +36,9 @@ def test_the_default_retention_is_180_days() -> None:
     assert parse_setting(SETTINGS["peerspot_retention_days"], SETTINGS["peerspot_retention_days"].default) == 180
 
 
-@pytest.mark.parametrize(("text", "addresses"), [("", []), ("a@b.co", ["a@b.co"]), ("a@b.co, c@d.co;e@f.co", ["a@b.co", "c@d.co", "e@f.co"])])
+@pytest.mark.parametrize(
+    ("text", "addresses"), [("", []), ("a@b.co", ["a@b.co"]), ("a@b.co, c@d.co;e@f.co", ["a@b.co", "c@d.co", "e@f.co"])]
+)
 def test_alert_addresses_are_a_list(text: str, addresses: list[str]) -> None:
     assert parse_setting(SETTINGS["alert_emails"], text) == addresses
 
@@ -99,7 +101,10 @@ def test_credentials_that_cannot_work_are_refused(raw: dict[str, Any]) -> None:
 def test_peerspot_is_spoken_to_over_https_only_but_for_this_machine() -> None:
     with pytest.raises(ValidationError, match="must begin with https://"):
         PeerSpotCredentials(email="a@b.co", token="t", base_url="http://www.peerspot.com")
-    assert PeerSpotCredentials(email="a@b.co", token="t", base_url="http://127.0.0.1:8000/").base_url == "http://127.0.0.1:8000"
+    assert (
+        PeerSpotCredentials(email="a@b.co", token="t", base_url="http://127.0.0.1:8000/").base_url
+        == "http://127.0.0.1:8000"
+    )
     assert PeerSpotCredentials(email="a@b.co", token="t").base_url == "https://www.peerspot.com"
 
 

@@ -21,7 +21,9 @@ RUN = RunIdentity("dag", "manual__2026-11-21T20:00:00+00:00", "extract")
 
 
 def _stage(root: Path, records: list[dict[str, Any]]) -> list[BatchRef]:
-    return Staging(root).write_records(RUN, records, id_path="id", paths=["id", "a", "deep.b"], high_cursor="2026-11-10")
+    return Staging(root).write_records(
+        RUN, records, id_path="id", paths=["id", "a", "deep.b"], high_cursor="2026-11-10"
+    )
 
 
 def _read(root: Path, ref: BatchRef) -> list[dict[str, Any]]:
@@ -53,7 +55,9 @@ def test_a_batch_survives_xcom() -> None:
     assert batches_of([ref.as_xcom()]) == [ref]
 
 
-def test_a_full_disk_is_a_clear_error_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

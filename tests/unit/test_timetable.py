@@ -23,7 +23,14 @@ def _moment(text: str) -> Any:
     return pendulum.parse(text)
 
 
-def _next(timetable: Any, *, after: str | None = None, earliest: str = "2026-01-01", latest: str | None = None, catchup: bool = True) -> Any:
+def _next(
+    timetable: Any,
+    *,
+    after: str | None = None,
+    earliest: str = "2026-01-01",
+    latest: str | None = None,
+    catchup: bool = True,
+) -> Any:
     from airflow.timetables.base import DataInterval, TimeRestriction
 
     last = None if after is None else DataInterval(_moment(after), _moment(after).add(days=1))
@@ -63,8 +70,13 @@ def test_the_slot_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert peerspot_slot() == "01:15"
 
 
-@pytest.mark.parametrize(("now", "day"), [("2026-11-21T20:00", "2026-11-19"), ("2026-11-21T03:30", "2026-11-19"), ("2026-11-21T03:29", "2026-11-18")])
-def test_without_catchup_the_newest_day_that_is_due_comes_first(monkeypatch: pytest.MonkeyPatch, now: str, day: str) -> None:
+@pytest.mark.parametrize(
+    ("now", "day"),
+    [("2026-11-21T20:00", "2026-11-19"), ("2026-11-21T03:30", "2026-11-19"), ("2026-11-21T03:29", "2026-11-18")],
+)
+def test_without_catchup_the_newest_day_that_is_due_comes_first(
+    monkeypatch: pytest.MonkeyPatch, now: str, day: str
+) -> None:
     from salesforce_sync import timetables
 
     class Now(timetables.DateTime):  # type: ignore[misc]
@@ -84,7 +96,10 @@ def test_nothing_is_due_after_the_end_date_or_before_a_start_date_is_known() -> 
     from airflow.timetables.base import TimeRestriction
 
     assert _next(_timetable(), after="2026-11-10", latest="2026-11-10") is None
-    assert _timetable().next_dagrun_info(last_automated_data_interval=None, restriction=TimeRestriction(None, None, True)) is None
+    assert (
+        _timetable().next_dagrun_info(last_automated_data_interval=None, restriction=TimeRestriction(None, None, True))
+        is None
+    )
 
 
 def test_the_timetable_survives_being_stored() -> None:

@@ -14,7 +14,13 @@ NOW = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
 
 
 def _window(**changes: Any) -> DateWindow:
-    known: dict[str, Any] = {"start_date": None, "end_date": None, "interval_start": None, "interval_end": None, "run_after": NOW}
+    known: dict[str, Any] = {
+        "start_date": None,
+        "end_date": None,
+        "interval_start": None,
+        "interval_end": None,
+        "run_after": NOW,
+    }
     return resolve_window(**(known | changes))
 
 
@@ -31,13 +37,19 @@ def test_the_present_moment_that_the_trigger_form_fills_in_as_logical_date_means
 
 @pytest.mark.requirement("PS-22")
 def test_a_scheduled_or_backfilled_run_is_about_its_interval() -> None:
-    interval = {"interval_start": datetime(2026, 11, 10, tzinfo=UTC), "interval_end": datetime(2026, 11, 11, tzinfo=UTC)}
+    interval = {
+        "interval_start": datetime(2026, 11, 10, tzinfo=UTC),
+        "interval_end": datetime(2026, 11, 11, tzinfo=UTC),
+    }
     assert _window(**interval) == DateWindow(date(2026, 11, 10), date(2026, 11, 10))
 
 
 @pytest.mark.requirement("PS-23")
 def test_start_and_end_date_win_and_are_inclusive() -> None:
-    interval = {"interval_start": datetime(2026, 11, 10, tzinfo=UTC), "interval_end": datetime(2026, 11, 11, tzinfo=UTC)}
+    interval = {
+        "interval_start": datetime(2026, 11, 10, tzinfo=UTC),
+        "interval_end": datetime(2026, 11, 11, tzinfo=UTC),
+    }
     window = _window(start_date="2026-10-01", end_date="2026-10-31", **interval)
     assert (window.first, window.last, window.days) == (date(2026, 10, 1), date(2026, 10, 31), 31)
 

@@ -26,7 +26,11 @@ def on_day(day: date, count: int = PER_DAY) -> Iterator[dict[str, Any]]:
     random = Random(f"activities {day}")
     known = companies()
     for number in range(count):
-        company = known[min(int(random.expovariate(1 / 90)), len(known) - 1)] if random.random() < 0.5 else random.choice(known)
+        company = (
+            known[min(int(random.expovariate(1 / 90)), len(known) - 1)]
+            if random.random() < 0.5
+            else random.choice(known)
+        )
         pages = min(40, int(random.expovariate(1 / 3)) + 1)
         record: dict[str, Any] = {
             "id": f"act-{day:%Y%m%d}-{number:05d}",

@@ -8,9 +8,48 @@ from typing import Any
 from emulators.demo_data.companies import Company, companies
 
 CONTACTS_PER_ACCOUNT, LEADS_PER_COMPANY = 3, 4
-_FIRST = ("Anna", "Bram", "Clara", "Daan", "Eva", "Femke", "Gijs", "Hanna", "Iris", "Joost", "Kees", "Lotte", "Mila", "Noor", "Otto", "Pien")
-_LAST = ("Bakker", "de Boer", "Dijkstra", "van den Berg", "Hendriks", "Jansen", "Kok", "de Lange", "Mulder", "Peters", "Smit", "Visser")
-_TITLES = ("Buyer", "CFO", "CIO", "Developer", "Head of IT", "Marketing Manager", "Operations Manager", "Security Officer")
+_FIRST = (
+    "Anna",
+    "Bram",
+    "Clara",
+    "Daan",
+    "Eva",
+    "Femke",
+    "Gijs",
+    "Hanna",
+    "Iris",
+    "Joost",
+    "Kees",
+    "Lotte",
+    "Mila",
+    "Noor",
+    "Otto",
+    "Pien",
+)
+_LAST = (
+    "Bakker",
+    "de Boer",
+    "Dijkstra",
+    "van den Berg",
+    "Hendriks",
+    "Jansen",
+    "Kok",
+    "de Lange",
+    "Mulder",
+    "Peters",
+    "Smit",
+    "Visser",
+)
+_TITLES = (
+    "Buyer",
+    "CFO",
+    "CIO",
+    "Developer",
+    "Head of IT",
+    "Marketing Manager",
+    "Operations Manager",
+    "Security Officer",
+)
 _SOURCES = ("Web", "Phone Inquiry", "Partner Referral", "Other")
 
 
@@ -21,7 +60,14 @@ def contacts(account_ids: dict[str, str]) -> list[dict[str, Any]]:
     for company in companies():
         for number in range(CONTACTS_PER_ACCOUNT if company.name in account_ids else 0):
             person = _person(random, company, number)
-            rows.append(person | {"AccountId": account_ids[company.name], "MailingCity": company.city, "MailingCountry": company.country})
+            rows.append(
+                person
+                | {
+                    "AccountId": account_ids[company.name],
+                    "MailingCity": company.city,
+                    "MailingCountry": company.country,
+                }
+            )
     return rows
 
 

@@ -17,7 +17,18 @@ from emulators.salesforce.conversion import Conversion, convert_lead
 from emulators.salesforce.errors import ApiError, method_not_allowed, not_found
 from emulators.salesforce.generate import generate_records
 from emulators.salesforce.org import MAX_VERSION, MIN_VERSION, Org, SignInRules
-from emulators.salesforce.routes import bulk, bulk1, collections, composite, metadata, queries, records, rest, search, tooling
+from emulators.salesforce.routes import (
+    bulk,
+    bulk1,
+    collections,
+    composite,
+    metadata,
+    queries,
+    records,
+    rest,
+    search,
+    tooling,
+)
 from emulators.salesforce.soap import metadata as soap_metadata
 from emulators.salesforce.soap import partner
 from emulators.wire import Application, Call, Reply, Route, Router
@@ -26,7 +37,11 @@ Seeds = dict[str, Callable[[Org], None] | None]
 
 _TOO_MUCH = ("parser stack overflow", "too large", "too many", "too complex", "LIKE or GLOB pattern")
 MAX_ADDRESS = 16_384  # bytes
-DATA_ROUTES = tuple(route for module in (rest, queries, search, tooling, metadata, composite, collections, bulk, records) for route in module.ROUTES)
+DATA_ROUTES = tuple(
+    route
+    for module in (rest, queries, search, tooling, metadata, composite, collections, bulk, records)
+    for route in module.ROUTES
+)
 _DATA = Router(DATA_ROUTES)
 
 
@@ -59,7 +74,12 @@ def _salesforce(org: Org, call: Call) -> Reply:
     except Exception:  # noqa: BLE001 - an emulator's own defect is answered as an org answers its own
         traceback.print_exc()
         reply = Reply(
-            [{"message": "An unexpected error occurred. Please include this ErrorId if you contact support", "errorCode": "UNKNOWN_EXCEPTION"}],
+            [
+                {
+                    "message": "An unexpected error occurred. Please include this ErrorId if you contact support",
+                    "errorCode": "UNKNOWN_EXCEPTION",
+                }
+            ],
             status=500,
         )
     reply.headers.setdefault("Sforce-Limit-Info", org.usage.header)
@@ -106,7 +126,11 @@ def _oauth(org: Org, call: Call, name: str) -> Reply | None:
         try:
             org.authenticate(token)
         except ApiError:
-            return Reply("Bad_OAuth_Token" if token else "Missing_OAuth_Token", status=403, content_type="text/html;charset=UTF-8")
+            return Reply(
+                "Bad_OAuth_Token" if token else "Missing_OAuth_Token",
+                status=403,
+                content_type="text/html;charset=UTF-8",
+            )
         return signin.userinfo(org, call)
     return None
 
@@ -129,7 +153,10 @@ def dispatch(org: Org, call: Call) -> Reply:
     except sqlite3.OperationalError as error:
         if not any(text in str(error) for text in _TOO_MUCH):
             raise
-        too_much = ApiError("QUERY_TOO_COMPLICATED", "Query is either selecting too many fields or the filter conditions are too complicated.")
+        too_much = ApiError(
+            "QUERY_TOO_COMPLICATED",
+            "Query is either selecting too many fields or the filter conditions are too complicated.",
+        )
         return Reply([too_much.as_rest()], status=too_much.status)
 
 
@@ -152,7 +179,9 @@ def _check_version(path: str) -> None:
     if match is None or int(match[1]) > MAX_VERSION:
         raise not_found()
     if int(match[1]) < MIN_VERSION:
-        raise ApiError("UNSUPPORTED_API_VERSION", f"API version {match[1]}.0 is retired: use {MIN_VERSION}.0 or later", status=410)
+        raise ApiError(
+            "UNSUPPORTED_API_VERSION", f"API version {match[1]}.0 is retired: use {MIN_VERSION}.0 or later", status=410
+        )
 
 
 def _label(path: str) -> str:
@@ -167,9 +196,12 @@ def _label(path: str) -> str:
 def _fault_reply(fault: Fault) -> Reply:
     if fault.body:
         return Reply(fault.body, status=fault.status, content_type=fault.content_type)
-    code = fault.code or {401: "INVALID_SESSION_ID", 403: "REQUEST_LIMIT_EXCEEDED", 500: "UNKNOWN_EXCEPTION", 503: "SERVER_UNAVAILABLE"}.get(
-        fault.status, "UNKNOWN_EXCEPTION"
-    )
+    code = fault.code or {
+        401: "INVALID_SESSION_ID",
+        403: "REQUEST_LIMIT_EXCEEDED",
+        500: "UNKNOWN_EXCEPTION",
+        503: "SERVER_UNAVAILABLE",
+    }.get(fault.status, "UNKNOWN_EXCEPTION")
     return Reply([{"message": fault.message or f"ordered fault {code}", "errorCode": code}], status=fault.status)
 
 
@@ -231,7 +263,14 @@ def _control_routes(org: Org, seeds: Seeds) -> tuple[Route, ...]:
         return Reply({"now": org.clock.now().isoformat()})
 
     def usage(call: Call) -> Reply:
-        return Reply({"api_calls": org.usage.used, "limit": org.usage.limit, "logins": org.usage.logins, "by_route": dict(org.usage.by_route)})
+        return Reply(
+            {
+                "api_calls": org.usage.used,
+                "limit": org.usage.limit,
+                "logins": org.usage.logins,
+                "by_route": dict(org.usage.by_route),
+            }
+        )
 
     def set_usage(call: Call) -> Reply:
         order = body(call)

@@ -192,7 +192,10 @@ def _parse(job: IngestJob) -> tuple[list[str], list[list[str]]]:
         raise ApiError("ClientInputError", f"Error parsing CSV: {error}") from error
     wrong = next((row for row in rows if len(row) != len(columns)), None)
     if wrong is not None:
-        raise ApiError("InvalidBatch", f"The '{job.operation}' batch must contain the same number of fields in each row as in its header")
+        raise ApiError(
+            "InvalidBatch",
+            f"The '{job.operation}' batch must contain the same number of fields in each row as in its header",
+        )
     return columns, rows
 
 
@@ -210,7 +213,9 @@ def _check_columns(job: IngestJob) -> None:
         raise ApiError("InvalidBatch", f"Field name not found : {job.external_id.name}")
     for column in job.columns:
         relationship, _, rest = column.partition(".")
-        if job.sobject.find(column) is None and not (rest and job.sobject.find_relationship(relationship.rpartition(":")[2])):
+        if job.sobject.find(column) is None and not (
+            rest and job.sobject.find_relationship(relationship.rpartition(":")[2])
+        ):
             raise ApiError("InvalidBatch", f"Field name not found : {column}")
 
 
@@ -225,7 +230,9 @@ def result_csv(job: IngestJob, which: str) -> Iterator[str]:
         writer.writerows(job.rows[len(job.results) :])
     elif which == "successfulResults":
         done = zip(job.results, job.rows, strict=False)
-        writer.writerows([[result.id, str(result.created).lower(), *row] for result, row in done if result.error is None])
+        writer.writerows(
+            [[result.id, str(result.created).lower(), *row] for result, row in done if result.error is None]
+        )
     else:
         done = zip(job.results, job.rows, strict=False)
         writer.writerows([[result.id or "", result.error.as_bulk(), *row] for result, row in done if result.error])
@@ -234,7 +241,9 @@ def result_csv(job: IngestJob, which: str) -> Iterator[str]:
 
 def result_count(job: IngestJob, which: str) -> int:
     """How many rows that result has."""
-    return {"successfulResults": job.processed - job.failed, "failedResults": job.failed}.get(which, len(job.rows) - len(job.results))
+    return {"successfulResults": job.processed - job.failed, "failedResults": job.failed}.get(
+        which, len(job.rows) - len(job.results)
+    )
 
 
 # -- query ------------------------------------------------------------------------------------------------------------------------

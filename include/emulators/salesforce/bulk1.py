@@ -109,7 +109,9 @@ def new_job(org: Org, spec: dict[str, str], version: str, chunk_rows: int | None
     key = spec.get("externalIdFieldName", "")
     item = sobject.find(key) if key else None
     if operation == "upsert" and not key:
-        raise ApiError("InvalidJob", f"External ID was blank for {sobject.name}. An External ID must be specified for upsert.")
+        raise ApiError(
+            "InvalidJob", f"External ID was blank for {sobject.name}. An External ID must be specified for upsert."
+        )
     if operation == "upsert" and (item is None or not item.is_lookup):
         raise ApiError("InvalidJob", f"Field name provided, {key} does not match an External ID for {sobject.name}")
     return BulkJob(
@@ -186,7 +188,11 @@ def _ingest(org: Org, batch: Batch) -> str:
 
 
 def _is_known(sobject: SObject, name: str) -> bool:
-    return name == "attributes" or sobject.find(name) is not None or sobject.find_relationship(name.partition(".")[0].rpartition(":")[2]) is not None
+    return (
+        name == "attributes"
+        or sobject.find(name) is not None
+        or sobject.find_relationship(name.partition(".")[0].rpartition(":")[2]) is not None
+    )
 
 
 def _csv_rows(body: bytes) -> list[dict[str, Any]]:
@@ -237,7 +243,14 @@ def result_csv(batch: Batch) -> str:
     writer.writerow(["Id", "Success", "Created", "Error"])
     for result in batch.results:
         ok = result.error is None
-        writer.writerow([result.id or "", str(ok).lower(), str(result.created).lower(), "" if result.error is None else result.error.as_bulk()])
+        writer.writerow(
+            [
+                result.id or "",
+                str(ok).lower(),
+                str(result.created).lower(),
+                "" if result.error is None else result.error.as_bulk(),
+            ]
+        )
     return text.getvalue()
 
 
@@ -256,7 +269,11 @@ def result_xml(batch: Batch) -> str:
     for result in batch.results:
         error = result.error
         fields = "" if error is None else "".join(f"<fields>{escape(name)}</fields>" for name in error.fields or [])
-        failure = "" if error is None else f"<errors>{fields}<message>{escape(error.message)}</message><statusCode>{error.code}</statusCode></errors>"
+        failure = (
+            ""
+            if error is None
+            else f"<errors>{fields}<message>{escape(error.message)}</message><statusCode>{error.code}</statusCode></errors>"
+        )
         identity = f"<id>{result.id}</id>" if result.id else ""
         rows.append(
             f"<result>{failure}{identity}<success>{str(error is None).lower()}</success><created>{str(result.created).lower()}</created></result>"
@@ -346,7 +363,13 @@ def _at(record: dict[str, Any] | None, path: tuple[str, ...]) -> Any:
 def _csv_cell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None else str(value).replace("+0000", "Z") if isinstance(value, str) and value.endswith(".000+0000") else str(value)
+    return (
+        ""
+        if value is None
+        else str(value).replace("+0000", "Z")
+        if isinstance(value, str) and value.endswith(".000+0000")
+        else str(value)
+    )
 
 
 def _with_epoch_times(record: dict[str, Any], compiled: Compiled) -> dict[str, Any]:
@@ -369,5 +392,7 @@ def _record_xml(name: str, record: dict[str, Any]) -> str:
         elif value is None:
             parts.append(f'<{key} xsi:nil="true"/>')
         else:
-            parts.append(f"<{key}>{escape(str(value).lower() if isinstance(value, bool) else str(value).replace('+0000', 'Z'))}</{key}>")
+            parts.append(
+                f"<{key}>{escape(str(value).lower() if isinstance(value, bool) else str(value).replace('+0000', 'Z'))}</{key}>"
+            )
     return "".join([*parts, f"</{name}>"])

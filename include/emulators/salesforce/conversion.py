@@ -41,20 +41,29 @@ def convert_lead(org: Org, order: Conversion) -> dict[str, str | None]:
         if found[2]:
             raise ApiError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
         lead = org.dml.stored_row(lead_object, lead_id)
-        account_id = order.account_id or _create(org, "Account", {"Name": lead["Company"], "Phone": lead["Phone"], "Website": lead["Website"]})
+        account_id = order.account_id or _create(
+            org, "Account", {"Name": lead["Company"], "Phone": lead["Phone"], "Website": lead["Website"]}
+        )
         person = {name: lead[name] for name in _PERSON_FIELDS}
         contact_id = order.contact_id or _create(org, "Contact", {**person, "AccountId": account_id})
         opportunity_id = None
         if order.with_opportunity:
             closing = (org.clock.now() + CLOSES_AFTER).date().isoformat()
-            deal = {"Name": order.opportunity_name or lead["Company"], "AccountId": account_id, "StageName": "Prospecting", "CloseDate": closing}
+            deal = {
+                "Name": order.opportunity_name or lead["Company"],
+                "AccountId": account_id,
+                "StageName": "Prospecting",
+                "CloseDate": closing,
+            }
             opportunity_id = _create(org, "Opportunity", deal)
         now = timestamp(org.clock.now())
         values = {
             "IsConverted": 1, "Status": order.status, "ConvertedDate": now[:10], "ConvertedAccountId": account_id,
             "ConvertedContactId": contact_id, "ConvertedOpportunityId": opportunity_id, "SystemModstamp": now, "LastModifiedDate": now,
         }  # fmt: skip
-        connection.execute(f'UPDATE "Lead" SET {", ".join(f"{name} = ?" for name in values)} WHERE Id = ?', [*values.values(), lead_id])
+        connection.execute(
+            f'UPDATE "Lead" SET {", ".join(f"{name} = ?" for name in values)} WHERE Id = ?', [*values.values(), lead_id]
+        )
     return {"accountId": account_id, "contactId": contact_id, "leadId": lead_id, "opportunityId": opportunity_id}
 
 

@@ -14,7 +14,11 @@ _SOAP_TYPES = {
 
 def describe_global(schema: Schema, version: str) -> dict[str, Any]:
     """GET /sobjects."""
-    return {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": [_summary(item, version) for item in schema.objects.values()]}
+    return {
+        "encoding": "UTF-8",
+        "maxBatchSize": 200,
+        "sobjects": [_summary(item, version) for item in schema.objects.values()],
+    }
 
 
 def describe_object(schema: Schema, sobject: SObject, version: str) -> dict[str, Any]:

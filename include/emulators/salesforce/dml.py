@@ -78,19 +78,40 @@ def roll_back(results: Iterable[RowResult]) -> bool:
 
 
 class Dml:
-    def __init__(self, store: Store, schema: Schema, clock: Clock, faults: Faults, policies: Policies, user_id: Callable[[], str]) -> None:
-        self.store, self.schema, self.clock, self.faults, self.policies, self.user_id = store, schema, clock, faults, policies, user_id
+    def __init__(
+        self, store: Store, schema: Schema, clock: Clock, faults: Faults, policies: Policies, user_id: Callable[[], str]
+    ) -> None:
+        self.store, self.schema, self.clock, self.faults, self.policies, self.user_id = (
+            store,
+            schema,
+            clock,
+            faults,
+            policies,
+            user_id,
+        )
         self._checks: dict[tuple[str, str, bool], Check] = {}
 
     # -- the four operations ------------------------------------------------------------------------------------------------------
 
     def insert(
-        self, sobject: SObject, rows: Sequence[Row], *, from_csv: bool = False, all_or_none: bool = False, options: WriteOptions = DEFAULT_OPTIONS
+        self,
+        sobject: SObject,
+        rows: Sequence[Row],
+        *,
+        from_csv: bool = False,
+        all_or_none: bool = False,
+        options: WriteOptions = DEFAULT_OPTIONS,
     ) -> list[RowResult]:
         return self._write(sobject, rows, "insert", None, from_csv, all_or_none, options)
 
     def update(
-        self, sobject: SObject, rows: Sequence[Row], *, from_csv: bool = False, all_or_none: bool = False, options: WriteOptions = DEFAULT_OPTIONS
+        self,
+        sobject: SObject,
+        rows: Sequence[Row],
+        *,
+        from_csv: bool = False,
+        all_or_none: bool = False,
+        options: WriteOptions = DEFAULT_OPTIONS,
     ) -> list[RowResult]:
         """Rows carry `Id`."""
         return self._write(sobject, rows, "update", None, from_csv, all_or_none, options)
@@ -107,9 +128,13 @@ class Dml:
         options: WriteOptions = DEFAULT_OPTIONS,
     ) -> list[RowResult]:
         """Rows carry the external id field; a value that several records share gives MULTIPLE_CHOICES for its row."""
-        return self._write(sobject, rows, "update-by-key" if update_only else "upsert", external_id, from_csv, all_or_none, options)
+        return self._write(
+            sobject, rows, "update-by-key" if update_only else "upsert", external_id, from_csv, all_or_none, options
+        )
 
-    def delete(self, sobject: SObject, ids: Sequence[str], *, hard: bool = False, all_or_none: bool = False) -> list[RowResult]:
+    def delete(
+        self, sobject: SObject, ids: Sequence[str], *, hard: bool = False, all_or_none: bool = False
+    ) -> list[RowResult]:
         with self.store.undoable() as undo:
             results = self._delete(sobject, [str(item or "") for item in ids], hard)
             undo.wanted = all_or_none and roll_back(results)
@@ -151,7 +176,9 @@ class Dml:
     def _require_access(self, sobject: SObject, what: str) -> None:
         allowed = sobject.deletable if what == "delete" else sobject.createable
         if not allowed:
-            raise ApiError("INVALID_TYPE_FOR_OPERATION", f"entity type {sobject.name} does not support {what}", fields=[])
+            raise ApiError(
+                "INVALID_TYPE_FOR_OPERATION", f"entity type {sobject.name} does not support {what}", fields=[]
+            )
 
     def _draft(self, sobject: SObject, row: Row, external_id: Field | None, from_csv: bool) -> _Draft:
         draft = _Draft()
@@ -170,7 +197,9 @@ class Dml:
                 continue
             parent_name, _, parent_key = name.partition(".")
             item = sobject.find(name)
-            cleared = sobject.find_relationship(parent_name.rpartition(":")[2]) if item is None and value is None else None
+            cleared = (
+                sobject.find_relationship(parent_name.rpartition(":")[2]) if item is None and value is None else None
+            )
             if cleared is not None:
                 draft.values[cleared.name] = None
                 continue
@@ -191,7 +220,9 @@ class Dml:
             self._checks[key] = checker(item, self.schema, from_csv=from_csv)
         return self._checks[key]
 
-    def _reference(self, sobject: SObject, relationship: str, key: str, value: Any) -> tuple[Field, SObject, Field, str]:
+    def _reference(
+        self, sobject: SObject, relationship: str, key: str, value: Any
+    ) -> tuple[Field, SObject, Field, str]:
         """The parent that a cell `Relationship.Key`, or `Object:Relationship.Key` where there are several kinds, names."""
         kind, _, name = relationship.rpartition(":")
         item = sobject.find_relationship(name)
@@ -206,7 +237,9 @@ class Dml:
         if item is None or parent is None or parent_field is None:
             raise ApiError("INVALID_FIELD", f"No such column '{relationship}.{key}' on sobject of type {sobject.name}")
         if not parent_field.is_lookup:
-            raise ApiError("INVALID_FIELD", f"Foreign key external ID field {key} is not an external ID field of {parent.name}")
+            raise ApiError(
+                "INVALID_FIELD", f"Foreign key external ID field {key} is not an external ID field of {parent.name}"
+            )
         return item, parent, parent_field, str(value)
 
     def _refuse_by_fault(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
@@ -215,52 +248,84 @@ class Dml:
             return
         step = math.ceil(1 / fault.share) if fault.share > 0 else 0
         for index in [index for index in drafts if step and index % step == 0]:
-            results[index].error = ApiError(fault.code or "UNABLE_TO_LOCK_ROW", fault.message or "unable to obtain exclusive access to this record")
+            results[index].error = ApiError(
+                fault.code or "UNABLE_TO_LOCK_ROW", fault.message or "unable to obtain exclusive access to this record"
+            )
             del drafts[index]
 
     def _fail(self, drafts: dict[int, _Draft], results: list[RowResult], index: int, error: ApiError) -> None:
         results[index].error = error
         del drafts[index]
 
-    def _resolve_keys(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], operation: str, external_id: Field | None) -> None:
+    def _resolve_keys(
+        self,
+        sobject: SObject,
+        drafts: dict[int, _Draft],
+        results: list[RowResult],
+        operation: str,
+        external_id: Field | None,
+    ) -> None:
         """Sets `draft.id` to the existing record's id, or to None where a new record is to be made."""
         if operation == "insert":
             for index in [index for index, draft in drafts.items() if draft.id]:
-                self._fail(drafts, results, index, ApiError("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", fields=["Id"]))
+                self._fail(
+                    drafts,
+                    results,
+                    index,
+                    ApiError("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", fields=["Id"]),
+                )
             return
         if external_id is None or external_id.type == "id":
             self._resolve_ids(sobject, drafts, results, may_create=operation == "upsert")
             return
         found: dict[Any, list[str]] = {}
-        for value, record_id in self.store.lookup(sobject, external_id.name, [draft.key for draft in drafts.values() if draft.key is not None]):
+        for value, record_id in self.store.lookup(
+            sobject, external_id.name, [draft.key for draft in drafts.values() if draft.key is not None]
+        ):
             found.setdefault(_fold(external_id, value), []).append(record_id)
         seen: set[Any] = set()
         for index, draft in list(drafts.items()):
             key = _fold(external_id, draft.key)
             matches = found.get(key, [])
             if draft.key is None:
-                self._fail(drafts, results, index, ApiError("MISSING_ARGUMENT", f"{external_id.name} not specified", fields=[]))
+                self._fail(
+                    drafts, results, index, ApiError("MISSING_ARGUMENT", f"{external_id.name} not specified", fields=[])
+                )
             elif key in seen:
                 self._fail(
-                    drafts, results, index, ApiError("DUPLICATE_VALUE", f"Duplicate external id specified: {draft.key}", fields=[external_id.name])
+                    drafts,
+                    results,
+                    index,
+                    ApiError(
+                        "DUPLICATE_VALUE", f"Duplicate external id specified: {draft.key}", fields=[external_id.name]
+                    ),
                 )
             elif len(matches) > 1:
                 self._fail(drafts, results, index, ApiError(
                     "MULTIPLE_CHOICES", f"{external_id.name}: more than one record found for external id field: {matches}", status=300))  # fmt: skip
             elif not matches and operation == "update-by-key":
-                self._fail(drafts, results, index, ApiError("NOT_FOUND", "The requested resource does not exist", status=404))
+                self._fail(
+                    drafts, results, index, ApiError("NOT_FOUND", "The requested resource does not exist", status=404)
+                )
             else:
                 draft.id = matches[0] if matches else None
                 if matches:
                     draft.values.pop(external_id.name, None)  # an update by key leaves the key's own spelling alone
             seen.add(key)
 
-    def _resolve_ids(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], *, may_create: bool) -> None:
+    def _resolve_ids(
+        self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], *, may_create: bool
+    ) -> None:
         for index, draft in list(drafts.items()):
             if not draft.id and may_create:
                 continue
             if not draft.id:
-                self._fail(drafts, results, index, ApiError("MISSING_ARGUMENT", "Id not specified in an update call", fields=["Id"]))
+                self._fail(
+                    drafts,
+                    results,
+                    index,
+                    ApiError("MISSING_ARGUMENT", "Id not specified in an update call", fields=["Id"]),
+                )
             elif not looks_like_id(draft.id) or draft.id[:3] != sobject.prefix:
                 self._fail(drafts, results, index, _wrong_id(sobject, draft.id))
             else:
@@ -278,7 +343,9 @@ class Dml:
             for start in range(0, len(distinct), 900):
                 part = distinct[start : start + 900]
                 marks = ",".join("?" * len(part))
-                states |= dict(connection.execute(f"SELECT Id, IsDeleted FROM {quoted(sobject.name)} WHERE Id IN ({marks})", part))
+                states |= dict(
+                    connection.execute(f"SELECT Id, IsDeleted FROM {quoted(sobject.name)} WHERE Id IN ({marks})", part)
+                )
         return states
 
     def _resolve_references(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
@@ -313,7 +380,12 @@ class Dml:
                 continue
             for index, draft in list(drafts.items()):
                 if draft.values.get(item.name) in parents - alive:
-                    self._fail(drafts, results, index, ApiError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", fields=[item.name]))
+                    self._fail(
+                        drafts,
+                        results,
+                        index,
+                        ApiError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", fields=[item.name]),
+                    )
 
     def _check_required_and_access(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
         required = [item.name for item in sobject.fields.values() if item.required and item.default is None]
@@ -339,7 +411,9 @@ class Dml:
     def _check_unique(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
         for item in [item for item in sobject.fields.values() if item.unique]:
             values = [draft.values[item.name] for draft in drafts.values() if draft.values.get(item.name) is not None]
-            holders = {_fold(item, value): record_id for value, record_id in self.store.lookup(sobject, item.name, values)}
+            holders = {
+                _fold(item, value): record_id for value, record_id in self.store.lookup(sobject, item.name, values)
+            }
             for index, draft in list(drafts.items()):
                 value = draft.values.get(item.name)
                 if value is None:
@@ -354,12 +428,23 @@ class Dml:
         if sobject.name != "Lead":
             return
         converted = {
-            row[1] for row in self.store.lookup(sobject, "Id", [draft.id for draft in drafts.values() if draft.id], ["IsConverted"]) if row[2]
+            row[1]
+            for row in self.store.lookup(
+                sobject, "Id", [draft.id for draft in drafts.values() if draft.id], ["IsConverted"]
+            )
+            if row[2]
         }
         for index in [index for index, draft in drafts.items() if draft.id in converted]:
-            self._fail(drafts, results, index, ApiError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", fields=[]))
+            self._fail(
+                drafts,
+                results,
+                index,
+                ApiError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", fields=[]),
+            )
 
-    def _check_policies(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], options: WriteOptions) -> None:
+    def _check_policies(
+        self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], options: WriteOptions
+    ) -> None:
         if not self.policies.watches(sobject.name):
             return
         for index, draft in list(drafts.items()):
@@ -373,7 +458,9 @@ class Dml:
                     continue
                 found = self._equal_records(sobject, row, rule.match, draft.id)
                 if found:
-                    details = (lambda record_id: self.stored_row(sobject, record_id)) if options.duplicate_details else None
+                    details = (
+                        (lambda record_id: self.stored_row(sobject, record_id)) if options.duplicate_details else None
+                    )
                     self._fail(drafts, results, index, rule.error(found, with_details=details))
                     break
 
@@ -389,7 +476,9 @@ class Dml:
         """All stored values of a record that there is."""
         names = [item.name for item in sobject.fields.values() if not item.is_compound]
         with self.store.writing() as connection:
-            row = connection.execute(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(sobject.name)} WHERE Id = ?", (record_id,)).fetchone()
+            row = connection.execute(
+                f"SELECT {', '.join(map(quoted, names))} FROM {quoted(sobject.name)} WHERE Id = ?", (record_id,)
+            ).fetchone()
         return dict(zip(names, row, strict=True))
 
     def _equal_records(self, sobject: SObject, row: Row, names: Sequence[str], own_id: str | None) -> list[str]:
@@ -411,12 +500,17 @@ class Dml:
                 sql = f"SELECT Id FROM {quoted(sobject.name)} WHERE {quoted(first)} = ? AND {quoted(second)} = ? AND IsDeleted = 0"
                 with self.store.writing() as connection:
                     known = connection.execute(sql, values).fetchone()
-                twice = any(other < index and (item.values.get(first), item.values.get(second)) == values for other, item in drafts.items())
+                twice = any(
+                    other < index and (item.values.get(first), item.values.get(second)) == values
+                    for other, item in drafts.items()
+                )
                 if known or twice:
                     message = f"Duplicate {sobject.name}. {first}: {values[0]}; {second}: {values[1]}"
                     self._fail(drafts, results, index, ApiError("DUPLICATE_VALUE", message, fields=[first, second]))
 
-    def _store(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], options: WriteOptions) -> None:
+    def _store(
+        self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], options: WriteOptions
+    ) -> None:
         now, user = timestamp(self.clock.now()), self.user_id()
         owner = self.policies.owner_of_new(sobject.name) if options.auto_assign else None
         late = self.faults.take("late", path=sobject.name)
@@ -424,7 +518,9 @@ class Dml:
         self.store.has_late_rows |= late is not None
         new = {index: draft for index, draft in drafts.items() if draft.id is None}
         statements: dict[tuple[str, ...], list[list[Any]]] = {}
-        for (index, draft), (number, record_id) in zip(new.items(), self.store.next_ids(sobject, len(new)), strict=True):
+        for (index, draft), (number, record_id) in zip(
+            new.items(), self.store.next_ids(sobject, len(new)), strict=True
+        ):
             values = self._with_defaults(sobject, draft.values, number) | {
                 "Id": record_id, "IsDeleted": 0, "CreatedDate": now, "CreatedById": user, "LastModifiedDate": now,
                 "LastModifiedById": user, "SystemModstamp": now, **visible_from,
@@ -437,9 +533,24 @@ class Dml:
             for names, rows in statements.items():
                 columns, marks = ", ".join(map(quoted, names)), ",".join("?" * len(names))
                 connection.executemany(f"INSERT INTO {quoted(sobject.name)} ({columns}) VALUES ({marks})", rows)
-            self._store_changes(connection, sobject, {index: draft for index, draft in drafts.items() if index not in new}, results, now, user)
+            self._store_changes(
+                connection,
+                sobject,
+                {index: draft for index, draft in drafts.items() if index not in new},
+                results,
+                now,
+                user,
+            )
 
-    def _store_changes(self, connection: Any, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], now: str, user: str) -> None:
+    def _store_changes(
+        self,
+        connection: Any,
+        sobject: SObject,
+        drafts: dict[int, _Draft],
+        results: list[RowResult],
+        now: str,
+        user: str,
+    ) -> None:
         statements: dict[tuple[str, ...], list[list[Any]]] = {}
         for index, draft in drafts.items():
             values = draft.values | {"LastModifiedDate": now, "LastModifiedById": user, "SystemModstamp": now}
@@ -469,7 +580,9 @@ class Dml:
             before = self.stored_row(sobject, record_id)
             changed = {name: value for name, value in _derived(sobject, dict(before)).items() if before[name] != value}
             for name, value in changed.items():
-                connection.execute(f"UPDATE {quoted(sobject.name)} SET {quoted(name)} = ? WHERE Id = ?", (value, record_id))
+                connection.execute(
+                    f"UPDATE {quoted(sobject.name)} SET {quoted(name)} = ? WHERE Id = ?", (value, record_id)
+                )
 
     # -- deleting -----------------------------------------------------------------------------------------------------------------
 
@@ -505,7 +618,9 @@ class Dml:
                     sql = f"UPDATE {quoted(child.name)} SET {quoted(item.name)} = NULL, SystemModstamp = ? WHERE {quoted(item.name)} = ?"
                     connection.executemany(sql, [(now, record_id) for record_id in ids])
             if hard:
-                connection.executemany(f"DELETE FROM {quoted(sobject.name)} WHERE Id = ?", [(record_id,) for record_id in ids])
+                connection.executemany(
+                    f"DELETE FROM {quoted(sobject.name)} WHERE Id = ?", [(record_id,) for record_id in ids]
+                )
             else:
                 sql = f"UPDATE {quoted(sobject.name)} SET IsDeleted = 1, SystemModstamp = ?, LastModifiedDate = ? WHERE Id = ?"
                 connection.executemany(sql, [(now, now, record_id) for record_id in ids])
@@ -518,7 +633,12 @@ def _fold(item: Field, value: Any) -> Any:
 def _auto_number(display_format: str, number: int, today: date) -> str:
     """A-{YYYY}-{0000} with the date and the number filled in."""
     text = display_format
-    for token, value in (("{YYYY}", f"{today:%Y}"), ("{YY}", f"{today:%y}"), ("{MM}", f"{today:%m}"), ("{DD}", f"{today:%d}")):
+    for token, value in (
+        ("{YYYY}", f"{today:%Y}"),
+        ("{YY}", f"{today:%y}"),
+        ("{MM}", f"{today:%m}"),
+        ("{DD}", f"{today:%d}"),
+    ):
         text = text.replace(token, value)
     return re.sub(r"\{(0+)\}", lambda match: f"{number:0{len(match[1])}d}", text)
 

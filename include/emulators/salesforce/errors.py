@@ -8,7 +8,15 @@ from typing import Any
 class ApiError(Exception):
     """An error as an org reports it; `fields` names the offending fields, `extra` holds keys only some errors have."""
 
-    def __init__(self, code: str, message: str, *, status: int = 400, fields: list[str] | None = None, extra: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int = 400,
+        fields: list[str] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code, self.message, self.status = code, message, status
         self.fields, self.extra = fields, extra or {}

@@ -22,7 +22,9 @@ def generate_records(org: Org, object_name: str, count: int, names: Sequence[str
         if item.createable and not item.reference_to and not item.is_compound and (item.required or wanted is None or item.name.lower() in wanted)
     ]  # fmt: skip
     for start in range(0, count, CHUNK):
-        rows = [{item.name: _value(item, number) for item in items} for number in range(start, min(start + CHUNK, count))]
+        rows = [
+            {item.name: _value(item, number) for item in items} for number in range(start, min(start + CHUNK, count))
+        ]
         failed = next((result.error for result in org.dml.insert(sobject, rows) if result.error), None)
         if failed is not None:
             raise failed

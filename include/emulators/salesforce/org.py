@@ -61,7 +61,9 @@ class Usage:
         """The time that a request is being answered; refused when too many are."""
         with self._lock:
             if self.concurrent_limit is not None and self._open >= self.concurrent_limit:
-                raise ApiError("REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests (Concurrent API Requests) Limit exceeded.", status=403)
+                raise ApiError(
+                    "REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests (Concurrent API Requests) Limit exceeded.", status=403
+                )
             self._open += 1
         try:
             yield
@@ -131,7 +133,9 @@ class Org:
         self.bulk1_jobs: dict[str, Any] = {}
         self.deployments: dict[str, Any] = {}
         self.retrievals: dict[str, Any] = {}
-        self.components: dict[tuple[str, str], tuple[str, str]] = {}  # (type, full name) -> XML element and what is in it, as deployed
+        self.components: dict[
+            tuple[str, str], tuple[str, str]
+        ] = {}  # (type, full name) -> XML element and what is in it, as deployed
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         if self.store.count(self.schema.objects["Organization"]) == 0:
             self.make_org_records()
@@ -144,10 +148,19 @@ class Org:
         stamps = {"IsDeleted": 0, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now}
         self._insert_raw(
             "Organization",
-            {"Id": ORG_ID, "Name": "Emulated Org", "OrganizationType": "Enterprise Edition", "InstanceName": "EMU1", "IsSandbox": 1, **stamps},
+            {
+                "Id": ORG_ID,
+                "Name": "Emulated Org",
+                "OrganizationType": "Enterprise Edition",
+                "InstanceName": "EMU1",
+                "IsSandbox": 1,
+                **stamps,
+            },
         )
         (_, profile_id) = self.store.next_ids(self.schema.objects["Profile"], 1)[0]
-        self._insert_raw("Profile", {"Id": profile_id, "Name": "System Administrator", "UserType": "Standard", **stamps})
+        self._insert_raw(
+            "Profile", {"Id": profile_id, "Name": "System Administrator", "UserType": "Standard", **stamps}
+        )
         user = self.schema.objects["User"]
         (_, user_id) = self.store.next_ids(user, 1)[0]
         self._insert_raw("User", {
@@ -160,7 +173,9 @@ class Org:
     def _insert_raw(self, name: str, values: dict[str, Any]) -> None:
         with self.store.writing() as connection:
             marks = ",".join("?" * len(values))
-            connection.execute(f"INSERT INTO {quoted(name)} ({', '.join(map(quoted, values))}) VALUES ({marks})", list(values.values()))
+            connection.execute(
+                f"INSERT INTO {quoted(name)} ({', '.join(map(quoted, values))}) VALUES ({marks})", list(values.values())
+            )
 
     @property
     def user_id(self) -> str:
@@ -182,7 +197,9 @@ class Org:
     @property
     def private_key(self) -> str:
         """The key whose public half the connected app holds, as PEM: for signing JWT assertions. New at every start."""
-        return self._key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+        return self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode()
 
     @property
     def public_key(self) -> rsa.RSAPublicKey:

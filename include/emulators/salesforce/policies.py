@@ -42,9 +42,14 @@ class DuplicateRule:
     def error(self, found: list[str], *, with_details: Callable[[str], Row] | None) -> ApiError:
         """DUPLICATES_DETECTED with the records found; the key `duplicateResut` is spelt so by the org."""
         records = [
-            {"attributes": {"type": self.object}, "Id": record_id} | dict(with_details(record_id) if with_details else {}) for record_id in found
+            {"attributes": {"type": self.object}, "Id": record_id}
+            | dict(with_details(record_id) if with_details else {})
+            for record_id in found
         ]
-        matches = [{"additionalInformation": [], "fieldDiffs": [], "matchConfidence": 100.0, "record": record} for record in records]
+        matches = [
+            {"additionalInformation": [], "fieldDiffs": [], "matchConfidence": 100.0, "record": record}
+            for record in records
+        ]
         result = {
             "allowSave": self.action == "alert", "duplicateRule": self.name, "duplicateRuleEntityType": self.object, "errorMessage": self.message,
             "matchResults": [{
@@ -92,7 +97,14 @@ class Policies:
 
     def broken_rule(self, object_name: str, row: Row) -> ValidationRule | None:
         """The first validation rule that this record, with all its stored values, breaks."""
-        return next((rule for rule in self.validation if rule.object == object_name and is_true(condition_of(rule.condition), row)), None)
+        return next(
+            (
+                rule
+                for rule in self.validation
+                if rule.object == object_name and is_true(condition_of(rule.condition), row)
+            ),
+            None,
+        )
 
     def owner_of_new(self, object_name: str) -> str | None:
         return next((rule.owner for rule in self.assignment if rule.object == object_name), None)
@@ -114,7 +126,9 @@ def fields_in(node: Any) -> list[str]:
     if isinstance(node, Junction):
         return [name for part in node.parts for name in fields_in(part)]
     constants = node.right if isinstance(node.right, tuple) else (node.right,)
-    if not isinstance(node.left, FieldPath) or not all(isinstance(item, Literal) and item.kind in CONSTANTS for item in constants):
+    if not isinstance(node.left, FieldPath) or not all(
+        isinstance(item, Literal) and item.kind in CONSTANTS for item in constants
+    ):
         raise ValueError("a rule compares fields with constants")
     if node.operator in ("includes", "excludes"):
         raise ValueError(f"a rule knows no {node.operator}")

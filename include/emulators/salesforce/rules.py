@@ -47,12 +47,20 @@ def checker(item: Field, schema: Schema, *, from_csv: bool) -> Check:
 
 def _wrong_type(item: Field, value: Any, from_csv: bool) -> ApiError:
     if from_csv:
-        return ApiError("INVALID_TYPE_ON_FIELD_IN_RECORD", f"{item.label}: value not of required type: {value}", fields=[item.name])
-    kind = {bool: "VALUE_TRUE" if value is True else "VALUE_FALSE", int: "VALUE_NUMBER_INT", float: "VALUE_NUMBER_FLOAT", str: "VALUE_STRING"}
+        return ApiError(
+            "INVALID_TYPE_ON_FIELD_IN_RECORD", f"{item.label}: value not of required type: {value}", fields=[item.name]
+        )
+    kind = {
+        bool: "VALUE_TRUE" if value is True else "VALUE_FALSE",
+        int: "VALUE_NUMBER_INT",
+        float: "VALUE_NUMBER_FLOAT",
+        str: "VALUE_STRING",
+    }
     token = kind.get(type(value), "START_OBJECT")
     expected = {"currency": "double", "percent": "double"}.get(item.type, "string" if item.is_text else item.type)
     return ApiError(
-        "JSON_PARSER_ERROR", f"Cannot deserialize instance of {expected} from {token} value {value} or request may be missing a required field"
+        "JSON_PARSER_ERROR",
+        f"Cannot deserialize instance of {expected} from {token} value {value} or request may be missing a required field",
     )
 
 
@@ -66,7 +74,11 @@ def _text_checker(item: Field, from_csv: bool) -> Check:
         if not text:
             return None
         if item.length and len(text) > item.length:
-            raise ApiError("STRING_TOO_LONG", f"{item.label}: data value too large: {text} (max length={item.length})", fields=[item.name])
+            raise ApiError(
+                "STRING_TOO_LONG",
+                f"{item.label}: data value too large: {text} (max length={item.length})",
+                fields=[item.name],
+            )
         if item.type == "email" and not _EMAIL.fullmatch(text):
             raise ApiError("INVALID_EMAIL_ADDRESS", f"{item.label}: invalid email address: {text}", fields=[item.name])
         if allowed is not None:
@@ -108,7 +120,9 @@ def _number_checker(item: Field, from_csv: bool) -> Check:
             number = math.inf
         if not abs(number) < limit:
             raise ApiError(
-                "NUMBER_OUTSIDE_VALID_RANGE", f"{item.label}: value outside of valid range on numeric field: {value}"[:200], fields=[item.name]
+                "NUMBER_OUTSIDE_VALID_RANGE",
+                f"{item.label}: value outside of valid range on numeric field: {value}"[:200],
+                fields=[item.name],
             )
         if whole and number != int(number):
             raise _wrong_type(item, value, from_csv)

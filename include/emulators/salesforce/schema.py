@@ -17,7 +17,9 @@ NAMESPACE = "{http://soap.sforce.com/2006/04/metadata}"
 STANDARD_OBJECTS = Path(__file__).with_name("standard_objects.yaml")
 SFDX_PROJECT = Path(__file__).parents[2] / "salesforce"
 
-TEXT_TYPES = frozenset({"string", "textarea", "email", "phone", "url", "picklist", "multipicklist", "combobox", "encryptedstring"})
+TEXT_TYPES = frozenset(
+    {"string", "textarea", "email", "phone", "url", "picklist", "multipicklist", "combobox", "encryptedstring"}
+)
 NUMBER_TYPES = frozenset({"int", "double", "currency", "percent"})
 
 # Type of an SFDX field -> type in describe
@@ -29,7 +31,15 @@ _SFDX_TYPES = {
 }  # fmt: skip
 _ACTIVITY_OBJECTS = ("Task", "Event")  # custom fields of both are defined on Activity
 ADDRESS_PARTS = ("Street", "City", "State", "PostalCode", "Country")
-_DEFAULT_LENGTHS = {"email": 80, "phone": 40, "url": 255, "picklist": 255, "multipicklist": 4099, "textarea": 255, "reference": 18}
+_DEFAULT_LENGTHS = {
+    "email": 80,
+    "phone": 40,
+    "url": 255,
+    "picklist": 255,
+    "multipicklist": 4099,
+    "textarea": 255,
+    "reference": 18,
+}
 
 
 @dataclass(frozen=True)
@@ -146,7 +156,12 @@ class Schema:
 
     def children_of(self, name: str) -> list[tuple[SObject, Field]]:
         """(child object, its reference field) for every field that points at this object."""
-        return [(child, item) for child in self.objects.values() for item in child.fields.values() if name in item.reference_to]
+        return [
+            (child, item)
+            for child in self.objects.values()
+            for item in child.fields.values()
+            if name in item.reference_to
+        ]
 
 
 def load_schema(sfdx_project: Path | None = SFDX_PROJECT) -> Schema:
@@ -226,7 +241,9 @@ def _spaced(name: str) -> str:
 def _add_sfdx(schema: Schema, project: Path) -> None:
     for folder in sorted(project.glob("**/objects/*")):
         meta = folder / f"{folder.name}.object-meta.xml"
-        fields = [field_of(ElementTree.parse(path).getroot()) for path in sorted(folder.glob("fields/*.field-meta.xml"))]
+        fields = [
+            field_of(ElementTree.parse(path).getroot()) for path in sorted(folder.glob("fields/*.field-meta.xml"))
+        ]
         if schema.find(folder.name) is None and folder.name != "Activity":
             if not meta.exists():
                 raise ValueError(f"{folder}: an object that is not in the org needs {meta.name}")
@@ -266,7 +283,11 @@ def field_of(root: ElementTree.Element) -> Field:
     name, kind = _text(root, "fullName").rpartition(".")[2], _SFDX_TYPES[sfdx_type]
     scale = int(_text(root, "scale") or 0)
     value_set = root.find(f"{NAMESPACE}valueSet")
-    values = [_text(node, "fullName") for node in root.iter(f"{NAMESPACE}value") if node.find(f"{NAMESPACE}fullName") is not None]
+    values = [
+        _text(node, "fullName")
+        for node in root.iter(f"{NAMESPACE}value")
+        if node.find(f"{NAMESPACE}fullName") is not None
+    ]
     target = _text(root, "referenceTo")
     formula = _text(root, "formula") or None
     calculated = formula is not None or sfdx_type == "Summary"

@@ -60,7 +60,11 @@ def token(org: Org, call: Call) -> Reply:
 def revoke(org: Org, call: Call) -> Reply:
     """POST or GET /services/oauth2/revoke?token=: an access token, or a refresh token with every session that came of it."""
     token = (call.form() if call.method == "POST" else {}).get("token") or call.query.get("token", "")
-    return Reply(status=200, body=b"") if org.revoke(token) else _refused("unsupported_token_type", "this token type is not supported")
+    return (
+        Reply(status=200, body=b"")
+        if org.revoke(token)
+        else _refused("unsupported_token_type", "this token type is not supported")
+    )
 
 
 def introspect(org: Org, call: Call) -> Reply:
@@ -157,7 +161,9 @@ def _client_credentials(org: Org, call: Call, form: dict[str, str], client_id: s
 def _password(org: Org, call: Call, form: dict[str, str], client_id: str, client_secret: str) -> Reply | None:
     known = org.credentials
     good = form.get("username") == known.username and form.get("password") in (known.password + known.security_token,)
-    return _check_client(org, client_id, client_secret) or (None if good else _refused("invalid_grant", "authentication failure"))
+    return _check_client(org, client_id, client_secret) or (
+        None if good else _refused("invalid_grant", "authentication failure")
+    )
 
 
 def _refresh_token(org: Org, call: Call, form: dict[str, str], client_id: str, client_secret: str) -> Reply | None:
@@ -170,7 +176,12 @@ def _refresh_token(org: Org, call: Call, form: dict[str, str], client_id: str, c
 
 def _jwt_bearer(org: Org, call: Call, form: dict[str, str], client_id: str, client_secret: str) -> Reply | None:
     try:
-        claims = jwt.decode(form.get("assertion", ""), org.public_key, algorithms=["RS256"], options={"verify_aud": False, "verify_exp": False})
+        claims = jwt.decode(
+            form.get("assertion", ""),
+            org.public_key,
+            algorithms=["RS256"],
+            options={"verify_aud": False, "verify_exp": False},
+        )
         expires = int(claims.get("exp", 0))
     except (jwt.InvalidTokenError, ValueError):
         return _refused("invalid_grant", "invalid assertion")

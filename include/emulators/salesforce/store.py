@@ -57,7 +57,9 @@ class Store:
                 self._ensure_table(sobject)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, check_same_thread=False, timeout=60, isolation_level=None, cached_statements=512)
+        connection = sqlite3.connect(
+            self.path, check_same_thread=False, timeout=60, isolation_level=None, cached_statements=512
+        )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA cache_size=-16384")
@@ -132,7 +134,9 @@ class Store:
         columns = {item.name: _column_type(item) for item in sobject.fields.values() if not item.is_compound}
         if not existing:
             body = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
-            self._writer.execute(f"CREATE TABLE {table} (_n INTEGER PRIMARY KEY AUTOINCREMENT, _visible_from TEXT, {body})")
+            self._writer.execute(
+                f"CREATE TABLE {table} (_n INTEGER PRIMARY KEY AUTOINCREMENT, _visible_from TEXT, {body})"
+            )
         else:
             columns["_visible_from"] = "TEXT"
             for name in [name for name in columns if name.lower() not in existing]:
@@ -157,7 +161,9 @@ class Store:
         start = self.last_number(sobject) + 1
         return [(number, make_id(sobject.prefix, number)) for number in range(start, start + count)]
 
-    def lookup(self, sobject: SObject, column: str, values: Iterable[Any], extra: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
+    def lookup(
+        self, sobject: SObject, column: str, values: Iterable[Any], extra: Sequence[str] = ()
+    ) -> Iterator[tuple[Any, ...]]:
         """(column value, Id, *extra) of the live records whose column holds one of the values."""
         distinct = list(dict.fromkeys(values))
         wanted = ", ".join(quoted(name) for name in (column, "Id", *extra))
@@ -170,14 +176,18 @@ class Store:
     def clear(self) -> None:
         """Every record of every object is gone, as if the org were new."""
         with self.writing() as connection:
-            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()
+            tables = connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            ).fetchall()
             for (name,) in tables:
                 connection.execute(f"DELETE FROM {quoted(name)}")
             connection.execute("DELETE FROM sqlite_sequence")
             self.has_late_rows = False
 
     def count(self, sobject: SObject) -> int:
-        return int(self.reader.execute(f"SELECT COUNT(*) FROM {quoted(sobject.name)} WHERE IsDeleted = 0").fetchone()[0])
+        return int(
+            self.reader.execute(f"SELECT COUNT(*) FROM {quoted(sobject.name)} WHERE IsDeleted = 0").fetchone()[0]
+        )
 
 
 def _compare_folded(left: str, right: str) -> int:

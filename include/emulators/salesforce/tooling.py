@@ -52,7 +52,10 @@ class Tooling:
                 for name, row in _rows(org_schema):
                     values = row | stamps
                     marks = ",".join("?" * len(values))
-                    connection.execute(f"INSERT INTO {quoted(name)} ({', '.join(map(quoted, values))}) VALUES ({marks})", list(values.values()))
+                    connection.execute(
+                        f"INSERT INTO {quoted(name)} ({', '.join(map(quoted, values))}) VALUES ({marks})",
+                        list(values.values()),
+                    )
             self._made_for = (changed_at, id(org_schema.objects))
 
 
@@ -79,8 +82,12 @@ def _rows(schema: Schema) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _field_row(sobject: SObject, durable_id: str, item: Field, number: int) -> dict[str, Any]:
-    shown = _DATA_TYPES.get(item.type, item.type).format(item.length, item.precision - item.scale, item.scale, ",".join(item.reference_to))
-    last = make_id("00N", number)[:15] if item.custom else item.name.removesuffix("Id") if item.reference_to else item.name
+    shown = _DATA_TYPES.get(item.type, item.type).format(
+        item.length, item.precision - item.scale, item.scale, ",".join(item.reference_to)
+    )
+    last = (
+        make_id("00N", number)[:15] if item.custom else item.name.removesuffix("Id") if item.reference_to else item.name
+    )
     return {
         "Id": f"{durable_id}.{last}", "DurableId": f"{durable_id}.{last}", "EntityDefinitionId": durable_id, "QualifiedApiName": item.name,
         "DeveloperName": item.name.removesuffix("__c"), "Label": item.label, "MasterLabel": item.label,

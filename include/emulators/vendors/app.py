@@ -65,6 +65,10 @@ def create_app(vendors: Vendors) -> Application:
         return found[0](call)
 
     def fault_reply(ordered: Fault) -> Reply:
-        return Reply(ordered.body or {"error": ordered.message or "ordered fault"}, status=ordered.status, content_type=ordered.content_type)
+        return Reply(
+            ordered.body or {"error": ordered.message or "ordered fault"},
+            status=ordered.status,
+            content_type=ordered.content_type,
+        )
 
     return Application(answer, vendors.faults, fault_reply)

@@ -148,14 +148,26 @@ class Deployteq:
             problem = "it is refused by order" if customer.get("emailAddress") in self._refused else _problem(customer)
             if problem:
                 raise SoapFault("110", f"customer {number}: {problem}")
-        return [self._insert_unique(customer, uniqueCustomerFields or [], uniqueOptionFields or []) for customer in customers]
+        return [
+            self._insert_unique(customer, uniqueCustomerFields or [], uniqueOptionFields or [])
+            for customer in customers
+        ]
 
     def _insert_unique(self, customer: dict[str, Any], fields: list[str], options: list[str]) -> dict[str, Any]:
         given = {option["name"]: option.get("value") or "" for option in customer.get("options") or []}
-        keys = [*((name, customer.get(name) or "") for name in fields), *((f"options.{name}", given.get(name, "")) for name in options)]
+        keys = [
+            *((name, customer.get(name) or "") for name in fields),
+            *((f"options.{name}", given.get(name, "")) for name in options),
+        ]
         if any(not value for _, value in keys):
-            raise SoapFault("111", f"a unique field has no value: {', '.join(name for name, value in keys if not value)}")
-        found = set.intersection(*(self._by_value.get((name, value.lower()), set()) for name, value in keys)) if keys else set()
+            raise SoapFault(
+                "111", f"a unique field has no value: {', '.join(name for name, value in keys if not value)}"
+            )
+        found = (
+            set.intersection(*(self._by_value.get((name, value.lower()), set()) for name, value in keys))
+            if keys
+            else set()
+        )
         now = self._now()
         if found:
             known = self.customers[min(found)]
@@ -167,7 +179,9 @@ class Deployteq:
     def _change(self, known: dict[str, Any], customer: dict[str, Any]) -> dict[str, Any]:
         given = {option["name"]: option.get("value") or "" for option in customer.get("options") or []}
         self._forget(known)
-        known |= {name: value for name, value in customer.items() if name not in ("id", "options", "createdAt", "modifiedAt")}
+        known |= {
+            name: value for name, value in customer.items() if name not in ("id", "options", "createdAt", "modifiedAt")
+        }
         known["options"] = known["options"] | given
         known["modifiedAt"] = self._now()
         for key in _values(known):
@@ -250,7 +264,9 @@ class Deployteq:
     def send(self, name: str, customers: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """Control: a mailing to these customers, or to all that have an address; gives its deliveries."""
         number, now = next(self._ids), self._now()
-        receivers = [self.customers[item] for item in customers] if customers is not None else list(self.customers.values())
+        receivers = (
+            [self.customers[item] for item in customers] if customers is not None else list(self.customers.values())
+        )
         self.mailings[number] = {
             "id": number, "campaignId": 1, "campaignName": "Newsletter", "contentName": name, "status": "SENT", "type": "EMAIL",
             "description": name, "startedAt": now, "endedAt": now,
@@ -277,14 +293,20 @@ class Deployteq:
                 delivery["clicks"].append(event | {"clickedAt": now})
                 delivery |= {"firstClickDate": delivery.get("firstClickDate", now), "lastClickDate": now}
             elif kind == "bounce":
-                delivery |= {"status": "BOUNCED", "bounce": event | {"bouncedAt": now, "category": "HARD", "rule": "550 no such mailbox"}}
+                delivery |= {
+                    "status": "BOUNCED",
+                    "bounce": event | {"bouncedAt": now, "category": "HARD", "rule": "550 no such mailbox"},
+                }
             else:
                 delivery["complaint"] = event | {"complaintAt": now, "feedbackloop": "test"}
 
     def send_newsletter(self, name: str) -> None:
         """Control: a mailing to all, of which about half is opened, a tenth clicked, and a little bounces or is complained of."""
         for number, delivery in enumerate(self.send(name)):
-            self.behave(delivery, *(("bounce",) if number % 33 == 5 else ("open",) * (number % 2) + ("click",) * (number % 10 == 3)))
+            self.behave(
+                delivery,
+                *(("bounce",) if number % 33 == 5 else ("open",) * (number % 2) + ("click",) * (number % 10 == 3)),
+            )
             if number % 200 == 7:
                 self.behave(delivery, "complaint")
 
@@ -351,7 +373,10 @@ class Deployteq:
     # -- routes -------------------------------------------------------------------------------------------------------------------
 
     def routes(self) -> tuple[Route, ...]:
-        return (Route(("GET",), PATH, self._describe), Route(("POST",), PATH, lambda call: self._service.call(call.body)))
+        return (
+            Route(("GET",), PATH, self._describe),
+            Route(("POST",), PATH, lambda call: self._service.call(call.body)),
+        )
 
     def _describe(self, call: Call) -> Reply:
         if "wsdl" not in call.query:
@@ -372,7 +397,9 @@ class Deployteq:
             order = json.loads(call.body)
             for number in order["groups"]:
                 self.groups.setdefault(number, [])
-            known = [item for item in self.customers.values() if str(item.get("externalId", "")).startswith(order["prefix"])]
+            known = [
+                item for item in self.customers.values() if str(item.get("externalId", "")).startswith(order["prefix"])
+            ]
             for customer in known[:: order["every"]]:
                 self._change(customer, {"workPhone": order["phone"]})
                 self.add_members({"id": order["groups"][0]}, [customer])
@@ -380,11 +407,19 @@ class Deployteq:
 
         return (
             Route(("POST",), "/_emulator/deployteq/queue", queue),
-            Route(("GET",), "/_emulator/deployteq/groups", lambda _: Reply({str(number): len(found) for number, found in self.groups.items()})),
+            Route(
+                ("GET",),
+                "/_emulator/deployteq/groups",
+                lambda _: Reply({str(number): len(found) for number, found in self.groups.items()}),
+            ),
             Route(("POST",), "/_emulator/deployteq/refuse", refuse),
             Route(("POST",), "/_emulator/deployteq/mailing", send),
             Route(("GET",), "/_emulator/deployteq/calls", lambda _: Reply(dict(self.calls))),
-            Route(("GET",), "/_emulator/deployteq/customers", lambda _: Reply(json.loads(json.dumps(list(self.customers.values()))))),
+            Route(
+                ("GET",),
+                "/_emulator/deployteq/customers",
+                lambda _: Reply(json.loads(json.dumps(list(self.customers.values())))),
+            ),
         )
 
 
@@ -404,10 +439,15 @@ def _problem(customer: dict[str, Any]) -> str:
 def _values(customer: dict[str, Any]) -> list[tuple[str, str]]:
     """What a customer can be found by: each field and option with its value in lower case."""
     options = customer["options"].items()
-    pairs = [*((name, value) for name, value in customer.items() if name != "options"), *((f"options.{name}", value) for name, value in options)]
+    pairs = [
+        *((name, value) for name, value in customer.items() if name != "options"),
+        *((f"options.{name}", value) for name, value in options),
+    ]
     return [(name, str(value).lower()) for name, value in pairs if value not in (None, "")]
 
 
 def _shown(customer: dict[str, Any]) -> dict[str, Any]:
-    options = [{"customerId": customer["id"], "name": name, "value": value} for name, value in customer["options"].items()]
+    options = [
+        {"customerId": customer["id"], "name": name, "value": value} for name, value in customer["options"].items()
+    ]
     return customer | {"options": options}

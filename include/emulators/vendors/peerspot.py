@@ -55,8 +55,16 @@ class PeerSpot:
         today = self.clock.now().date()
         first = max(start, today - timedelta(days=HISTORY_DAYS))
         days = (min(end, today) - first).days + 1
-        made = [record for offset in range(days) for record in activities.on_day(first + timedelta(days=offset), self.per_day)]
-        return made + [record for record in self.added if start.isoformat() <= str(record.get("date_visited", ""))[:10] <= end.isoformat()]
+        made = [
+            record
+            for offset in range(days)
+            for record in activities.on_day(first + timedelta(days=offset), self.per_day)
+        ]
+        return made + [
+            record
+            for record in self.added
+            if start.isoformat() <= str(record.get("date_visited", ""))[:10] <= end.isoformat()
+        ]
 
     # -- routes -------------------------------------------------------------------------------------------------------------------
 
@@ -67,7 +75,10 @@ class PeerSpot:
             start, end = date.fromisoformat(call.query["start_date"]), date.fromisoformat(call.query["end_date"])
             page, per_page = int(call.query.get("page", "1")), int(call.query.get("per_page", "500"))
         except (KeyError, ValueError) as error:
-            return Reply({"error": f"start_date and end_date must be dates (YYYY-MM-DD), page and per_page numbers: {error}"}, status=422)
+            return Reply(
+                {"error": f"start_date and end_date must be dates (YYYY-MM-DD), page and per_page numbers: {error}"},
+                status=422,
+            )
         if page < 1 or not 1 <= per_page <= MAX_PER_PAGE:
             return Reply({"error": f"page starts at 1 and per_page is at most {MAX_PER_PAGE}"}, status=422)
         records = self.between(start, end)

@@ -14,7 +14,12 @@ from xml.sax.saxutils import escape, quoteattr
 from emulators.wire import Reply
 
 _SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
-_SIMPLE: dict[str, Callable[[str], Any]] = {"string": str, "long": int, "integer": int, "boolean": lambda text: text in ("true", "1")}
+_SIMPLE: dict[str, Callable[[str], Any]] = {
+    "string": str,
+    "long": int,
+    "integer": int,
+    "boolean": lambda text: text in ("true", "1"),
+}
 
 
 class SoapFault(Exception):
@@ -80,7 +85,9 @@ class SoapService:
             return [self._read(_item(kind), child) for child in node]
         if kind in self.types:
             fields = self.types[kind]
-            return {_local(child): self._read(fields[_local(child)], child) for child in node if _local(child) in fields}
+            return {
+                _local(child): self._read(fields[_local(child)], child) for child in node if _local(child) in fields
+            }
         try:
             return _SIMPLE[kind](node.text or "")
         except ValueError as error:
@@ -93,7 +100,11 @@ class SoapService:
             item = _item(kind)
             return f"<{name}>{''.join(self._write(item, item, one) for one in value)}</{name}>"
         if kind in self.types:
-            inner = "".join(self._write(field, of, value[field]) for field, of in self.types[kind].items() if value.get(field) is not None)
+            inner = "".join(
+                self._write(field, of, value[field])
+                for field, of in self.types[kind].items()
+                if value.get(field) is not None
+            )
             return f"<{name}>{inner}</{name}>"
         text = str(value).lower() if isinstance(value, bool) else str(value)
         return f"<{name}>{escape(text)}</{name}>"
@@ -104,7 +115,9 @@ class SoapService:
         """The service's description, with the address to call."""
         arrays = {kind for fields in self.types.values() for kind in fields.values() if kind.startswith("ArrayOf")}
         for operation in self.operations.values():
-            arrays |= {kind for kind in (operation.result, *operation.parameters.values()) if kind.startswith("ArrayOf")}
+            arrays |= {
+                kind for kind in (operation.result, *operation.parameters.values()) if kind.startswith("ArrayOf")
+            }
         schema = "".join(self._complex(name, fields) for name, fields in self.types.items())
         schema += "".join(self._complex(name, {_item(name): _item(name)}, many=True) for name in sorted(arrays))
         parts = [self._port_parts(name, operation) for name, operation in self.operations.items()]
@@ -135,10 +148,14 @@ class SoapService:
         """(schema elements, messages, port operation, binding operation)"""
 
         def wrapper(element: str, fields: Mapping[str, str]) -> str:
-            inner = "".join(f'<xsd:element name="{field}" type="{self._type(kind)}"/>' for field, kind in fields.items())
+            inner = "".join(
+                f'<xsd:element name="{field}" type="{self._type(kind)}"/>' for field, kind in fields.items()
+            )
             return f'<xsd:element name="{element}"><xsd:complexType><xsd:sequence>{inner}</xsd:sequence></xsd:complexType></xsd:element>'
 
-        elements = wrapper(name, operation.parameters) + wrapper(f"{name}Response", {"code": "integer", "msg": operation.result})
+        elements = wrapper(name, operation.parameters) + wrapper(
+            f"{name}Response", {"code": "integer", "msg": operation.result}
+        )
         messages = "".join(
             f'<wsdl:message name="{name}{suffix}Message"><wsdl:part name="parameters" element="tns:{name}{suffix}"/></wsdl:message>'
             for suffix in ("", "Response")

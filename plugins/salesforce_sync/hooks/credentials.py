@@ -36,7 +36,11 @@ class SystemCredentials(BaseModel):
 
     def secrets(self) -> list[str]:
         """Every value that must not be seen."""
-        return [value for name in type(self).model_fields if _is_secret(type(self), name) and isinstance(value := getattr(self, name), str) and value]
+        return [
+            value
+            for name in type(self).model_fields
+            if _is_secret(type(self), name) and isinstance(value := getattr(self, name), str) and value
+        ]
 
 
 def _is_secret(model: type[BaseModel], name: str) -> bool:
@@ -68,8 +72,12 @@ class SalesforceCredentials(SystemCredentials):
         if self.consumer_key and self.private_key and not self.username:
             raise ValueError("JWT bearer (consumer_key and private_key) also needs username")
         if self.consumer_key and self.consumer_secret and not self.private_key and not self.login_url:
-            raise ValueError("client credentials (consumer_key and consumer_secret) also need login_url, the org's My Domain")
-        if not (self.consumer_key and (self.private_key or self.consumer_secret)) and not (self.username and self.password):
+            raise ValueError(
+                "client credentials (consumer_key and consumer_secret) also need login_url, the org's My Domain"
+            )
+        if not (self.consumer_key and (self.private_key or self.consumer_secret)) and not (
+            self.username and self.password
+        ):
             raise ValueError(
                 "needs consumer_key and consumer_secret, or consumer_key, private_key and username, or username, password and security_token"
             )
@@ -97,11 +105,17 @@ class PeerSpotCredentials(SystemCredentials):
     token: str = Field(min_length=1, description="The token.", repr=False, json_schema_extra={"secret": True})
     base_url: str = Field("https://www.peerspot.com", description="Where the API is.")
     path: str = Field("/api/v1/intent/activities", description="Path of the activities.")
-    auth: Literal["header_pair", "bearer", "basic", "query"] = Field("header_pair", description="How e-mail and token are sent.")
-    items_path: str = Field("activities", description="Dotted path of the list in the answer, unless the answer is the list.")
+    auth: Literal["header_pair", "bearer", "basic", "query"] = Field(
+        "header_pair", description="How e-mail and token are sent."
+    )
+    items_path: str = Field(
+        "activities", description="Dotted path of the list in the answer, unless the answer is the list."
+    )
     next_page_path: str = Field("next_page", description="Dotted path of the next page's number in the answer.")
     per_page: int = Field(500, ge=1, le=1000, description="Records per page.")
-    fields: dict[str, str] = Field(default_factory=dict, description="Our name of a field -> the vendor's, where they differ.")
+    fields: dict[str, str] = Field(
+        default_factory=dict, description="Our name of a field -> the vendor's, where they differ."
+    )
 
     _https = field_validator("base_url")(require_https)
 
@@ -110,12 +124,17 @@ class DeployteqCredentials(SystemCredentials):
     """The token of Deployteq's API, which names the account as well."""
 
     token: str = _secret("", "The API token.")
-    wsdl_url: str = Field("https://secure.myclang.com/app/api/soap/public/index.php?wsdl", description="Where the API describes itself.")
-    bulk_rows: int = Field(50, ge=1, le=1_000, description="Customers per call; Deployteq publishes no limit, and its other calls take 50.")
+    wsdl_url: str = Field(
+        "https://secure.myclang.com/app/api/soap/public/index.php?wsdl", description="Where the API describes itself."
+    )
+    bulk_rows: int = Field(
+        50, ge=1, le=1_000, description="Customers per call; Deployteq publishes no limit, and its other calls take 50."
+    )
 
     timezone: str = Field("Europe/Amsterdam", description="Of the dates that the API gives, which name none.")
     online_version_url: str = Field(
-        "", description="Address of an e-mail's online version, with {mailing_id}, {delivery_id} and {customer_id}; the API gives none."
+        "",
+        description="Address of an e-mail's online version, with {mailing_id}, {delivery_id} and {customer_id}; the API gives none.",
     )
 
     _https = field_validator("wsdl_url")(require_https)
@@ -162,15 +181,20 @@ def read_credentials(system: str, model: type[Model]) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(_problem(item) for item in error.errors(include_input=False, include_context=False, include_url=False))
+        problems = "; ".join(
+            _problem(item) for item in error.errors(include_input=False, include_context=False, include_url=False)
+        )
         raise InvalidCredentials(
-            f"{source} is not complete: {problems}.", fix="docs/operations.md shows the JSON of every credentials Variable."
+            f"{source} is not complete: {problems}.",
+            fix="docs/operations.md shows the JSON of every credentials Variable.",
         ) from None
 
 
 def _problem(item: Any) -> str:
     place = ".".join(str(part) for part in item["loc"])
-    message = {"extra_forbidden": "unknown key", "missing": "missing"}.get(item["type"], item["msg"].removeprefix("Value error, "))
+    message = {"extra_forbidden": "unknown key", "missing": "missing"}.get(
+        item["type"], item["msg"].removeprefix("Value error, ")
+    )
     return f"{place}: {message}" if place else message
 
 
@@ -185,10 +209,13 @@ def _from_variable(name: str) -> dict[str, Any] | None:
     except ValueError as error:
         position = f"line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}"
         raise InvalidCredentials(
-            f"The Variable {name} is not JSON: {position}.", fix="Write it as a JSON object: quotes around keys and values."
+            f"The Variable {name} is not JSON: {position}.",
+            fix="Write it as a JSON object: quotes around keys and values.",
         ) from None
     if not isinstance(value, dict):
-        raise InvalidCredentials(f"The Variable {name} must be a JSON object.", fix='Write it as {"key": "value", ...}.')
+        raise InvalidCredentials(
+            f"The Variable {name} must be a JSON object.", fix='Write it as {"key": "value", ...}.'
+        )
     return value
 
 

@@ -148,7 +148,10 @@ class DeployteqHook(VendorHook):
         last = datetime.combine(window.last, time.max)
         resource = self._call("mailing_getByDate", first.strftime(DATE_FORMAT), last.strftime(DATE_FORMAT))
         mailings = [mailing for page in self._pages(resource, "mailingSet_getMailings", "Mailing") for mailing in page]
-        return [Collection(str(mailing.id), "/".join(str(mailing[name] or 0) for name in COUNTERS), mailing) for mailing in mailings]
+        return [
+            Collection(str(mailing.id), "/".join(str(mailing[name] or 0) for name in COUNTERS), mailing)
+            for mailing in mailings
+        ]
 
     def read_collection(self, collection: Collection) -> Iterator[list[dict[str, Any]]]:
         """Yields the mailing's deliveries a page at a time; times are ISO texts in UTC."""
@@ -180,10 +183,23 @@ class DeployteqHook(VendorHook):
         raise ServiceUnavailable(f"deployteq: the set {resource} is {found.status}.")
 
     def _moment(self, mailing: Any, delivery: Any) -> dict[str, Any]:
-        opens, clicks = (delivery.opens.Open if delivery.opens else []), (delivery.clicks.Click if delivery.clicks else [])
+        opens, clicks = (
+            (delivery.opens.Open if delivery.opens else []),
+            (delivery.clicks.Click if delivery.clicks else []),
+        )
         customer, bounce, complaint = delivery.customer, delivery.bounce, delivery.complaint
         customer_id = None if customer is None else str(customer.id)
-        state = "Complained" if complaint else "Bounced" if bounce else "Clicked" if clicks else "Opened" if opens else "Sent"
+        state = (
+            "Complained"
+            if complaint
+            else "Bounced"
+            if bounce
+            else "Clicked"
+            if clicks
+            else "Opened"
+            if opens
+            else "Sent"
+        )
         return {
             "id": str(delivery.id), "status": state, "sentAt": self._iso(delivery.deliveryDate),
             "mailing": {"id": str(mailing.id), "name": mailing.contentName or mailing.description, "campaign": mailing.campaignName},
@@ -199,7 +215,11 @@ class DeployteqHook(VendorHook):
 
     def _online_version(self, mailing_id: Any, delivery_id: Any, customer_id: str | None) -> str | None:
         template = self.credentials.online_version_url
-        return template.format(mailing_id=mailing_id, delivery_id=delivery_id, customer_id=customer_id) if template else None
+        return (
+            template.format(mailing_id=mailing_id, delivery_id=delivery_id, customer_id=customer_id)
+            if template
+            else None
+        )
 
     def _iso(self, text: str | None) -> str | None:
         """A date of the API, in UTC; what is none is left as it is, for the mapping to refuse."""
@@ -226,7 +246,9 @@ class DeployteqHook(VendorHook):
             code = str(fault.code).rpartition(":")[2]
             if code == WRONG_TOKEN:
                 raise self.refused_credentials(self._shown(str(fault.message))) from None
-            raise RequestRejected(f"deployteq refused the request ({code}): {self._shown(str(fault.message))}", code=code) from None
+            raise RequestRejected(
+                f"deployteq refused the request ({code}): {self._shown(str(fault.message))}", code=code
+            ) from None
         except (requests.RequestException, zeep.exceptions.Error) as error:
             answered = getattr(error, "response", None)  # requests and zeep keep the status in different places
             status = getattr(error, "status_code", None) if answered is None else answered.status_code

@@ -36,7 +36,13 @@ FIELDS = (
     "products",
     "category",
 )
-IDENTIFYING = ("date_visited", "domain", "products", "activity", "partial_ip")  # what tells activities apart that come without an id
+IDENTIFYING = (
+    "date_visited",
+    "domain",
+    "products",
+    "activity",
+    "partial_ip",
+)  # what tells activities apart that come without an id
 
 
 class PeerSpotHook(VendorHook):
@@ -82,13 +88,19 @@ class PeerSpotHook(VendorHook):
             yield [self._record(item) for item in items]
             if following is not None and following <= page:
                 raise RequestRejected(
-                    f"peerspot: page {page} names {following} as the next page.", fix="Check next_page_path in peerspot_credentials."
+                    f"peerspot: page {page} names {following} as the next page.",
+                    fix="Check next_page_path in peerspot_credentials.",
                 )
             page = following
 
     def _page(self, window: DateWindow, *, page: int, per_page: int) -> tuple[list[Any], int | None]:
         known = self.credentials
-        params = {"start_date": window.first.isoformat(), "end_date": window.last.isoformat(), "page": page, "per_page": per_page}
+        params = {
+            "start_date": window.first.isoformat(),
+            "end_date": window.last.isoformat(),
+            "page": page,
+            "per_page": per_page,
+        }
         headers, more = self._auth()
         answer = self.get_json(known.path, params=params | more, headers=headers)
         if isinstance(answer, list):
@@ -96,7 +108,8 @@ class PeerSpotHook(VendorHook):
         items = _at(answer, known.items_path)
         if not isinstance(items, list):
             raise RequestRejected(
-                f"peerspot: the answer has no list at {known.items_path!r}.", fix="Set items_path in peerspot_credentials to where the list is."
+                f"peerspot: the answer has no list at {known.items_path!r}.",
+                fix="Set items_path in peerspot_credentials to where the list is.",
             )
         return items, self._following(answer)
 
@@ -106,12 +119,16 @@ class PeerSpotHook(VendorHook):
         *parents, name = path.split(".")
         node = _at(answer, ".".join(parents)) if parents else answer
         if not isinstance(node, dict) or name not in node:
-            raise RequestRejected(f"peerspot: the answer has no {path!r}.", fix="Set next_page_path in peerspot_credentials.")
+            raise RequestRejected(
+                f"peerspot: the answer has no {path!r}.", fix="Set next_page_path in peerspot_credentials."
+            )
         following = node[name]
         if following is None or following is False:
             return None
         if not str(following).isdigit():
-            raise RequestRejected(f"peerspot: {path!r} is not the number of a page.", fix="Check next_page_path in peerspot_credentials.")
+            raise RequestRejected(
+                f"peerspot: {path!r} is not the number of a page.", fix="Check next_page_path in peerspot_credentials."
+            )
         return int(following)
 
     def _auth(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -138,7 +155,9 @@ class PeerSpotHook(VendorHook):
         if identity in (None, "") and isinstance(item, Mapping):
             scrubbed["id"] = self._made_id(scrubbed)
         elif identity not in (None, "") and mask_text(str(identity)) != str(identity):
-            scrubbed["id"] = _digest(str(identity))  # an id with personal data in it stays an id, and stops being personal data
+            scrubbed["id"] = _digest(
+                str(identity)
+            )  # an id with personal data in it stays an id, and stops being personal data
         return scrubbed
 
     def _made_id(self, record: Mapping[str, Any]) -> str:
@@ -152,7 +171,10 @@ def _products(value: Any) -> Any:
     """Id and name of each product, and nothing else that may be there."""
     if not isinstance(value, list):
         return value if value is None else "not a list"
-    return [{"id": item.get("id"), "name": item.get("name")} if isinstance(item, Mapping) else "not an object" for item in value]
+    return [
+        {"id": item.get("id"), "name": item.get("name")} if isinstance(item, Mapping) else "not an object"
+        for item in value
+    ]
 
 
 def _digest(text: str) -> str:

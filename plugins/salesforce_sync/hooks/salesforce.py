@@ -34,7 +34,12 @@ class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
     """
 
     def __init__(
-        self, *, state: Engine | None = None, budget: SharedBudget | None = None, jobs: JobMemory | None = None, patience: float | None = None
+        self,
+        *,
+        state: Engine | None = None,
+        budget: SharedBudget | None = None,
+        jobs: JobMemory | None = None,
+        patience: float | None = None,
     ) -> None:
         super().__init__(salesforce_conn_id="salesforce")
         self._state, self._budget, self._jobs, self._patience = state, budget, jobs, patience
@@ -43,7 +48,9 @@ class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
     def credentials(self) -> SalesforceCredentials:
         found = read_credentials("salesforce", SalesforceCredentials)
         if found.is_retiring:
-            log.warning("Salesforce retires sign-in with username and password in Summer '27: move to client credentials or JWT bearer.")
+            log.warning(
+                "Salesforce retires sign-in with username and password in Summer '27: move to client credentials or JWT bearer."
+            )
         return found
 
     @cached_property
@@ -62,7 +69,9 @@ class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
         from simple_salesforce.api import Salesforce
 
         opened = self.client.session.opened
-        return Salesforce(session_id=opened.token, instance_url=opened.instance_url, version=self.credentials.api_version)
+        return Salesforce(
+            session_id=opened.token, instance_url=opened.instance_url, version=self.credentials.api_version
+        )
 
     def get_conn(self) -> Any:
         return self.conn

@@ -14,7 +14,14 @@ import requests
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk import Connection
 
-from salesforce_sync.errors import AuthenticationFailed, RateLimited, RequestRejected, ServiceUnavailable, SyncError, TransientError
+from salesforce_sync.errors import (
+    AuthenticationFailed,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    SyncError,
+    TransientError,
+)
 from salesforce_sync.privacy import mask_text
 
 log = logging.getLogger(__name__)
@@ -73,7 +80,13 @@ class VendorHook(HttpHook):  # type: ignore[misc]
 
     def _get_once(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         try:
-            reply = self.session.get(self.root_url + path, params=dict(params), headers=dict(headers), timeout=TIMEOUT_SECONDS, allow_redirects=False)
+            reply = self.session.get(
+                self.root_url + path,
+                params=dict(params),
+                headers=dict(headers),
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,
+            )
         except requests.RequestException as error:
             raise ServiceUnavailable(f"{self.system} gave no answer ({type(error).__name__}).") from None
         if reply.status_code != 200:

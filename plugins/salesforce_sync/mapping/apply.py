@@ -104,7 +104,9 @@ def fingerprints(frame: pd.DataFrame) -> pd.Series:
 
 def _as_text(column: pd.Series) -> pd.Series:
     return pd.Series(
-        ["\0" if value is None or value is pd.NA or value != value else str(value) for value in column], index=column.index, dtype=object
+        ["\0" if value is None or value is pd.NA or value != value else str(value) for value in column],
+        index=column.index,
+        dtype=object,
     )
 
 
@@ -113,7 +115,9 @@ def _column(records: Sequence[Mapping[str, Any]], path: str) -> pd.Series:
     return pd.Series([_value(record, names) for record in records], dtype=object)
 
 
-def _mapped_column(name: str, item: FieldMapping, records: Sequence[Mapping[str, Any]], target: Target, problems: dict[int, str]) -> pd.Series:
+def _mapped_column(
+    name: str, item: FieldMapping, records: Sequence[Mapping[str, Any]], target: Target, problems: dict[int, str]
+) -> pd.Series:
     if item.vendor is None:
         return _coerce(pd.Series([item.value] * len(records), dtype=object), target)[0]
     original = _column(records, item.vendor)
@@ -152,8 +156,16 @@ def _check_fit(problems: dict[int, str], path: str, values: pd.Series, target: T
         outside = values.notna() & ~values.isin(allowed)
         _note(problems, outside, path, values, f"is not in the picklist: {', '.join(sorted(allowed))}")
     if target.length and values.dtype == object:
-        too_long = pd.Series([isinstance(value, str) and len(value) > target.length for value in values], index=values.index, dtype=bool)
-        _note(problems, too_long, path, values, f"is longer than {target.length} characters; truncate it in the mapping if that is meant")
+        too_long = pd.Series(
+            [isinstance(value, str) and len(value) > target.length for value in values], index=values.index, dtype=bool
+        )
+        _note(
+            problems,
+            too_long,
+            path,
+            values,
+            f"is longer than {target.length} characters; truncate it in the mapping if that is meant",
+        )
 
 
 # -- types ------------------------------------------------------------------------------------------------------------------------
@@ -172,7 +184,11 @@ def _coerce(values: pd.Series, target: Target) -> tuple[pd.Series, pd.Series]:
     else:
         result = _strings(values)
         return result, values.notna() & result.isna()
-    result = pd.Series([None if value is None or value is pd.NaT or value != value else value for value in result], index=values.index, dtype=object)
+    result = pd.Series(
+        [None if value is None or value is pd.NaT or value != value else value for value in result],
+        index=values.index,
+        dtype=object,
+    )
     return result, values.notna() & result.isna()
 
 
@@ -215,7 +231,11 @@ def _numbers(values: pd.Series, *, whole: bool) -> pd.Series:
     numbers = numbers.where(np.isfinite(numbers))
     if not whole:
         return numbers
-    return pd.Series([int(value) if value == value and value.is_integer() else None for value in numbers], index=values.index, dtype=object)
+    return pd.Series(
+        [int(value) if value == value and value.is_integer() else None for value in numbers],
+        index=values.index,
+        dtype=object,
+    )
 
 
 def _moments(values: pd.Series) -> pd.Series:

@@ -49,7 +49,9 @@ def problems(mapping: MappingFile, described: ObjectLike | None) -> list[str]:
     if described is None:
         return [f"the org has no object {name}, or hides it from the integration user"]
     if mapping.direction == "to_vendor":
-        direct = [field_name for field_name in mapping.salesforce_paths if "." not in field_name]  # Salesforce checks the paths to parents
+        direct = [
+            field_name for field_name in mapping.salesforce_paths if "." not in field_name
+        ]  # Salesforce checks the paths to parents
         hidden = [field_name for field_name in direct if field_name not in described.fields]
         return [f"{name} has no field {field_name}, or hides it from the integration user" for field_name in hidden]
     found = [_external_id_problem(mapping, described)]
@@ -60,12 +62,23 @@ def problems(mapping: MappingFile, described: ObjectLike | None) -> list[str]:
         if info is None:
             found.append(f"{name} has no field {field_name}, or hides it from the integration user")
         elif not _may_be_written(mapping, info):
-            found.append(f"{name}.{field_name} may not be {'updated' if info.createable else 'written'} by the integration user")
-        elif item.vendor is None and info.restricted_values is not None and item.value is not None and item.value not in info.restricted_values:
+            found.append(
+                f"{name}.{field_name} may not be {'updated' if info.createable else 'written'} by the integration user"
+            )
+        elif (
+            item.vendor is None
+            and info.restricted_values is not None
+            and item.value is not None
+            and item.value not in info.restricted_values
+        ):
             found.append(f"{name}.{field_name}: the constant {item.value!r} is not in its picklist")
     if mapping.is_update_only:
         return [problem for problem in found if problem]
-    covered = {*mapping.fields, mapping.salesforce.external_id, *(field_name.split(".")[0].replace("__r", "__c") for field_name in mapping.fields)}
+    covered = {
+        *mapping.fields,
+        mapping.salesforce.external_id,
+        *(field_name.split(".")[0].replace("__r", "__c") for field_name in mapping.fields),
+    }
     found += [
         f"{name}.{info.name} is required in the org, and the mapping does not fill it"
         for info in described.fields.values()
@@ -102,4 +115,6 @@ def targets(mapping: MappingFile, described: ObjectLike) -> dict[str, Target]:
 
 
 def _length(info: FieldLike) -> int:
-    return info.length if info.type not in ("boolean", "int", "double", "currency", "percent", "date", "datetime") else 0
+    return (
+        info.length if info.type not in ("boolean", "int", "double", "currency", "percent", "date", "datetime") else 0
+    )

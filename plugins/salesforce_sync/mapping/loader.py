@@ -24,7 +24,10 @@ def load_mapping(name: str) -> MappingFile:
         if path.is_file():
             return read_mapping(path)
     searched = " or ".join(str(folder) for folder in folders)
-    raise InvalidMapping(f"There is no mapping {name!r} in {searched}.", fix=f"Create {name}.yaml there, or correct the DAG's mapping name.")
+    raise InvalidMapping(
+        f"There is no mapping {name!r} in {searched}.",
+        fix=f"Create {name}.yaml there, or correct the DAG's mapping name.",
+    )
 
 
 def read_mapping(path: Path) -> MappingFile:

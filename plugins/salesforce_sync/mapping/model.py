@@ -18,14 +18,18 @@ class VendorSide(_Strict):
 
     stream: str = Field(description="A stream that the system's hook offers.")
     id: str = Field(description="Dotted path of the record's id at the vendor.")
-    constants: dict[str, str] = Field(default_factory=dict, description="To the vendor: dotted path -> what every record gets there.")
+    constants: dict[str, str] = Field(
+        default_factory=dict, description="To the vendor: dotted path -> what every record gets there."
+    )
 
 
 class ConvertedLeads(_Strict):
     """Where changes of a Lead go once people have converted it."""
 
     object: Literal["Contact", "Account"] = Field(description="What the Lead became.")
-    fields: dict[str, str] = Field(description="Field of the Lead -> field of the Contact or Account; others are dropped.", min_length=1)
+    fields: dict[str, str] = Field(
+        description="Field of the Lead -> field of the Contact or Account; others are dropped.", min_length=1
+    )
 
 
 class SalesforceSide(_Strict):
@@ -38,12 +42,18 @@ class SalesforceSide(_Strict):
         "holds the Salesforce id: then records are updated, and none is created.",
     )
     where: str = Field("", description="To the vendor: a SOQL condition; records that do not fulfil it are left alone.")
-    parent: str | None = Field(None, description="A mapped reference field: rows with the same parent are sent together, against lock conflicts.")
+    parent: str | None = Field(
+        None,
+        description="A mapped reference field: rows with the same parent are sent together, against lock conflicts.",
+    )
     assign_owners: bool = Field(False, description="Let the org's assignment rules choose owners of new records.")
     allow_duplicates: bool | None = Field(
-        None, description="Save what a duplicate rule of the org only warns of, or never; left out: as the org's rules say."
+        None,
+        description="Save what a duplicate rule of the org only warns of, or never; left out: as the org's rules say.",
     )
-    converted: ConvertedLeads | None = Field(None, description="For Leads: where changes of converted ones go; left out: they are refused.")
+    converted: ConvertedLeads | None = Field(
+        None, description="For Leads: where changes of converted ones go; left out: they are refused."
+    )
 
 
 class FieldMapping(_Strict):
@@ -51,11 +61,18 @@ class FieldMapping(_Strict):
 
     vendor: str | None = Field(None, description="Dotted path of the value in the vendor's record.")
     value: str | int | float | bool | None = Field(None, description="A constant, instead of a vendor path.")
-    required: bool = Field(False, description="A record without this value is refused, with the reason, and dead-lettered.")
-    transforms: tuple[TransformCall, ...] = Field((), description="Named transforms, in order: `trim`, or `{truncate: 80}`.")
-    values: dict[str, str | bool] | None = Field(None, description="Vendor value -> Salesforce value; a value that is not listed is refused.")
+    required: bool = Field(
+        False, description="A record without this value is refused, with the reason, and dead-lettered."
+    )
+    transforms: tuple[TransformCall, ...] = Field(
+        (), description="Named transforms, in order: `trim`, or `{truncate: 80}`."
+    )
+    values: dict[str, str | bool] | None = Field(
+        None, description="Vendor value -> Salesforce value; a value that is not listed is refused."
+    )
     when_empty: Literal["clear", "keep"] = Field(
-        "clear", description="What a missing value does to the field on the side that is written: empty it, or leave it alone."
+        "clear",
+        description="What a missing value does to the field on the side that is written: empty it, or leave it alone.",
     )
     unique: bool = Field(False, description="To the vendor: records with the same value here are one record there.")
 
@@ -89,13 +106,17 @@ class MappingFile(_Strict):
     vendor: VendorSide
     salesforce: SalesforceSide
     deduplicate: str | None = Field(
-        None, description="To Salesforce, by `Id`: a vendor path; of records with the same value there, the last one is sent."
+        None,
+        description="To Salesforce, by `Id`: a vendor path; of records with the same value there, the last one is sent.",
     )
     direction: Literal["to_salesforce", "to_vendor"] = Field("to_salesforce", description="Which side is written.")
     yields_to: str | None = Field(
-        None, description="To the vendor: a mapping; a record that is unique by a value that a record of that mapping has is left to it."
+        None,
+        description="To the vendor: a mapping; a record that is unique by a value that a record of that mapping has is left to it.",
     )
-    create_only: bool = Field(False, description="Records are created and never written again: afterwards they belong to people.")
+    create_only: bool = Field(
+        False, description="Records are created and never written again: afterwards they belong to people."
+    )
     fields: dict[str, Annotated[FieldMapping, BeforeValidator(_from_shorthand)]] = Field(
         description="Salesforce field -> vendor path, or a field mapping.", min_length=1
     )
@@ -106,7 +127,12 @@ class MappingFile(_Strict):
         if self.direction == "to_salesforce":
             if not side.external_id:
                 raise ValueError("salesforce.external_id: missing: a mapping to Salesforce needs an upsert key")
-            if side.where or self.yields_to or self.vendor.constants or any(item.unique for item in self.fields.values()):
+            if (
+                side.where
+                or self.yields_to
+                or self.vendor.constants
+                or any(item.unique for item in self.fields.values())
+            ):
                 raise ValueError("direction: `where`, `yields_to`, `constants` and `unique` are for to_vendor")
             return self
         constants = [name for name, item in self.fields.items() if item.vendor is None]
@@ -114,20 +140,33 @@ class MappingFile(_Strict):
             raise ValueError(f"fields.{constants[0]}: a constant of the vendor's side belongs into vendor.constants")
         if not any(item.unique for item in self.fields.values()):
             raise ValueError("fields: one of them has to be `unique`, so that the vendor knows its records again")
-        if side.external_id or side.parent or side.converted or side.assign_owners or side.allow_duplicates is not None or self.create_only:
-            raise ValueError("direction: `external_id`, `parent`, `converted`, `create_only` and the rules of the org are for to_salesforce")
+        if (
+            side.external_id
+            or side.parent
+            or side.converted
+            or side.assign_owners
+            or side.allow_duplicates is not None
+            or self.create_only
+        ):
+            raise ValueError(
+                "direction: `external_id`, `parent`, `converted`, `create_only` and the rules of the org are for to_salesforce"
+            )
         return self
 
     @model_validator(mode="after")
     def _deduplicated_by_a_field_beside_the_id(self) -> MappingFile:
         if self.deduplicate is not None and not self.is_update_only:
-            raise ValueError("deduplicate: the Salesforce ID has to be among the fields: set salesforce.external_id to Id")
+            raise ValueError(
+                "deduplicate: the Salesforce ID has to be among the fields: set salesforce.external_id to Id"
+            )
         return self
 
     @model_validator(mode="after")
     def _external_id_is_implied(self) -> MappingFile:
         if self.salesforce.external_id in self.fields:
-            raise ValueError(f"fields.{self.salesforce.external_id}: the external id is filled from vendor.id; do not list it")
+            raise ValueError(
+                f"fields.{self.salesforce.external_id}: the external id is filled from vendor.id; do not list it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -138,7 +177,9 @@ class MappingFile(_Strict):
         if side.converted is not None:
             unmapped = [name for name in side.converted.fields if name not in self.fields]
             if side.object != "Lead" or unmapped:
-                raise ValueError(f"salesforce.converted: is for Leads and their mapped fields only{': ' + unmapped[0] if unmapped else ''}")
+                raise ValueError(
+                    f"salesforce.converted: is for Leads and their mapped fields only{': ' + unmapped[0] if unmapped else ''}"
+                )
         return self
 
     @property
@@ -185,5 +226,7 @@ def json_schema() -> dict[str, Any]:
     }
     schema["$defs"]["FieldMapping"]["properties"]["transforms"]["items"] = call
     schema["$defs"].pop("TransformCall", None)
-    schema["properties"]["fields"]["additionalProperties"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/FieldMapping"}]}
+    schema["properties"]["fields"]["additionalProperties"] = {
+        "anyOf": [{"type": "string"}, {"$ref": "#/$defs/FieldMapping"}]
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "salesforce_sync mapping file"} | schema

@@ -94,7 +94,13 @@ def parse_call(raw: Any) -> TransformCall:
     """`trim`, or a one-key mapping `{truncate: 80}`; ValueError names what is wrong."""
     if isinstance(raw, TransformCall):
         return raw
-    name, argument = (raw, None) if isinstance(raw, str) else next(iter(raw.items())) if isinstance(raw, dict) and len(raw) == 1 else ("", None)
+    name, argument = (
+        (raw, None)
+        if isinstance(raw, str)
+        else next(iter(raw.items()))
+        if isinstance(raw, dict) and len(raw) == 1
+        else ("", None)
+    )
     if name not in TRANSFORMS:
         raise ValueError(f"unknown transform {raw!r}: there are {', '.join(sorted(TRANSFORMS))}")
     wanted = TRANSFORMS[name].argument

@@ -26,7 +26,9 @@ PUBLIC_MAIL_DOMAINS = frozenset({
 def _extractor() -> TLDExtract:
     from tldextract import TLDExtract
 
-    return TLDExtract(cache_dir=None, suffix_list_urls=(), include_psl_private_domains=False)  # the list that the package ships; no download
+    return TLDExtract(
+        cache_dir=None, suffix_list_urls=(), include_psl_private_domains=False
+    )  # the list that the package ships; no download
 
 
 @lru_cache(maxsize=100_000)

@@ -24,7 +24,13 @@ def alert_on_failure(context: Any) -> None:
     # The text of an error that is not ours may quote anything, a record or a URL with a token: only its type is told.
     what = str(error.args[0]) if isinstance(error, SyncError) else type(error).__name__ if error else LOST_TASK
     fix = (error.fix if isinstance(error, SyncError) else "") or "Read the task's log."
-    rows = {"DAG": ti.dag_id, "Run": ti.run_id, "Task": f"{ti.task_id}, try {ti.try_number}", "What failed": what, "How to fix it": fix}
+    rows = {
+        "DAG": ti.dag_id,
+        "Run": ti.run_id,
+        "Task": f"{ti.task_id}, try {ti.try_number}",
+        "What failed": what,
+        "How to fix it": fix,
+    }
     _mail(context, f"Airflow: {ti.dag_id}.{ti.task_id} failed", rows, link=getattr(ti, "log_url", ""))
 
 
@@ -35,7 +41,11 @@ def alert_on_timeout(context: Any) -> None:
     run, dag = context["dag_run"], context["dag"]
     what = f"The run took longer than {dag.dagrun_timeout}; its unfinished tasks were stopped."
     fix = "See which task was still at work, and clear it to run it again: what it had delivered is not sent twice."
-    _mail(context, f"Airflow: {run.dag_id} took too long", {"DAG": run.dag_id, "Run": run.run_id, "What failed": what, "How to fix it": fix})
+    _mail(
+        context,
+        f"Airflow: {run.dag_id} took too long",
+        {"DAG": run.dag_id, "Run": run.run_id, "What failed": what, "How to fix it": fix},
+    )
 
 
 def _mail(context: Any, subject: str, rows: dict[str, str], *, link: str = "") -> None:
@@ -49,11 +59,17 @@ def _mail(context: Any, subject: str, rows: dict[str, str], *, link: str = "") -
 
             SmtpNotifier(to=addresses, subject=subject, html_content=_body(rows, link))(context)
     except Exception as error:  # noqa: BLE001 - whatever stops the mail, the task's own failure is what counts
-        log.error("No alert was sent (%s: %s). Check the Variable alert_emails and the Connection smtp_default.", type(error).__name__, error)
+        log.error(
+            "No alert was sent (%s: %s). Check the Variable alert_emails and the Connection smtp_default.",
+            type(error).__name__,
+            error,
+        )
 
 
 def _body(rows: dict[str, str], link: str) -> str:
-    table = "".join(f"<tr><th align='left' valign='top'>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows.items())
+    table = "".join(
+        f"<tr><th align='left' valign='top'>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows.items()
+    )
     anchor = f"<p><a href='{html.escape(link)}'>Open the log in Airflow</a></p>" if link else ""
     # The notifier renders its texts by Jinja: what looks like a template in ours is not one.
     text = f"<table>{table}</table>{anchor}".replace("{%", "{ %").replace("%}", "% }")

@@ -31,7 +31,9 @@ class SyncOperator(BaseOperator):
     percent: one with less leaves the rest to others.
     """
 
-    def __init__(self, *, step: str | None = None, deferrable: bool = True, budget_share: int = 100, **kwargs: Any) -> None:
+    def __init__(
+        self, *, step: str | None = None, deferrable: bool = True, budget_share: int = 100, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.step = step
         self.deferrable = deferrable
@@ -84,7 +86,10 @@ def step_context(context: Any) -> Iterator[StepContext]:
     try:
         yield StepContext(hook.client, state, run)
         jobs.forget()
-    except (RowLocked, TooManyRejects):  # everything else is committed, and the next try is to send the refused rows again
+    except (
+        RowLocked,
+        TooManyRejects,
+    ):  # everything else is committed, and the next try is to send the refused rows again
         jobs.forget()
         raise
     finally:

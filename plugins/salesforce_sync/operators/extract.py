@@ -31,7 +31,13 @@ class ExtractOperator(SyncOperator):
         hook, store, days = vendor_hook(self.system), swept_staging(self.dag_id), window(context)
         batches = extract(hook, load_mapping(self.mapping), days, store, run_identity(context))
         self._warn_of_retention(days)
-        log.info("%s: %d records of %s (batches: %d)", self.mapping, sum(batch.count for batch in batches), days, len(batches))
+        log.info(
+            "%s: %d records of %s (batches: %d)",
+            self.mapping,
+            sum(batch.count for batch in batches),
+            days,
+            len(batches),
+        )
         if hook.removed:
             log.warning("%s sent personal data that it should not send; taken out: %s", self.system, dict(hook.removed))
         return [batch.as_xcom() for batch in batches]
@@ -43,4 +49,8 @@ class ExtractOperator(SyncOperator):
             return
         kept_from = datetime.now(UTC).date() - timedelta(days=read_setting(self.retention))
         if days.first < kept_from:
-            log.warning("Records before %s will be deleted again by this run's clean-up: %s keeps no more.", kept_from, self.retention)
+            log.warning(
+                "Records before %s will be deleted again by this run's clean-up: %s keeps no more.",
+                kept_from,
+                self.retention,
+            )

@@ -28,6 +28,8 @@ class LoadOperator(SyncOperator):
         batches = self.batches[self.mapping] if isinstance(self.batches, Mapping) else self.batches
         source = Source.staged(batches_of(batches), staging())
         with step_context(context) as step:
-            loaded = load(step, self.mapping, load_mapping(self.mapping), source, resend=bool(context["params"].get("resend")))
+            loaded = load(
+                step, self.mapping, load_mapping(self.mapping), source, resend=bool(context["params"].get("resend"))
+            )
         log.info("%s: %s", self.mapping, loaded.counts)
         return asdict(loaded.counts)

@@ -17,7 +17,17 @@ class ExtractMomentsOperator(SyncOperator):
 
     template_fields: Sequence[str] = ("org",)
 
-    def __init__(self, *, system: str, name: str, mappings: Mapping[str, str], links_of: Sequence[str], days: str, org: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        system: str,
+        name: str,
+        mappings: Mapping[str, str],
+        links_of: Sequence[str],
+        days: str,
+        org: str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.system = system
         self.name = name

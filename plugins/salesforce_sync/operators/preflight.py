@@ -42,7 +42,9 @@ class CheckSalesforceOperator(SyncOperator):
         mappings = {name: load_mapping(name) for name in self.mappings}
         with step_context(context) as step:
             context["ti"].xcom_push(key=_ORG, value=step.org)
-            sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads, describe_anew=self.describe_anew)
+            sentence = check_salesforce(
+                step, self.system, mappings=mappings, reads=self.reads, describe_anew=self.describe_anew
+            )
         log.info(sentence)
         return sentence
 

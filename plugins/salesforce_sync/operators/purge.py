@@ -16,7 +16,17 @@ class PurgeOperator(SyncOperator):
     deferrable: what it looks for is gone when it begins anew, and with it the counts.
     """
 
-    def __init__(self, *, name: str, object: str, date_field: str, record_id_field: str, mapping: str, retention: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        object: str,
+        date_field: str,
+        record_id_field: str,
+        mapping: str,
+        retention: str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(deferrable=False, **kwargs)
         self.name = name
         self.object = object

@@ -40,7 +40,9 @@ class PushOperator(SyncOperator):
         for name in self.mappings:
             batches = batches_of(self.batches[name])
             step = VendorContext(org_of(batches), state, run_identity(context))
-            loaded = push(step, name, load_mapping(name), Source.staged(batches, store), hook, delete=delete, resend=resend)
+            loaded = push(
+                step, name, load_mapping(name), Source.staged(batches, store), hook, delete=delete, resend=resend
+            )
             log.info("%s: %s", name, loaded.counts)
             counts[name] = asdict(loaded.counts)
         return counts

@@ -15,8 +15,15 @@ RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(exception=ConfigurationError, action=RetryAction.FAIL, reason="a setting has to be changed first"),
         RetryRule(exception=PermanentError, action=RetryAction.FAIL, reason="the answer would be the same"),
-        RetryRule(exception=RateLimited, action=RetryAction.RETRY, retry_delay=timedelta(minutes=5), reason="asked to wait"),
-        RetryRule(exception=TransientError, action=RetryAction.RETRY, retry_delay=timedelta(minutes=1), reason="likely to pass"),
+        RetryRule(
+            exception=RateLimited, action=RetryAction.RETRY, retry_delay=timedelta(minutes=5), reason="asked to wait"
+        ),
+        RetryRule(
+            exception=TransientError,
+            action=RetryAction.RETRY,
+            retry_delay=timedelta(minutes=1),
+            reason="likely to pass",
+        ),
     ]
 )
 

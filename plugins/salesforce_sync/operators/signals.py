@@ -25,9 +25,15 @@ class SignalsOperator(SyncOperator):
         if not enabled:
             raise AirflowSkipException("The Variable peerspot_signals switches no signal on.")
         campaign, path = read_setting("peerspot_nurture_campaign"), read_setting("peerspot_prospects_path")
-        for signal, value, name in (("nurture", campaign, "peerspot_nurture_campaign"), ("prospects", path, "peerspot_prospects_path")):
+        for signal, value, name in (
+            ("nurture", campaign, "peerspot_nurture_campaign"),
+            ("prospects", path, "peerspot_prospects_path"),
+        ):
             if signal in enabled and not value:
-                raise InvalidSetting(f"The signal {signal} needs the Variable {name}.", fix=f"Set {name}, or take {signal} out of peerspot_signals.")
+                raise InvalidSetting(
+                    f"The signal {signal} needs the Variable {name}.",
+                    fix=f"Set {name}, or take {signal} out of peerspot_signals.",
+                )
         rules = SignalRules(enabled, datetime.now(UTC).date(), campaign, Path(path) if path else None)
         with step_context(context) as step:
             counts = signals(step, SignalMappings(load_mapping(TASKS), load_mapping(MEMBERS)), rules)

@@ -44,7 +44,11 @@ class ExtractQueueOperator(SyncOperator):
         groups = read_setting(SETTING).get(self.kind)
         if groups is None:
             raise AirflowSkipException(f"The Variable {SETTING} names no queue of {self.kind}.")
-        step, store, mapping = VendorContext(self.org, open_state(), run_identity(context)), swept_staging(self.dag_id), load_mapping(self.mapping)
+        step, store, mapping = (
+            VendorContext(self.org, open_state(), run_identity(context)),
+            swept_staging(self.dag_id),
+            load_mapping(self.mapping),
+        )
         queued = stage_queue(step, self.mapping, mapping, vendor_hook(self.system), groups["queue"], store)
         context["ti"].xcom_push(key=QUEUED, value=[ref.as_xcom() for ref in queued])
         log.info("%s: %d customers are in the queue", self.mapping, sum(ref.count for ref in queued))

@@ -16,7 +16,9 @@ import pyarrow as pa
 from salesforce_sync.salesforce.query import Reader
 from salesforce_sync.salesforce.soql import soql_moment
 
-LOOKBACK = timedelta(minutes=5)  # longer than a transaction takes to become visible after the moment that it is stamped with
+LOOKBACK = timedelta(
+    minutes=5
+)  # longer than a transaction takes to become visible after the moment that it is stamped with
 LAG = timedelta(seconds=3)  # rows stamped within it may not all be visible yet
 STAMP = "SystemModstamp"
 
@@ -30,7 +32,13 @@ class Changes:
 
 
 def read_changes(
-    reader: Reader, object_name: str, fields: Sequence[str], *, since: datetime | None, where: str = "", include_deleted: bool = False
+    reader: Reader,
+    object_name: str,
+    fields: Sequence[str],
+    *,
+    since: datetime | None,
+    where: str = "",
+    include_deleted: bool = False,
 ) -> Changes:
     """The records whose SystemModstamp is `since` less LOOKBACK, or later; with `since` None, all records.
 

@@ -25,7 +25,12 @@ class SalesforceClient:
     """
 
     def __init__(
-        self, session: Session, *, memory: JobMemory | None = None, patience: float | None = None, descriptions: DescriptionStore | None = None
+        self,
+        session: Session,
+        *,
+        memory: JobMemory | None = None,
+        patience: float | None = None,
+        descriptions: DescriptionStore | None = None,
     ) -> None:
         self.session = session
         self._describer = Describer(session, descriptions)
@@ -55,9 +60,19 @@ class SalesforceClient:
         """See Reader.read."""
         return self._reader.read(soql, expected_rows=expected_rows, include_deleted=include_deleted)
 
-    def changes(self, object_name: str, fields: Sequence[str], *, since: datetime | None, where: str = "", include_deleted: bool = False) -> Changes:
+    def changes(
+        self,
+        object_name: str,
+        fields: Sequence[str],
+        *,
+        since: datetime | None,
+        where: str = "",
+        include_deleted: bool = False,
+    ) -> Changes:
         """See changes.read_changes."""
-        return read_changes(self._reader, object_name, fields, since=since, where=where, include_deleted=include_deleted)
+        return read_changes(
+            self._reader, object_name, fields, since=since, where=where, include_deleted=include_deleted
+        )
 
     def count(self, object_name: str, where: str = "") -> int:
         return self._reader.count(object_name, where)

@@ -39,7 +39,9 @@ class CollectionWriter:
         if len(groups) == 1:
             return self._group(request, groups[0])
         with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-            return [result for results in pool.map(lambda group: self._group(request, group), groups) for result in results]
+            return [
+                result for results in pool.map(lambda group: self._group(request, group), groups) for result in results
+            ]
 
     def _group(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
         """Sends the records; halves them while Salesforce fails over them, until a bad row stands alone and is refused by itself."""
@@ -63,20 +65,26 @@ class CollectionWriter:
         path, headers = self._session.path("composite/sobjects"), _headers(request)
         if request.operation is Operation.DELETE:
             ids = ",".join(record["Id"] for record in records)
-            reply = self._session.request("DELETE", f"{path}?{urlencode({'ids': ids, 'allOrNone': 'false'}, safe=',')}", what=what)
+            reply = self._session.request(
+                "DELETE", f"{path}?{urlencode({'ids': ids, 'allOrNone': 'false'}, safe=',')}", what=what
+            )
         elif request.operation is Operation.INSERT:
             return self._insert(request, records, what)
         else:
             if request.operation is Operation.UPSERT:
                 path += f"/{request.object}/{request.key}"
-            reply = self._session.request("PATCH", path, what=what, json_body={"allOrNone": False, "records": records}, headers=headers)
+            reply = self._session.request(
+                "PATCH", path, what=what, json_body={"allOrNone": False, "records": records}, headers=headers
+            )
         return _results(request, records, reply.value, what)
 
     def _insert(self, request: WriteRequest, records: list[dict[str, Any]], what: str) -> list[WriteResult]:
         """An insert may not simply be repeated: when its answer got lost, what arrived is looked up by key before the rest is sent again."""
         body, path = {"allOrNone": False, "records": records}, self._session.path("composite/sobjects")
         try:
-            reply = self._session.request("POST", path, what=what, json_body=body, headers=_headers(request), repeatable=False)
+            reply = self._session.request(
+                "POST", path, what=what, json_body=body, headers=_headers(request), repeatable=False
+            )
         except ServiceUnavailable as error:
             if error.code in SPLITTING and error.answered:
                 raise  # Salesforce rolled the call back and said so
@@ -86,7 +94,10 @@ class CollectionWriter:
                 raise
             sent = iter(self._insert(request, rest, what) if rest else [])
             return [
-                WriteResult(Outcome.CREATED, arrived[record[request.key]]) if record[request.key] in arrived else next(sent) for record in records
+                WriteResult(Outcome.CREATED, arrived[record[request.key]])
+                if record[request.key] in arrived
+                else next(sent)
+                for record in records
             ]
         return _results(request, records, reply.value, what)
 
@@ -96,7 +107,9 @@ class CollectionWriter:
         for start in range(0, len(keys), LISTED_KEYS):
             listed = ", ".join(soql_text(key) for key in keys[start : start + LISTED_KEYS])
             soql = f"SELECT {request.key}, {column} FROM {request.object} WHERE {request.key} IN ({listed}) AND {column} != null"
-            page = self._session.request("GET", f"{self._session.path('query')}?q={quote(soql)}", what=f"looking up {request.object}").value
+            page = self._session.request(
+                "GET", f"{self._session.path('query')}?q={quote(soql)}", what=f"looking up {request.object}"
+            ).value
             found |= {str(record[request.key]): record[column] for record in page["records"]}
         return found
 
@@ -114,7 +127,9 @@ def outcome_of(request: WriteRequest, created: bool) -> Outcome:
     return Outcome.CREATED if created or request.operation is Operation.INSERT else Outcome.UPDATED
 
 
-def _results(request: WriteRequest, records: list[dict[str, Any]], answers: list[dict[str, Any]], what: str) -> list[WriteResult]:
+def _results(
+    request: WriteRequest, records: list[dict[str, Any]], answers: list[dict[str, Any]], what: str
+) -> list[WriteResult]:
     if len(answers) != len(records):
         raise ServiceUnavailable(f"{what}: {len(answers)} results came.")
     return [_result(request, answer) for answer in answers]

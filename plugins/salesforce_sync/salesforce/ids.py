@@ -13,4 +13,6 @@ def to_18(value: str) -> str:
     if len(value) != 15:
         return value
     groups = (value[start : start + 5] for start in (0, 5, 10))
-    return value + "".join(_CHECKSUM[sum(1 << place for place, char in enumerate(group) if "A" <= char <= "Z")] for group in groups)
+    return value + "".join(
+        _CHECKSUM[sum(1 << place for place, char in enumerate(group) if "A" <= char <= "Z")] for group in groups
+    )

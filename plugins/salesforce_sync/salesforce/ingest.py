@@ -43,7 +43,9 @@ class IngestWriter:
         results = self._results(request, path, job, what)
         missing = [key for key in keys if key not in results]
         if missing:
-            raise ServiceUnavailable(f"{what}: job {job['id']} gave no result for {len(missing)} rows, {missing[0]!r} among them.")
+            raise ServiceUnavailable(
+                f"{what}: job {job['id']} gave no result for {len(missing)} rows, {missing[0]!r} among them."
+            )
         return [results[key] for key in keys]
 
     def _left_behind(self, content: str, what: str) -> str | None:
@@ -55,10 +57,17 @@ class IngestWriter:
         return self._session.path(f"jobs/ingest/{job['id']}") if job is not None and job["state"] in USEFUL else None
 
     def _submit(self, request: WriteRequest, upload: IO[bytes], content: str, what: str) -> str:
-        description = {"object": request.object, "operation": str(request.operation), "contentType": "CSV", "lineEnding": "LF"}
+        description = {
+            "object": request.object,
+            "operation": str(request.operation),
+            "contentType": "CSV",
+            "lineEnding": "LF",
+        }
         if request.operation is Operation.UPSERT:
             description["externalIdFieldName"] = request.key
-        created = self._session.request("POST", self._session.path("jobs/ingest"), what=what, json_body=description).value
+        created = self._session.request(
+            "POST", self._session.path("jobs/ingest"), what=what, json_body=description
+        ).value
         path = self._session.path(f"jobs/ingest/{created['id']}")
         self._advance("PUT", f"{path}/batches", path, what, body=upload, headers={"content-type": "text/csv"})
         if self._memory is not None:
@@ -86,7 +95,9 @@ class IngestWriter:
         failed = job["numberRecordsFailed"]
         good = job["numberRecordsProcessed"] - failed
         if good:
-            keys, ids, created = self._columns(f"{path}/successfulResults", [request.key, "sf__Id", "sf__Created"], good, what)
+            keys, ids, created = self._columns(
+                f"{path}/successfulResults", [request.key, "sf__Id", "sf__Created"], good, what
+            )
             outcomes = {flag: outcome_of(request, flag == "true") for flag in set(created)}
             rows = zip([outcomes[flag] for flag in created], ids, repeat(None), repeat(None))
             results.update(zip(keys, map(WriteResult._make, rows), strict=True))

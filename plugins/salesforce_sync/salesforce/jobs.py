@@ -26,13 +26,17 @@ class JobMemory(Protocol):
     def remember(self, content: str, job_id: str) -> None: ...
 
 
-def left_behind(session: Session, memory: JobMemory | None, kind: str, content: str, *, what: str) -> dict[str, Any] | None:
+def left_behind(
+    session: Session, memory: JobMemory | None, kind: str, content: str, *, what: str
+) -> dict[str, Any] | None:
     """The description of the job (`kind` is ingest or query) that an earlier try of this task began with this content, if Salesforce has it."""
     job_id = memory.find(content) if memory is not None else None
     if job_id is None:
         return None
     try:
-        found: dict[str, Any] = session.request("GET", session.path(f"jobs/{kind}/{job_id}"), what=f"{what}: taking up job {job_id}").value
+        found: dict[str, Any] = session.request(
+            "GET", session.path(f"jobs/{kind}/{job_id}"), what=f"{what}: taking up job {job_id}"
+        ).value
     except RequestRejected:
         return None  # the job is gone: Salesforce keeps them for seven days
     return found
@@ -47,7 +51,12 @@ def poll_waits() -> Iterator[float]:
 
 
 def wait_for_job(
-    session: Session, path: str, *, what: str, patience: float | None = None, sleep: Callable[[float], None] = time.sleep
+    session: Session,
+    path: str,
+    *,
+    what: str,
+    patience: float | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """The finished job's own description.
 
@@ -65,11 +74,15 @@ def wait_for_job(
             message = job.get("errorMessage") or "without saying why"
             if any(code in message for code in RETRYABLE_JOB_ERRORS):
                 raise ServiceUnavailable(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.")
-            raise RequestRejected(f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.", code=job["state"])
+            raise RequestRejected(
+                f"{what}: Salesforce ended job {job['id']} as {job['state']}: {message}.", code=job["state"]
+            )
         age = max(waited, age_of(job, session))
         if age >= DEADLINE_SECONDS:
             session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
-            raise ServiceUnavailable(f"{what}: job {job['id']} was still {job['state']} after {age:.0f} s and has been aborted.")
+            raise ServiceUnavailable(
+                f"{what}: job {job['id']} was still {job['state']} after {age:.0f} s and has been aborted."
+            )
         if patience is not None and waited >= patience:
             raise JobUnderWay(path)
     raise AssertionError("unreachable: poll_waits never ends")

@@ -98,12 +98,15 @@ class Describer:
         """One object's description; RequestRejected when the org has none of that name."""
         found = self.objects([name])[name]
         if found is None:
-            raise RequestRejected(f"The org has no object {name}, or hides it from the integration user.", code="NOT_FOUND")
+            raise RequestRejected(
+                f"The org has no object {name}, or hides it from the integration user.", code="NOT_FOUND"
+            )
         return found
 
     def _describe(self, names: list[str]) -> None:
         requests = [
-            {"method": "GET", "url": self._session.path(f"sobjects/{name}/describe"), "referenceId": f"r{index}"} for index, name in enumerate(names)
+            {"method": "GET", "url": self._session.path(f"sobjects/{name}/describe"), "referenceId": f"r{index}"}
+            for index, name in enumerate(names)
         ]
         what = f"describing {', '.join(names)}"
         body = {"allOrNone": False, "compositeRequest": requests}
@@ -132,7 +135,11 @@ def _object(raw: dict[str, Any]) -> ObjectInfo:
 
 
 def _field(raw: dict[str, Any]) -> FieldInfo:
-    values = frozenset(item["value"] for item in raw["picklistValues"] if item["active"]) if raw["restrictedPicklist"] else None
+    values = (
+        frozenset(item["value"] for item in raw["picklistValues"] if item["active"])
+        if raw["restrictedPicklist"]
+        else None
+    )
     return FieldInfo(
         name=raw["name"],
         type=raw["type"],

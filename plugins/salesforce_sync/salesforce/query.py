@@ -56,7 +56,9 @@ class Reader:
     """With a `memory`, the job that an earlier try of the task began with the same statement is taken up; with `patience`, in seconds, a job
     that takes longer raises JobUnderWay while its rows are read."""
 
-    def __init__(self, session: Session, describer: Describer, memory: JobMemory | None = None, patience: float | None = None) -> None:
+    def __init__(
+        self, session: Session, describer: Describer, memory: JobMemory | None = None, patience: float | None = None
+    ) -> None:
         self._session, self._describer, self._memory, self._patience = session, describer, memory, patience
 
     def read(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Iterator[pa.Table]:
@@ -73,7 +75,9 @@ class Reader:
         schema = self._schema(statement)
         if expected_rows is not None and expected_rows > BULK_FROM_ROWS:
             return self._begin_job(statement, schema, include_deleted)
-        first = self._page(self._session.path("queryAll" if include_deleted else "query") + f"?q={quote(soql)}", statement)
+        first = self._page(
+            self._session.path("queryAll" if include_deleted else "query") + f"?q={quote(soql)}", statement
+        )
         if first["totalSize"] > BULK_FROM_ROWS:
             return self._begin_job(statement, schema, include_deleted)
         return Reading(self._session.now(), self._rest(statement, schema, first))
@@ -81,7 +85,9 @@ class Reader:
     def count(self, object_name: str, where: str = "") -> int:
         """How many live records fit the condition; one API call."""
         soql = f"SELECT COUNT() FROM {object_name}" + (f" WHERE {where}" if where else "")
-        reply = self._session.request("GET", self._session.path("query") + f"?q={quote(soql)}", what=f"counting {object_name}")
+        reply = self._session.request(
+            "GET", self._session.path("query") + f"?q={quote(soql)}", what=f"counting {object_name}"
+        )
         return int(reply.value["totalSize"])
 
     # -- types --------------------------------------------------------------------------------------------------------------------
@@ -104,7 +110,9 @@ class Reader:
             info = self._describer.object(reference.reference_to[0])
         field = info.find(name)
         if field is None:
-            raise RequestRejected(f"{info.name} has no field {name!r}, or hides it from the integration user.", code="INVALID_FIELD")
+            raise RequestRejected(
+                f"{info.name} has no field {name!r}, or hides it from the integration user.", code="INVALID_FIELD"
+            )
         return ARROW_TYPES.get(field.type, pa.string())
 
     # -- REST ---------------------------------------------------------------------------------------------------------------------
@@ -135,7 +143,9 @@ class Reader:
         what = f"bulk query of {statement.object}"
         content = hashlib.sha256(f"{operation}\n{statement.soql}".encode()).hexdigest()
         job = left_behind(self._session, self._memory, "query", content, what=what)
-        if job is not None and job["state"] in USEFUL and age_of(job, self._session) < DEADLINE_SECONDS:  # older rows may have changed since
+        if (
+            job is not None and job["state"] in USEFUL and age_of(job, self._session) < DEADLINE_SECONDS
+        ):  # older rows may have changed since
             began = datetime.fromisoformat(job["createdDate"])
         else:
             body = {"operation": operation, "query": statement.soql}
@@ -169,7 +179,9 @@ class Reader:
                     under_way.append(self._first_try(path, under_way[-1].following, schema, what, pool))
                 yield under_way.popleft().result()
 
-    def _first_try(self, path: str, locator: str, schema: pa.Schema, what: str, pool: ThreadPoolExecutor | None = None) -> _Page:
+    def _first_try(
+        self, path: str, locator: str, schema: pa.Schema, what: str, pool: ThreadPoolExecutor | None = None
+    ) -> _Page:
         """Asks for a page; its body is read in the pool, or at once without one."""
         url = f"{path}/results?maxRecords={RESULT_ROWS}" + (f"&locator={locator}" if locator else "")
         reply = self._session.stream(url, what=what)
@@ -207,7 +219,11 @@ def _table_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     for field in schema:
         values = _values(records, field.name.split("."))
         if pa.types.is_timestamp(field.type):  # 2026-01-12T10:50:00.000+0000
-            array = pa.array([value and value[:23] for value in values], pa.string()).cast(pa.timestamp("ms")).cast(field.type)
+            array = (
+                pa.array([value and value[:23] for value in values], pa.string())
+                .cast(pa.timestamp("ms"))
+                .cast(field.type)
+            )
         elif pa.types.is_date(field.type):
             array = pa.array(values, pa.string()).cast(field.type)
         else:

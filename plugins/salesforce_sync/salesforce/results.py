@@ -49,7 +49,9 @@ def _read(reply: urllib3.BaseHTTPResponse, options: pa.csv.ConvertOptions, names
     read = pa.csv.ReadOptions() if names is None else pa.csv.ReadOptions(column_names=names, skip_rows=1)
     parse = pa.csv.ParseOptions(newlines_in_values=True)
     try:
-        return pa.csv.read_csv(pa.PythonFile(reply, mode="r"), read_options=read, parse_options=parse, convert_options=options)
+        return pa.csv.read_csv(
+            pa.PythonFile(reply, mode="r"), read_options=read, parse_options=parse, convert_options=options
+        )
     except pa.ArrowInvalid as error:
         if names is not None and "Empty CSV" in str(error):  # nothing below the first line
             return pa.table({name: pa.array([], options.column_types[name]) for name in names})

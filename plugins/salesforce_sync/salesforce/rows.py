@@ -122,7 +122,10 @@ def _text_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def write_csv(request: WriteRequest, chunk: pa.Table, target: IO[bytes]) -> None:
-    columns = {name: pc.fill_null(_text_column(chunk.column(name)), BULK_NULL if name in request.clears else "") for name in chunk.column_names}
+    columns = {
+        name: pc.fill_null(_text_column(chunk.column(name)), BULK_NULL if name in request.clears else "")
+        for name in chunk.column_names
+    }
     options = pa.csv.WriteOptions(include_header=True, quoting_style="all_valid", batch_size=10_000)
     pa.csv.write_csv(pa.table(columns), pa.PythonFile(target, mode="w"), options)
     target.flush()

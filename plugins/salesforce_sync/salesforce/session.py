@@ -182,7 +182,9 @@ class Session:
                 if raw.status < 400:
                     return Reply.read(raw) if read else raw
             except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
-                failure: SyncError = ServiceUnavailable(f"{what}: no whole answer from Salesforce ({type(error).__name__}).")
+                failure: SyncError = ServiceUnavailable(
+                    f"{what}: no whole answer from Salesforce ({type(error).__name__})."
+                )
                 if not repeatable or attempt == TRIES:
                     raise failure from error
                 self._wait(attempt, failure)
@@ -202,7 +204,12 @@ class Session:
         self, opened: OpenSession, method: str, path: str, json_body: Any, body: Any, headers: dict[str, str] | None,
         read: bool,
     ) -> urllib3.BaseHTTPResponse:  # fmt: skip
-        all_headers = {"authorization": f"Bearer {opened.token}", "accept-encoding": "gzip", "accept": "application/json", **(headers or {})}
+        all_headers = {
+            "authorization": f"Bearer {opened.token}",
+            "accept-encoding": "gzip",
+            "accept": "application/json",
+            **(headers or {}),
+        }
         if json_body is not None:
             body = json.dumps(json_body, separators=(",", ":")).encode()
             all_headers["content-type"] = "application/json"

@@ -11,7 +11,13 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
-from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RateLimited, RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import (
+    AuthenticationFailed,
+    InvalidCredentials,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+)
 from salesforce_sync.salesforce.ids import to_18
 from salesforce_sync.salesforce.wire_errors import read_error
 
@@ -45,7 +51,11 @@ class ClientCredentials:
     consumer_secret: str = field(repr=False)
 
     def open_session(self, http: urllib3.PoolManager) -> OpenSession:
-        form = {"grant_type": "client_credentials", "client_id": self.consumer_key, "client_secret": self.consumer_secret}
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.consumer_key,
+            "client_secret": self.consumer_secret,
+        }
         return _oauth(http, self.login_url, form)
 
 
@@ -72,9 +82,12 @@ class JwtBearer:
             assertion = jwt.encode(claims, self.private_key, algorithm="RS256")
         except (ValueError, TypeError, jwt.PyJWTError) as error:
             raise InvalidCredentials(
-                "salesforce_credentials: private_key is not a PEM private key.", fix="Paste the whole key file, with its BEGIN and END lines."
+                "salesforce_credentials: private_key is not a PEM private key.",
+                fix="Paste the whole key file, with its BEGIN and END lines.",
             ) from error
-        return _oauth(http, self.login_url, {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion})
+        return _oauth(
+            http, self.login_url, {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+        )
 
 
 @dataclass(frozen=True)
@@ -104,9 +117,13 @@ class UsernamePassword:
                 fix="Check username, password and security token (a new password voids the token), or move to client credentials or JWT.",
             ) from error
         except requests.RequestException as error:
-            raise ServiceUnavailable(f"Salesforce sign-in at {self.login_url} gave no answer: {type(error).__name__}.") from error
+            raise ServiceUnavailable(
+                f"Salesforce sign-in at {self.login_url} gave no answer: {type(error).__name__}."
+            ) from error
         local = is_loopback(self.login_url)
-        return OpenSession(token, self.login_url.rstrip("/") if local else f"https://{instance}", _org_id(token.partition("!")[0]))
+        return OpenSession(
+            token, self.login_url.rstrip("/") if local else f"https://{instance}", _org_id(token.partition("!")[0])
+        )
 
 
 def _fixed_target(login_url: str) -> Any:
@@ -134,7 +151,9 @@ def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> O
     try:
         reply = http.request("POST", url, body=urlencode(form), headers=headers, timeout=LOGIN_SECONDS, retries=False)
     except urllib3.exceptions.HTTPError as error:
-        raise ServiceUnavailable(f"Salesforce sign-in at {login_url} gave no answer: {type(error).__name__}.") from error
+        raise ServiceUnavailable(
+            f"Salesforce sign-in at {login_url} gave no answer: {type(error).__name__}."
+        ) from error
     if reply.status >= 500:
         raise ServiceUnavailable(f"Salesforce sign-in at {login_url} answered {reply.status}.")
     if reply.status != 200:
@@ -150,7 +169,9 @@ def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> O
         answer = json.loads(reply.data)
         token, instance = answer["access_token"], answer["instance_url"].rstrip("/")
     except (ValueError, KeyError, TypeError) as error:
-        raise ServiceUnavailable(f"Salesforce sign-in at {login_url} gave half an answer ({type(error).__name__}).") from error
+        raise ServiceUnavailable(
+            f"Salesforce sign-in at {login_url} gave half an answer ({type(error).__name__})."
+        ) from error
     # The identity URL ends in /id/<org>/<user>. The token itself need not tell the org: some are JWTs.
     return OpenSession(token, instance, _org_id(str(answer.get("id", "")).split("/")[-2:][0]))
 

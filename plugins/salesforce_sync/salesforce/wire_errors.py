@@ -13,7 +13,9 @@ RETRYABLE_CODES = frozenset({
     "UNKNOWN_EXCEPTION", "INTERNAL_SERVER_ERROR",
 })  # fmt: skip
 SESSION_CODES = frozenset({"INVALID_SESSION_ID", "InvalidSessionId"})
-_PERMISSION_CODES = frozenset({"API_DISABLED_FOR_ORG", "INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "FUNCTIONALITY_NOT_ENABLED"})
+_PERMISSION_CODES = frozenset(
+    {"API_DISABLED_FOR_ORG", "INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "FUNCTIONALITY_NOT_ENABLED"}
+)
 _SHOWN_BODY_CHARACTERS = 200
 
 
@@ -55,15 +57,23 @@ def as_exception(error: WireError, what: str) -> SyncError:
     """The exception for an error that was not, or no longer, to be retried. `what` says what was being done."""
     said = f"{what}: Salesforce answered {error.status} {error.code}: {error.message}".strip()
     if error.is_session:
-        return AuthenticationFailed(f"{said}.", fix="The session was refused even after a new sign-in: check the integration user.")
+        return AuthenticationFailed(
+            f"{said}.", fix="The session was refused even after a new sign-in: check the integration user."
+        )
     if error.code == "UNABLE_TO_LOCK_ROW":
         return RowLocked(said)
     if error.code == "REQUEST_LIMIT_EXCEEDED" and not error.is_transient:
         return RequestRejected(
-            said, code=error.code, fix="The org's API calls for 24 hours are used up: wait, or buy more (Setup > Company Information)."
+            said,
+            code=error.code,
+            fix="The org's API calls for 24 hours are used up: wait, or buy more (Setup > Company Information).",
         )
     if error.is_transient:
         return ServiceUnavailable(said, code=error.code, answered=True)
     if error.code in _PERMISSION_CODES:
-        return RequestRejected(said, code=error.code, fix="Give the integration user API access and the permission set of include/salesforce.")
+        return RequestRejected(
+            said,
+            code=error.code,
+            fix="Give the integration user API access and the permission set of include/salesforce.",
+        )
     return RequestRejected(said, code=error.code)

@@ -46,7 +46,9 @@ class Writer:
         else:  # rows of one parent go together, so that calls at the same time do not wait for each other's locks
             order = pc.sort_indices(chunk, sort_keys=[(request.parent, "ascending")])
             sent = self._with_tries(request, chunk.take(order))
-            results = [result for _, result in sorted(zip(order.to_pylist(), sent, strict=True), key=lambda pair: pair[0])]
+            results = [
+                result for _, result in sorted(zip(order.to_pylist(), sent, strict=True), key=lambda pair: pair[0])
+            ]
         return self._follow_converted(request, chunk, results)
 
     def _with_tries(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
@@ -87,7 +89,9 @@ class Writer:
         missing = WriteResult(Outcome.REJECTED, None, "NOT_FOUND", f"no {request.object} has this {request.key}")
         return [written.get(index, missing) for index in range(len(keys))]
 
-    def _follow_converted(self, request: WriteRequest, chunk: pa.Table, results: list[WriteResult]) -> list[WriteResult]:
+    def _follow_converted(
+        self, request: WriteRequest, chunk: pa.Table, results: list[WriteResult]
+    ) -> list[WriteResult]:
         """Writes what a converted Lead refused to the Contact or Account that it became, where the request says how."""
         rule = request.converted
         places = [index for index, result in enumerate(results) if result.code == CONVERTED] if rule else []
@@ -97,12 +101,18 @@ class Writer:
         became = self._collections.look_up(request, rows.column(request.key).to_pylist(), f"Converted{rule.object}Id")
         targets = [became.get(str(key)) for key in rows.column(request.key).to_pylist()]
         known = [place for place, target in enumerate(targets) if target]
-        columns = {theirs: rows.column(ours).take(pa.array(known, pa.int64())) for ours, theirs in rule.fields.items() if ours in rows.column_names}
+        columns = {
+            theirs: rows.column(ours).take(pa.array(known, pa.int64()))
+            for ours, theirs in rule.fields.items()
+            if ours in rows.column_names
+        }
         table = pa.table({"Id": pa.array([targets[place] for place in known], pa.string()), **columns})
         clears = frozenset(rule.fields[name] for name in request.clears if name in rule.fields)
         update = WriteRequest(rule.object, Operation.UPDATE, clears=clears)
         for place, result in zip(known, self._with_tries(update, table) if known else [], strict=True):
-            followed = result._replace(code=FOLLOWED, message=f"written to the {rule.object} that the Lead was converted into")
+            followed = result._replace(
+                code=FOLLOWED, message=f"written to the {rule.object} that the Lead was converted into"
+            )
             results[places[place]] = followed if result.outcome is Outcome.UPDATED else result
         return results
 

@@ -30,11 +30,15 @@ def refresh(connection: Connection, org: str, changes: Sequence[AccountChange], 
     """Brings the index up to these Accounts. A domain that lost an Account is to be looked at again."""
     columns = account_domains.c
     now = {change.account_id: change.domain for change in changes}
-    known = select(columns.account_id, columns.domain).where(columns.org == org, is_one_of(connection, columns.account_id, list(now)))
+    known = select(columns.account_id, columns.domain).where(
+        columns.org == org, is_one_of(connection, columns.account_id, list(now))
+    )
     lost = [(account_id, domain) for account_id, domain in connection.execute(known) if now[account_id] != domain]
     look_again(connection, org, [domain for _, domain in lost])
     gone = [account_id for account_id, _ in lost if now[account_id] is None]
-    connection.execute(delete(account_domains).where(columns.org == org, is_one_of(connection, columns.account_id, gone)))
+    connection.execute(
+        delete(account_domains).where(columns.org == org, is_one_of(connection, columns.account_id, gone))
+    )
     rows = [
         {
             "org": org, "account_id": item.account_id, "domain": item.domain, "parent_id": item.parent_id, "created_at": item.created_at,
@@ -74,7 +78,9 @@ def candidates(connection: Connection, org: str, domains: Iterable[str]) -> dict
 
 def look_again(connection: Connection, org: str, domains: Iterable[str]) -> None:
     """Marks domains whose activities must be matched again."""
-    upsert(connection, open_domains, [{"org": org, "domain": domain, "recheck": True} for domain in sorted(set(domains))])
+    upsert(
+        connection, open_domains, [{"org": org, "domain": domain, "recheck": True} for domain in sorted(set(domains))]
+    )
 
 
 def keep_open(connection: Connection, org: str, domains: Iterable[str]) -> None:
@@ -88,7 +94,9 @@ def to_recheck(connection: Connection, org: str) -> list[str]:
     """Open domains that an Account has appeared on, or that have lost theirs."""
     columns = open_domains.c
     has_account = exists().where(account_domains.c.org == org, account_domains.c.domain == columns.domain)
-    return list(connection.execute(select(columns.domain).where(columns.org == org, columns.recheck | has_account)).scalars())
+    return list(
+        connection.execute(select(columns.domain).where(columns.org == org, columns.recheck | has_account)).scalars()
+    )
 
 
 def settle(connection: Connection, org: str, *, checked: Sequence[str], unmatched: Iterable[str]) -> None:

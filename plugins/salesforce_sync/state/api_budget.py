@@ -35,7 +35,11 @@ class BudgetRule:
 def take(connection: Connection, org: str, wanted: int, rule: BudgetRule, now: datetime) -> int:
     """How many of the wanted calls may be made. While the org's allocation is not known, one at a time: its answer will tell."""
     row = _row(connection, org, now)
-    left = 1 if row.allowed is None else row.allowed * (100 - rule.reserve_percent) * rule.share_percent // 10_000 - row.used - row.outstanding
+    left = (
+        1
+        if row.allowed is None
+        else row.allowed * (100 - rule.reserve_percent) * rule.share_percent // 10_000 - row.used - row.outstanding
+    )
     if rule.calls_per_hour:
         left = min(left, rule.calls_per_hour * rule.share_percent // 100 - row.hour_calls)
     granted = max(0, min(wanted, left))
@@ -53,38 +57,62 @@ class UsageReport:
     at: datetime
 
 
-def settle(connection: Connection, org: str, *, made: int, unused: int, report: UsageReport | None, now: datetime) -> None:
+def settle(
+    connection: Connection, org: str, *, made: int, unused: int, report: UsageReport | None, now: datetime
+) -> None:
     """A task made so many of the calls that it took, and gives the others back.
 
     `report` is the answer to its last call. When another task has a later one, that one counts: it includes these calls.
     """
     row = _row(connection, org, now)
-    values: dict[str, Any] = {"outstanding": max(0, row.outstanding - made - unused), "hour_calls": max(0, row.hour_calls - unused)}
+    values: dict[str, Any] = {
+        "outstanding": max(0, row.outstanding - made - unused),
+        "hour_calls": max(0, row.hour_calls - unused),
+    }
     if report is not None:
         last = None if row.reported_at is None else _aware(row.reported_at)
         if last is None or report.at > last + OVERTAKING:
             values |= {"used": report.used, "allowed": report.allowed, "reported_at": report.at}
-        elif report.at > last - OVERTAKING:  # answers overtake each other: within a minute the org's count does not fall
-            values |= {"used": max(report.used, row.used), "allowed": report.allowed, "reported_at": max(report.at, last)}
+        elif (
+            report.at > last - OVERTAKING
+        ):  # answers overtake each other: within a minute the org's count does not fall
+            values |= {
+                "used": max(report.used, row.used),
+                "allowed": report.allowed,
+                "reported_at": max(report.at, last),
+            }
     connection.execute(update(api_budget).where(api_budget.c.org == org).values(**values))
 
 
 def count_login(connection: Connection, org: str, now: datetime) -> bool:
     """Counts a login; False when there were too many within the hour."""
     row = _row(connection, org, now)
-    connection.execute(update(api_budget).where(api_budget.c.org == org).values(hour_logins=api_budget.c.hour_logins + 1))
+    connection.execute(
+        update(api_budget).where(api_budget.c.org == org).values(hour_logins=api_budget.c.hour_logins + 1)
+    )
     return int(row.hour_logins) < LOGINS_PER_HOUR
 
 
 def _row(connection: Connection, org: str, now: datetime) -> Any:
     """The org's row, locked, its hour the present one."""
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    first = {"org": org, "allowed": None, "used": 0, "outstanding": 0, "reported_at": None, "hour": hour, "hour_calls": 0, "hour_logins": 0}
+    first = {
+        "org": org,
+        "allowed": None,
+        "used": 0,
+        "outstanding": 0,
+        "reported_at": None,
+        "hour": hour,
+        "hour_calls": 0,
+        "hour_logins": 0,
+    }
     upsert(connection, api_budget, [first], update_existing=False)
     row = connection.execute(select(api_budget).where(api_budget.c.org == org).with_for_update()).one()
     if _aware(row.hour) == hour:
         return row
-    connection.execute(update(api_budget).where(api_budget.c.org == org).values(hour=hour, hour_calls=0, hour_logins=0, outstanding=0))
+    connection.execute(
+        update(api_budget).where(api_budget.c.org == org).values(hour=hour, hour_calls=0, hour_logins=0, outstanding=0)
+    )
     return connection.execute(select(api_budget).where(api_budget.c.org == org)).one()
 
 

@@ -27,7 +27,14 @@ def replace(connection: Connection, org: str, mapping: str, batches: Sequence[Ba
     connection.execute(delete(backlog).where(backlog.c.org == org, backlog.c.mapping == mapping))
     now = datetime.now(UTC)
     rows = [
-        {"org": org, "mapping": mapping, "path": batch.path, "count": batch.count, "high_cursor": batch.high_cursor, "waiting_since": now}
+        {
+            "org": org,
+            "mapping": mapping,
+            "path": batch.path,
+            "count": batch.count,
+            "high_cursor": batch.high_cursor,
+            "waiting_since": now,
+        }
         for batch in batches
     ]
     if rows:

@@ -14,7 +14,9 @@ KEPT = timedelta(days=7)  # Salesforce keeps jobs and their results as long
 
 def find(connection: Connection, task: str, content: str) -> str | None:
     """The id of the job that this task began with this content."""
-    query = select(bulk_jobs.c.job_id).where(bulk_jobs.c.task == task, bulk_jobs.c.content == content, bulk_jobs.c.began_at > _oldest())
+    query = select(bulk_jobs.c.job_id).where(
+        bulk_jobs.c.task == task, bulk_jobs.c.content == content, bulk_jobs.c.began_at > _oldest()
+    )
     return connection.execute(query).scalar()
 
 

@@ -24,7 +24,9 @@ def record(connection: Connection, org: str, mapping: str, sync_run_id: int, res
     refused = [item for item in last.values() if item.outcome is Outcome.REJECTED]
     delivered = [item.record_id for item in last.values() if item.outcome not in (Outcome.REJECTED, Outcome.SKIPPED)]
     waiting = (columns.org == org) & (columns.mapping == mapping) & columns.resolved_at.is_(None)
-    connection.execute(update(dead_letters).where(waiting, is_one_of(connection, columns.record_id, delivered)).values(resolved_at=now))
+    connection.execute(
+        update(dead_letters).where(waiting, is_one_of(connection, columns.record_id, delivered)).values(resolved_at=now)
+    )
     rows = [
         {
             "org": org, "mapping": mapping, "record_id": item.record_id, "payload": item.payload or "{}", "code": item.code or "",
@@ -36,7 +38,14 @@ def record(connection: Connection, org: str, mapping: str, sync_run_id: int, res
     # Another attempt on top of those of a letter that is still open; a letter that was resolved begins anew.
     attempts = case((columns.resolved_at.is_(None), columns.attempts + 1), else_=1)
     first = case((columns.resolved_at.is_(None), columns.first_failed_at), else_=now)
-    upsert(connection, dead_letters, rows, key=["org", "mapping", "record_id"], keep=["id"], changes={"attempts": attempts, "first_failed_at": first})
+    upsert(
+        connection,
+        dead_letters,
+        rows,
+        key=["org", "mapping", "record_id"],
+        keep=["id"],
+        changes={"attempts": attempts, "first_failed_at": first},
+    )
 
 
 def unresolved(connection: Connection, *, mapping: str | None = None) -> list[dict[str, Any]]:

@@ -11,7 +11,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Engine, String, Table, any_, bindparam, create_engine, event, func, make_url, select, text
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    Table,
+    any_,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -23,7 +38,9 @@ HEAD = "0004"  # the newest migration; a test keeps it in step with migrations/v
 BUSY_SECONDS = 60
 ROWS_PER_STATEMENT = 1_000
 # A statement that is used often would be planned once, without its values: then PostgreSQL does not know how long an array is.
-_CONNECT: dict[str, dict[str, Any]] = {name: {"options": "-c plan_cache_mode=force_custom_plan"} for name in ("postgresql", "postgresql+psycopg")}
+_CONNECT: dict[str, dict[str, Any]] = {
+    name: {"options": "-c plan_cache_mode=force_custom_plan"} for name in ("postgresql", "postgresql+psycopg")
+}
 _MIGRATION_LOCK = 7_220_031  # any number: PostgreSQL's advisory lock that keeps two workers from migrating at once
 
 
@@ -41,7 +58,9 @@ def open_state(url: str | None = None) -> Engine:
 def _open(url: str) -> Engine:
     try:
         parsed = make_url(url)
-        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_CONNECT.get(parsed.drivername, {}))
+        engine = create_engine(
+            parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_CONNECT.get(parsed.drivername, {})
+        )
     except (ArgumentError, NoSuchModuleError) as error:
         raise InvalidSetting(
             f"{URL_VARIABLE} is not a database URL that this installation can open: {error}.",

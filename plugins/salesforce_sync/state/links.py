@@ -26,18 +26,24 @@ def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[st
     """The links of these records, by vendor id; records without one are left out."""
     columns = record_links.c
     wanted = [columns.record_id, *(columns[name] for name in Link._fields)]
-    query = select(*wanted).where(columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.record_id, record_ids))
+    query = select(*wanted).where(
+        columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.record_id, record_ids)
+    )
     return {row[0]: Link(*row[1:]) for row in connection.execute(query)}
 
 
 def taken_keys(connection: Connection, org: str, mapping: str, unique_keys: Sequence[str]) -> frozenset[str]:
     """Which of these unique keys a record of the mapping has."""
     columns = record_links.c
-    query = select(columns.unique_key).where(columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.unique_key, unique_keys))
+    query = select(columns.unique_key).where(
+        columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.unique_key, unique_keys)
+    )
     return frozenset(connection.execute(query).scalars())
 
 
-def by_vendor_id(connection: Connection, org: str, mappings: Sequence[str], vendor_ids: Sequence[str]) -> dict[str, str]:
+def by_vendor_id(
+    connection: Connection, org: str, mappings: Sequence[str], vendor_ids: Sequence[str]
+) -> dict[str, str]:
     """Vendor id -> the Salesforce id of the record that became it; where records of several mappings did, the first mapping's."""
     columns = record_links.c
     query = select(columns.mapping, columns.vendor_id, columns.salesforce_id).where(
@@ -50,7 +56,9 @@ def by_vendor_id(connection: Connection, org: str, mappings: Sequence[str], vend
 def others_with_vendor_id(connection: Connection, org: str, vendor_id: str, *, besides: str) -> str | None:
     """A record, of any mapping, that has become the same record of the vendor; None when there is none."""
     columns = record_links.c
-    query = select(columns.record_id).where(columns.org == org, columns.vendor_id == vendor_id, columns.record_id != besides)
+    query = select(columns.record_id).where(
+        columns.org == org, columns.vendor_id == vendor_id, columns.record_id != besides
+    )
     return connection.execute(query.limit(1)).scalar()
 
 

@@ -19,9 +19,13 @@ MESSAGE_CHARACTERS = 2_000
 
 def begin(connection: Connection, run: RunIdentity, step: str, *, org: str | None = None) -> int:
     """The id of a new run in state `running`. An earlier try of the same task and step that never ended is marked `interrupted`."""
-    same = (sync_runs.c.dag_id == run.dag_id) & (sync_runs.c.run_id == run.run_id) & (sync_runs.c.task_id == run.task_id)
+    same = (
+        (sync_runs.c.dag_id == run.dag_id) & (sync_runs.c.run_id == run.run_id) & (sync_runs.c.task_id == run.task_id)
+    )
     connection.execute(
-        update(sync_runs).where(same, sync_runs.c.step == step, sync_runs.c.status == RUNNING).values(status=INTERRUPTED, ended_at=datetime.now(UTC))
+        update(sync_runs)
+        .where(same, sync_runs.c.step == step, sync_runs.c.status == RUNNING)
+        .values(status=INTERRUPTED, ended_at=datetime.now(UTC))
     )
     values = asdict(run) | {"step": step, "org": org, "status": RUNNING, "started_at": datetime.now(UTC)}
     return int(connection.execute(insert(sync_runs).values(**values).returning(sync_runs.c.id)).scalar_one())

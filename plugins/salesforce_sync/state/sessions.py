@@ -14,7 +14,9 @@ def find_locked(connection: Connection, credentials: str) -> str | None:
     """The sealed session, its row locked until the transaction ends, so that others who look for it wait."""
     first = {"credentials": credentials, "sealed": None, "opened_at": datetime.now(UTC)}
     upsert(connection, sessions, [first], update_existing=False)
-    return connection.execute(select(sessions.c.sealed).where(sessions.c.credentials == credentials).with_for_update()).scalar()
+    return connection.execute(
+        select(sessions.c.sealed).where(sessions.c.credentials == credentials).with_for_update()
+    ).scalar()
 
 
 def find(connection: Connection, credentials: str) -> str | None:

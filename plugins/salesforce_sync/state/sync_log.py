@@ -36,7 +36,9 @@ def of_record(connection: Connection, record_id: str) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def outcomes(connection: Connection, dag_id: str, run_id: str, *, steps: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+def outcomes(
+    connection: Connection, dag_id: str, run_id: str, *, steps: Sequence[str]
+) -> dict[str, tuple[str, str | None]]:
     """(outcome, code) of every record that these steps of a DAG run looked at, the last one where there are several."""
     query = (
         select(sync_log.c.record_id, sync_log.c.outcome, sync_log.c.code)

@@ -20,5 +20,8 @@ def seen(connection: Connection, org: str, stream: str) -> dict[str, str]:
 
 def remember(connection: Connection, org: str, stream: str, versions: Mapping[str, str]) -> None:
     now = datetime.now(UTC)
-    rows = [{"org": org, "stream": stream, "item": item, "version": version, "seen_at": now} for item, version in sorted(versions.items())]
+    rows = [
+        {"org": org, "stream": stream, "item": item, "version": version, "seen_at": now}
+        for item, version in sorted(versions.items())
+    ]
     upsert(connection, seen_versions, rows)

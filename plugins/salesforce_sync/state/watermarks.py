@@ -21,5 +21,7 @@ def advance(connection: Connection, org: str, stream: str, value: str) -> str:
     current = get(connection, org, stream)
     highest = value if current is None else max(current, value)
     if highest != current:
-        upsert(connection, watermarks, [{"org": org, "stream": stream, "value": highest, "updated_at": datetime.now(UTC)}])
+        upsert(
+            connection, watermarks, [{"org": org, "stream": stream, "value": highest, "updated_at": datetime.now(UTC)}]
+        )
     return highest

@@ -57,7 +57,9 @@ def _statement(since: str | None) -> str:
 def _open_domains_in_org(context: StepContext) -> list[str]:
     """With a new state database: the domains of processed activities without an Account, which an earlier database knew of."""
     soql = f"SELECT Account_Domain__c FROM {ACTIVITY} WHERE Processed__c = true AND Account__c = null AND Account_Domain__c != null"
-    return [domain for table in context.client.read(soql) for domain in set(table.column("Account_Domain__c").to_pylist())]
+    return [
+        domain for table in context.client.read(soql) for domain in set(table.column("Account_Domain__c").to_pylist())
+    ]
 
 
 def _change(row: dict[str, object]) -> AccountChange:

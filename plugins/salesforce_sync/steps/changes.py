@@ -18,7 +18,9 @@ from salesforce_sync.steps.context import StepContext, require_objects, sync_run
 DELETED, MASTER = "IsDeleted", "MasterRecordId"  # how a record says that it is gone, and into which one it was merged
 
 
-def stage_changes(context: StepContext, name: str, mapping: MappingFile, staging: Staging, *, full: bool = False) -> list[BatchRef]:
+def stage_changes(
+    context: StepContext, name: str, mapping: MappingFile, staging: Staging, *, full: bool = False
+) -> list[BatchRef]:
     """Stages the records that changed since the watermark of the mapping called `name`, deleted and merged ones among them; with `full`, all.
 
     The watermark moves when the batches are delivered, not here. Costs one API call up to 2,000 records.
@@ -33,7 +35,13 @@ def stage_changes(context: StepContext, name: str, mapping: MappingFile, staging
         fields = [*mapping.salesforce_paths, STAMP, *gone]
         changes = context.client.changes(side.object, fields, since=since, where=side.where, include_deleted=True)
         refs = staging.write_records(
-            context.run, _records(changes), id_path="Id", paths=fields, high_cursor=changes.upper.isoformat(), org=context.org, folder=name
+            context.run,
+            _records(changes),
+            id_path="Id",
+            paths=fields,
+            high_cursor=changes.upper.isoformat(),
+            org=context.org,
+            folder=name,
         )
         with context.state.begin() as connection:
             counts = Counts(read=sum(ref.count for ref in refs))

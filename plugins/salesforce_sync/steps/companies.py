@@ -83,7 +83,10 @@ def companies(context: StepContext, mapping: MappingFile, *, today: date, resend
     """
     since = (today - SPAN).isoformat()
     with sync_run(context, STEP) as run:
-        require_objects(context, ["PeerSpot_Activity__c", "PeerSpot_Activity_Product__c", "PeerSpot_Vendor_Product__c", "Opportunity"])
+        require_objects(
+            context,
+            ["PeerSpot_Activity__c", "PeerSpot_Activity_Product__c", "PeerSpot_Vendor_Product__c", "Opportunity"],
+        )
         seen = _visits(context, since)
         _add_products(context, since, seen)
         open_accounts = _with_open_opportunity(context, since)
@@ -98,7 +101,9 @@ def _visits(context: StepContext, since: str) -> dict[str, Seen]:
     """The companies by domain, with their visits."""
     fields = "Account_Domain__c, Company_Name__c, Country__c, Account__c, Date_Visited__c, Pages_Visited__c"
     found: dict[str, Seen] = {}
-    for table in context.client.read(f"SELECT {fields} FROM PeerSpot_Activity__c WHERE Date_Visited__c >= {since} AND Account_Domain__c != null"):
+    for table in context.client.read(
+        f"SELECT {fields} FROM PeerSpot_Activity__c WHERE Date_Visited__c >= {since} AND Account_Domain__c != null"
+    ):
         for row in table.to_pylist():
             found.setdefault(row["Account_Domain__c"], Seen()).add_visit(row)
     return found

@@ -108,7 +108,9 @@ def sync_run(context: StepContext | VendorContext, step: str) -> Iterator[SyncRu
         if run.finished is None:
             status = _ENDINGS.get(type(error), runs.FAILED)
             with context.state.begin() as connection:
-                runs.end(connection, run_id, status=status, counts=Counts(), api_calls=run.api_calls, message=str(error))
+                runs.end(
+                    connection, run_id, status=status, counts=Counts(), api_calls=run.api_calls, message=str(error)
+                )
         raise
     finally:
         context.active.pop()
@@ -122,7 +124,9 @@ def require_objects(context: StepContext, names: Iterable[str]) -> dict[str, Obj
     found = {name: info for name, info in described.items() if info is not None}
     absent = sorted(described.keys() - found.keys())
     if absent:
-        raise MissingMetadata(f"The org {context.org} has no object {', '.join(absent)}, or hides it from the integration user.")
+        raise MissingMetadata(
+            f"The org {context.org} has no object {', '.join(absent)}, or hides it from the integration user."
+        )
     return found
 
 

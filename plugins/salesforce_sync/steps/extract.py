@@ -22,8 +22,12 @@ class WindowedSource(Protocol):
     def read(self, stream: str, *, window: DateWindow) -> Iterator[Sequence[Mapping[str, Any]]]: ...
 
 
-def extract(source: WindowedSource, mapping: MappingFile, window: DateWindow, staging: Staging, run: RunIdentity) -> list[BatchRef]:
+def extract(
+    source: WindowedSource, mapping: MappingFile, window: DateWindow, staging: Staging, run: RunIdentity
+) -> list[BatchRef]:
     """Reads the window page by page and stages what the mapping needs of each record. A second call replaces what the first one staged."""
     records = (record for page in source.read(mapping.vendor.stream, window=window) for record in page)
     with at_work():
-        return staging.write_records(run, records, id_path=mapping.vendor.id, paths=mapping.vendor_paths, high_cursor=window.last.isoformat())
+        return staging.write_records(
+            run, records, id_path=mapping.vendor.id, paths=mapping.vendor_paths, high_cursor=window.last.isoformat()
+        )

@@ -35,7 +35,14 @@ from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
 from salesforce_sync.staging import RECORD_SCHEMA, Staging, read_record
 from salesforce_sync.state import backlog, dead_letters, links, runs, sync_log, watermarks
 from salesforce_sync.state.engine import reading
-from salesforce_sync.steps.context import SHOWN_EXAMPLES, StepContext, SyncRun, first_refusals, refuse_too_many, sync_run
+from salesforce_sync.steps.context import (
+    SHOWN_EXAMPLES,
+    StepContext,
+    SyncRun,
+    first_refusals,
+    refuse_too_many,
+    sync_run,
+)
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +114,22 @@ def load(
                 raise
             return _leave_all(context, run, name, source, error)
         with tempfile.TemporaryDirectory(prefix="salesforce-sync-") as folder:
-            work = _Load(context, run, name, mapping, targets, source, resend, remember, ResultFile(Path(folder) / "results.parquet"))
+            work = _Load(
+                context,
+                run,
+                name,
+                mapping,
+                targets,
+                source,
+                resend,
+                remember,
+                ResultFile(Path(folder) / "results.parquet"),
+            )
             loaded = work.run_all()
     if limit and loaded.passing:
-        raise RowLocked(f"{name}: {loaded.passing} records were refused because Salesforce had them locked; the others are saved.")
+        raise RowLocked(
+            f"{name}: {loaded.passing} records were refused because Salesforce had them locked; the others are saved."
+        )
     if limit:
         refuse_too_many(loaded.counts, name, loaded.examples)
     return loaded
@@ -152,7 +171,9 @@ class ResultFile:
         if not results:
             return
         self.counts.update(result.outcome for result in results)
-        self._writer.write_table(pa.table([pa.array(column, pa.string()) for column in zip(*results, strict=True)], schema=_RESULT_SCHEMA))
+        self._writer.write_table(
+            pa.table([pa.array(column, pa.string()) for column in zip(*results, strict=True)], schema=_RESULT_SCHEMA)
+        )
 
     def close(self) -> None:
         self._writer.close()
@@ -195,7 +216,9 @@ class _Load:
     written_twice: int = 0
     taken: int = 0  # how many batches were begun
     limited: str = ""  # why the run had to stop
-    refused: dict[str, tuple[str, str]] = field(default_factory=dict)  # vendor id -> (code, message), payload still to be found
+    refused: dict[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # vendor id -> (code, message), payload still to be found
 
     def run_all(self) -> Loaded:
         try:
@@ -248,7 +271,9 @@ class _Load:
         with reading(self.context.state) as connection:
             known = links.find(connection, self.context.org, self.name, rows["id"].dropna().tolist())
         same_text = self._settled(rows["id"], rows["_staged"], known, "staged_fingerprint")
-        self.results.add([RecordResult(key, Outcome.UNCHANGED, known[key].salesforce_id) for key in rows.loc[same_text, "id"]])
+        self.results.add(
+            [RecordResult(key, Outcome.UNCHANGED, known[key].salesforce_id) for key in rows.loc[same_text, "id"]]
+        )
         frame = self._mapped(rows[~same_text])
         same_values = self._settled(frame[self._key], frame["_fingerprint"], known, "fingerprint")
         self.results.add([
@@ -285,7 +310,8 @@ class _Load:
         marks = frame[[self._key, "_fingerprint", "_staged"]].itertuples(index=False)
         self.pending.update((key, _Underway(fingerprint, staged, place)) for key, fingerprint, staged in marks)
         columns = {
-            name: pa.array(frame[name].tolist(), ARROW_TYPES.get(self.targets[name].type, pa.string())) for name in (self._key, *self.mapping.fields)
+            name: pa.array(frame[name].tolist(), ARROW_TYPES.get(self.targets[name].type, pa.string()))
+            for name in (self._key, *self.mapping.fields)
         }
         return pa.table(columns)
 
@@ -308,7 +334,11 @@ class _Load:
                 else:
                     delivered.append(
                         RecordResult(
-                            key, result.outcome, result.salesforce_id, fingerprint=sent.fingerprint, staged_fingerprint=sent.staged_fingerprint
+                            key,
+                            result.outcome,
+                            result.salesforce_id,
+                            fingerprint=sent.fingerprint,
+                            staged_fingerprint=sent.staged_fingerprint,
                         )
                     )
                     self.refused.pop(key, None)
@@ -318,7 +348,9 @@ class _Load:
     def _find_payloads(self) -> None:
         """The content of the records that Salesforce refused, for their dead letters; read again only when there are any."""
         wanted = dict(self.refused)
-        for batch in reversed(self.source.batches) if wanted else ():  # of a record in several batches, the last version
+        for batch in (
+            reversed(self.source.batches) if wanted else ()
+        ):  # of a record in several batches, the last version
             rows = self.source.read(batch)
             found = {
                 key: RecordResult(key, Outcome.REJECTED, code=wanted[key][0], message=wanted[key][1], payload=text)
@@ -336,9 +368,13 @@ class _Load:
         done, left = self._split()
         counts = self.results.tally(self.source.batches[: self.taken])
         if counts.skipped:
-            self.run.notes.append(f"{counts.skipped} records came again in the same batch and were superseded by their last version.")
+            self.run.notes.append(
+                f"{counts.skipped} records came again in the same batch and were superseded by their last version."
+            )
         if self.written_twice:
-            self.run.notes.append(f"{self.written_twice} records came again in a later batch and were written twice, the last version last.")
+            self.run.notes.append(
+                f"{self.written_twice} records came again in a later batch and were written twice, the last version last."
+            )
         if left:
             self.run.notes.append(f"{self.limited} {len(left)} batches wait for the next run.")
         with context.state.begin() as connection:
@@ -358,7 +394,9 @@ class _Load:
         return self.source.batches[:first], self.source.batches[first:]
 
 
-def save_results(connection: Connection, run: SyncRun, name: str, file: ResultFile, counts: Counts, *, remember: bool = True) -> Loaded:
+def save_results(
+    connection: Connection, run: SyncRun, name: str, file: ResultFile, counts: Counts, *, remember: bool = True
+) -> Loaded:
     """Writes log, links (unless not `remember`) and dead letters of a run's results, on the connection that commits the run."""
     org = run.context.org
     refused: list[str] = []
@@ -375,7 +413,9 @@ def save_results(connection: Connection, run: SyncRun, name: str, file: ResultFi
     return Loaded(counts, frozenset(refused), passing, examples)
 
 
-def advance_watermark(connection: Connection, org: str, name: str, done: Sequence[BatchRef]) -> tuple[str | None, str | None]:
+def advance_watermark(
+    connection: Connection, org: str, name: str, done: Sequence[BatchRef]
+) -> tuple[str | None, str | None]:
     """Moves the stream's watermark to where these batches reach; gives where it stood, and where it stands now."""
     cursor = max((batch.high_cursor for batch in done if batch.high_cursor), default=None)
     before = watermarks.get(connection, org, name)
@@ -392,7 +432,10 @@ def staged_rows(source: Source, batch: BatchRef, version: str) -> pd.DataFrame:
 
 def unchanged(keys: pd.Series, marks: pd.Series, known: Mapping[str, links.Link], which: str) -> pd.Series:
     """Whose link remembers the same mark; `which` names the link's fingerprint."""
-    same = [link is not None and getattr(link, which) == mark for link, mark in zip(map(known.get, keys), marks, strict=True)]
+    same = [
+        link is not None and getattr(link, which) == mark
+        for link, mark in zip(map(known.get, keys), marks, strict=True)
+    ]
     return pd.Series(same, index=keys.index, dtype=bool)
 
 

@@ -59,7 +59,11 @@ def stage_moments(
         changed = [item for item in source.collections(window) if delivered.get(item.id) != item.version]
         writers = {
             kind: staging.writer(
-                context.run, id_path=mapping.vendor.id, paths=mapping.vendor_paths, high_cursor=window.last.isoformat(), folder=mapping_name
+                context.run,
+                id_path=mapping.vendor.id,
+                paths=mapping.vendor_paths,
+                high_cursor=window.last.isoformat(),
+                folder=mapping_name,
             )
             for kind, (mapping_name, mapping) in mappings.items()
         }
@@ -88,7 +92,11 @@ def remember_versions(context: VendorContext, name: str, delivered: Mapping[str,
 def _owners(context: VendorContext, page: Sequence[Mapping[str, Any]], links_of: Sequence[str]) -> list[str | None]:
     """The Salesforce id of each record's customer."""
     owners = [salesforce_id(record["customer"]["externalId"]) for record in page]
-    unknown = [record["customer"]["id"] for record, owner in zip(page, owners, strict=True) if owner is None and record["customer"]["id"]]
+    unknown = [
+        record["customer"]["id"]
+        for record, owner in zip(page, owners, strict=True)
+        if owner is None and record["customer"]["id"]
+    ]
     if not unknown:
         return owners
     with reading(context.state) as connection:

@@ -12,7 +12,12 @@ from salesforce_sync.steps.context import StepContext, require_objects, sync_run
 
 
 def check_salesforce(
-    context: StepContext, name: str, *, mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]], describe_anew: bool = True
+    context: StepContext,
+    name: str,
+    *,
+    mappings: Mapping[str, MappingFile],
+    reads: Mapping[str, Sequence[str]],
+    describe_anew: bool = True,
 ) -> str:
     """Signs in, and checks every mapping, and every field in `reads` (object -> fields), against the org; one call, or none when what the
     org said of its objects is still believed and need not be asked anew.
@@ -35,7 +40,9 @@ def check_salesforce(
     return sentence
 
 
-def _problems(context: StepContext, names: Sequence[str], mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]]) -> list[str]:
+def _problems(
+    context: StepContext, names: Sequence[str], mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]]
+) -> list[str]:
     described = require_objects(context, names)
     problems = [
         f"{mapping_name}: {problem}"

@@ -25,7 +25,14 @@ from salesforce_sync.salesforce.soql import soql_text
 from salesforce_sync.state import account_domains, dead_letters, sync_log
 from salesforce_sync.state.engine import chunks, reading
 from salesforce_sync.steps.accounts import refresh_accounts
-from salesforce_sync.steps.context import StepContext, SyncRun, first_refusals, refuse_too_many, require_objects, sync_run
+from salesforce_sync.steps.context import (
+    StepContext,
+    SyncRun,
+    first_refusals,
+    refuse_too_many,
+    require_objects,
+    sync_run,
+)
 from salesforce_sync.steps.load import from_memory, load
 
 log = logging.getLogger(__name__)
@@ -35,7 +42,9 @@ ACTIVITY, TIE, PRODUCT = "PeerSpot_Activity__c", "PeerSpot_Activity_Product__c",
 KEY = "PeerSpot_External_Id__c"
 DOMAIN_NOT_FOUND = "PS Activities Error: Domain not Found"
 AMBIGUOUS, NO_ACCOUNT, PRODUCTS_REFUSED = "AMBIGUOUS_DOMAIN", "DOMAIN_NOT_FOUND", "PRODUCTS_REFUSED"
-NO_SUCH_ACCOUNT = frozenset({"INVALID_CROSS_REFERENCE_KEY", "ENTITY_IS_DELETED", "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"})
+NO_SUCH_ACCOUNT = frozenset(
+    {"INVALID_CROSS_REFERENCE_KEY", "ENTITY_IS_DELETED", "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"}
+)
 Rows = Sequence[dict[str, Any]]
 LIST_CHARACTERS = 8_000  # of an IN list in a query's URL, which Salesforce takes up to 16 kB of
 _COLUMNS = f"Id, {KEY}, Account_Domain__c, Products__c, Account__c, Error__c, Processed__c"
@@ -71,7 +80,9 @@ class _Process:
     account_choice: str
     results: list[RecordResult] = field(default_factory=list)
     unmatched: set[str] = field(default_factory=set)
-    retry_domains: set[str] = field(default_factory=set)  # of activities whose change was refused: they are looked at again
+    retry_domains: set[str] = field(
+        default_factory=set
+    )  # of activities whose change was refused: they are looked at again
     dead_accounts: set[str] = field(default_factory=set)  # Accounts that Salesforce would not take as a reference
 
     def run_all(self) -> Counts:
@@ -92,7 +103,9 @@ class _Process:
     def _warn_without_own_product(self, read: int) -> None:
         """Without a product of our own, the reports put every activity with the competitors."""
         if read and not has_own_product(self.context):
-            self.run.notes.append("No Vendor Product is marked as My Company Product: mark yours, or every report counts them as competitors.")
+            self.run.notes.append(
+                "No Vendor Product is marked as My Company Product: mark yours, or every report counts them as competitors."
+            )
             log.warning(self.run.notes[-1])
 
     # -- reading ------------------------------------------------------------------------------------------------------------------
@@ -128,9 +141,18 @@ class _Process:
     def _tie(self, names: dict[str, str], ties: list[dict[str, str]], *, resend: bool) -> frozenset[str]:
         mapping = self.mappings.vendor_products
         products = [{"id": product_id, "name": name} for product_id, name in sorted(names.items())]
-        load(self.context, "peerspot/vendor_products", mapping, from_memory(mapping, products), resend=resend, limit=False)
+        load(
+            self.context,
+            "peerspot/vendor_products",
+            mapping,
+            from_memory(mapping, products),
+            resend=resend,
+            limit=False,
+        )
         mapping = self.mappings.activity_products
-        return load(self.context, "peerspot/activity_products", mapping, from_memory(mapping, ties), remember=False, limit=False).refused
+        return load(
+            self.context, "peerspot/activity_products", mapping, from_memory(mapping, ties), remember=False, limit=False
+        ).refused
 
     def _drop_stale_ties(self, rows: Rows, current: set[str]) -> None:
         """Deletes the ties of activities that name other products than when they were processed before."""
@@ -141,13 +163,20 @@ class _Process:
                 stale += [row["Id"] for row in table.to_pylist() if row[KEY] not in current]
         for _, results in self.context.client.delete(TIE, [pa.table({"Id": stale})] if stale else []):
             refused = sum(result.outcome is Outcome.REJECTED for result in results)
-            log.info("%s: %d ties to products that activities no longer name deleted, %d refused", STEP, len(results) - refused, refused)
+            log.info(
+                "%s: %d ties to products that activities no longer name deleted, %d refused",
+                STEP,
+                len(results) - refused,
+                refused,
+            )
 
     # -- matching -----------------------------------------------------------------------------------------------------------------
 
     def _match(self, rows: Rows, *, held_back: frozenset[str]) -> None:
         with reading(self.context.state) as connection:
-            known = account_domains.candidates(connection, self.context.org, {row["Account_Domain__c"] for row in rows} - {None})
+            known = account_domains.candidates(
+                connection, self.context.org, {row["Account_Domain__c"] for row in rows} - {None}
+            )
         chosen = {domain: choose(accounts, self.account_choice).account_id for domain, accounts in known.items()}
         changes = []
         for row in rows:
@@ -157,9 +186,15 @@ class _Process:
                 self.unmatched.add(domain)
             error = None if account else DOMAIN_NOT_FOUND
             if row[KEY] in held_back:
-                self.results.append(RecordResult(row[KEY], Outcome.REJECTED, row["Id"], PRODUCTS_REFUSED, "Its Vendor Products were refused."))
+                self.results.append(
+                    RecordResult(
+                        row[KEY], Outcome.REJECTED, row["Id"], PRODUCTS_REFUSED, "Its Vendor Products were refused."
+                    )
+                )
             elif row["Processed__c"] and row["Account__c"] == account and row["Error__c"] == error:
-                self.results.append(RecordResult(row[KEY] or row["Id"], Outcome.UNCHANGED, row["Id"], error and NO_ACCOUNT, error))
+                self.results.append(
+                    RecordResult(row[KEY] or row["Id"], Outcome.UNCHANGED, row["Id"], error and NO_ACCOUNT, error)
+                )
             else:
                 changes.append(row | {"Account__c": account, "Error__c": error, "Processed__c": True})
         with self.context.state.begin() as connection:
@@ -171,7 +206,9 @@ class _Process:
         request = WriteRequest(ACTIVITY, Operation.UPDATE, clears=frozenset({"Account__c", "Error__c"}))
         columns = {"Id": pa.string(), "Account__c": pa.string(), "Error__c": pa.string(), "Processed__c": pa.bool_()}
         table = pa.table({name: pa.array([row[name] for row in changes], kind) for name, kind in columns.items()})
-        results = (result for _, part in self.context.client.write(request, [table] if changes else []) for result in part)
+        results = (
+            result for _, part in self.context.client.write(request, [table] if changes else []) for result in part
+        )
         for row, result in zip(changes, results, strict=True):
             name, domain, account = row[KEY] or row["Id"], row["Account_Domain__c"], row["Account__c"]
             if result.outcome is Outcome.REJECTED:
@@ -180,16 +217,24 @@ class _Process:
                 if account and result.code in NO_SUCH_ACCOUNT:
                     self.dead_accounts.add(account)
             elif account and len(known[domain]) > 1:
-                self.results.append(RecordResult(name, Outcome.UPDATED, row["Id"], AMBIGUOUS, _ambiguity(domain, known[domain], account)))
+                self.results.append(
+                    RecordResult(
+                        name, Outcome.UPDATED, row["Id"], AMBIGUOUS, _ambiguity(domain, known[domain], account)
+                    )
+                )
             else:
-                self.results.append(RecordResult(name, Outcome.UPDATED, row["Id"], row["Error__c"] and NO_ACCOUNT, row["Error__c"]))
+                self.results.append(
+                    RecordResult(name, Outcome.UPDATED, row["Id"], row["Error__c"] and NO_ACCOUNT, row["Error__c"])
+                )
 
     # -- committing ---------------------------------------------------------------------------------------------------------------
 
     def _commit(self, read: int, checked: list[str]) -> Counts:
         counts = Counts.of((result.outcome for result in self.results), read=read)
         codes = Counter(result.code for result in self.results)
-        self.run.notes.append(f"{codes[NO_ACCOUNT]} without an Account on their domain, {codes[AMBIGUOUS]} with several.")
+        self.run.notes.append(
+            f"{codes[NO_ACCOUNT]} without an Account on their domain, {codes[AMBIGUOUS]} with several."
+        )
         org = self.context.org
         with self.context.state.begin() as connection:
             for part in chunks(self.results):

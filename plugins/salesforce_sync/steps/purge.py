@@ -11,7 +11,14 @@ import pyarrow as pa
 from salesforce_sync.records import Counts, Outcome, RecordResult
 from salesforce_sync.salesforce.rows import regrouped
 from salesforce_sync.state import links, sync_log
-from salesforce_sync.steps.context import StepContext, SyncRun, first_refusals, refuse_too_many, require_objects, sync_run
+from salesforce_sync.steps.context import (
+    StepContext,
+    SyncRun,
+    first_refusals,
+    refuse_too_many,
+    require_objects,
+    sync_run,
+)
 
 EXPIRING = "EXPIRING"
 
@@ -38,7 +45,9 @@ def purge(context: StepContext, rule: PurgeRule, *, sync_log_days: int) -> Count
     """Deletes by the rule, forgets the links of what is gone, and gives the counts. Records go to the org's recycle bin."""
     with sync_run(context, rule.name) as run:
         require_objects(context, [rule.object])
-        soql = f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {rule.date_field} < {rule.cutoff.isoformat()}"
+        soql = (
+            f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {rule.date_field} < {rule.cutoff.isoformat()}"
+        )
         results: list[RecordResult] = []
         for table in regrouped(context.client.read(soql)):
             names = {row["Id"]: row[rule.record_id_field] or row["Id"] for row in table.to_pylist()}
@@ -72,7 +81,10 @@ def _delete(context: StepContext, object_name: str, ids: pa.Table, names: dict[s
     for table, results in context.client.delete(object_name, [ids]):
         for record_id, result in zip(table.column("Id").to_pylist(), results, strict=True):
             name = names[record_id]
-            if result.code in ("ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"):  # somebody was faster: it is gone all the same
+            if result.code in (
+                "ENTITY_IS_DELETED",
+                "INVALID_CROSS_REFERENCE_KEY",
+            ):  # somebody was faster: it is gone all the same
                 yield RecordResult(name, Outcome.DELETED, record_id, result.code, result.message)
             else:
                 yield RecordResult(name, result.outcome, record_id, result.code, result.message)

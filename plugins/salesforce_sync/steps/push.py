@@ -27,12 +27,27 @@ from salesforce_sync.state import links
 from salesforce_sync.state.engine import reading
 from salesforce_sync.steps.changes import DELETED, MASTER
 from salesforce_sync.steps.context import SyncRun, VendorContext, refuse_too_many, sync_run
-from salesforce_sync.steps.load import SUPERSEDED, UNMAPPABLE, Loaded, ResultFile, Source, advance_watermark, save_results, staged_rows, unchanged
+from salesforce_sync.steps.load import (
+    SUPERSEDED,
+    UNMAPPABLE,
+    Loaded,
+    ResultFile,
+    Source,
+    advance_watermark,
+    save_results,
+    staged_rows,
+    unchanged,
+)
 
 log = logging.getLogger(__name__)
 
 SENT_TOGETHER = 1_000
-GONE, MERGED, NOT_UNIQUE, LEFT_TO_OTHER = "DELETED_IN_SALESFORCE", "MERGED_IN_SALESFORCE", "NO_UNIQUE_VALUE", "LEFT_TO_OTHER_RECORD"
+GONE, MERGED, NOT_UNIQUE, LEFT_TO_OTHER = (
+    "DELETED_IN_SALESFORCE",
+    "MERGED_IN_SALESFORCE",
+    "NO_UNIQUE_VALUE",
+    "LEFT_TO_OTHER_RECORD",
+)
 
 
 class Mark(NamedTuple):
@@ -62,7 +77,14 @@ class VendorTarget(Protocol):
 
 
 def push(
-    context: VendorContext, name: str, mapping: MappingFile, source: Source, target: VendorTarget, *, delete: bool = False, resend: bool = False
+    context: VendorContext,
+    name: str,
+    mapping: MappingFile,
+    source: Source,
+    target: VendorTarget,
+    *,
+    delete: bool = False,
+    resend: bool = False,
 ) -> Loaded:
     """Sends the batches by the mapping called `name`, and moves its watermark.
 
@@ -71,7 +93,9 @@ def push(
     is committed, when more were refused than may be.
     """
     with sync_run(context, name) as run, tempfile.TemporaryDirectory(prefix="salesforce-sync-") as folder:
-        work = _Push(context, run, name, mapping, source, target, delete, resend, ResultFile(Path(folder) / "results.parquet"))
+        work = _Push(
+            context, run, name, mapping, source, target, delete, resend, ResultFile(Path(folder) / "results.parquet")
+        )
         loaded = work.run_all()
     refuse_too_many(loaded.counts, name, loaded.examples)
     return loaded
@@ -114,7 +138,9 @@ class _Push:
         """With the records themselves in `record`, their text in `_text`, and when Salesforce last changed them in `_version`."""
         records = [read_record(text) for text in rows["record"]]
         versions = [str(record[STAMP]) for record in records]
-        return rows.assign(record=pd.Series(records, index=rows.index, dtype=object), _text=rows["record"], _version=versions)
+        return rows.assign(
+            record=pd.Series(records, index=rows.index, dtype=object), _text=rows["record"], _version=versions
+        )
 
     def _newer(self, rows: pd.DataFrame, known: Mapping[str, links.Link]) -> pd.DataFrame:
         """The records but for those of which a later version was sent already, by a poll that overtook this one."""
@@ -143,7 +169,14 @@ class _Push:
         with reading(self.context.state) as connection:
             shared = links.others_with_vendor_id(connection, self.context.org, link.vendor_id, besides=key)
         if shared:
-            return RecordResult(key, Outcome.SKIPPED, key, code, f"the vendor's record has become that of {shared}", vendor_id=link.vendor_id)
+            return RecordResult(
+                key,
+                Outcome.SKIPPED,
+                key,
+                code,
+                f"the vendor's record has become that of {shared}",
+                vendor_id=link.vendor_id,
+            )
         self.target.delete(self.mapping.vendor.stream, [link.vendor_id])
         return RecordResult(key, Outcome.DELETED, key, code, message, vendor_id=link.vendor_id)
 
@@ -182,7 +215,9 @@ class _Push:
         """What has no unique value cannot be known again at the vendor."""
         lacking = frame["_unique"].isna()
         message = f"{' and '.join(self.mapping.unique)} makes a record unique, and has no value here"
-        self.results.add([RecordResult(key, Outcome.SKIPPED, key, NOT_UNIQUE, message) for key in frame.loc[lacking, "_id"]])
+        self.results.add(
+            [RecordResult(key, Outcome.SKIPPED, key, NOT_UNIQUE, message) for key in frame.loc[lacking, "_id"]]
+        )
         return frame[~lacking]
 
     def _left_to_nobody(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -207,7 +242,9 @@ class _Push:
         frame = frame[~moved]
         for start in range(0, len(frame), SENT_TOGETHER):
             part = frame.iloc[start : start + SENT_TOGETHER]
-            records = [nested(dict(zip(paths, row, strict=True))) for row in part[paths].itertuples(index=False, name=None)]
+            records = [
+                nested(dict(zip(paths, row, strict=True))) for row in part[paths].itertuples(index=False, name=None)
+            ]
             answers = self.target.save(self.mapping.vendor.stream, records, unique=self._unique_paths)
             marks = (Mark(*row) for row in part[MARKS].itertuples(index=False, name=None))
             self.results.add([
@@ -222,7 +259,9 @@ class _Push:
         shares it."""
         changed = pd.Series(
             [
-                (link := known.get(key)) is not None and link.vendor_id is not None and link.unique_key not in (None, unique)
+                (link := known.get(key)) is not None
+                and link.vendor_id is not None
+                and link.unique_key not in (None, unique)
                 for key, unique in zip(frame["_id"], frame["_unique"], strict=True)
             ],
             index=frame.index,
@@ -234,7 +273,8 @@ class _Push:
             org = self.context.org
             taken = links.taken_keys(connection, org, self.name, frame.loc[changed, "_unique"].tolist())
             alone = [
-                links.others_with_vendor_id(connection, org, str(known[key].vendor_id), besides=key) is None for key in frame.loc[changed, "_id"]
+                links.others_with_vendor_id(connection, org, str(known[key].vendor_id), besides=key) is None
+                for key in frame.loc[changed, "_id"]
             ]
         changed[changed] = np.array(alone) & ~frame.loc[changed, "_unique"].isin(taken).to_numpy()
         return changed

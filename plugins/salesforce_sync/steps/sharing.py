@@ -79,7 +79,9 @@ class SharedDescriptions:
 
     def save(self, found: Mapping[str, ObjectInfo]) -> None:
         with self._state.begin() as connection:
-            described_objects.save(connection, self._viewer, {name: msgspec.json.encode(info).decode() for name, info in found.items()})
+            described_objects.save(
+                connection, self._viewer, {name: msgspec.json.encode(info).decode() for name, info in found.items()}
+            )
 
 
 class SharedBudget:
@@ -108,12 +110,16 @@ class SharedBudget:
             raise BudgetExhausted(f"The API budget of org {self._org} is spent: {self._said()}.")
 
     def _settle(self, connection: Connection, now: datetime) -> None:
-        api_budget.settle(connection, self._org, made=self._taken - self._left, unused=self._left, report=self._report, now=now)
+        api_budget.settle(
+            connection, self._org, made=self._taken - self._left, unused=self._left, report=self._report, now=now
+        )
         self._taken = self._left = 0
 
     def _said(self) -> str:
         reserve = f"{self._rule.reserve_percent} % of the allocation is kept for people"
-        hourly = f", and the sync may make {self._rule.calls_per_hour} calls an hour" if self._rule.calls_per_hour else ""
+        hourly = (
+            f", and the sync may make {self._rule.calls_per_hour} calls an hour" if self._rule.calls_per_hour else ""
+        )
         used = f"{self._report.used} of {self._report.allowed} calls are used, " if self._report else ""
         return used + reserve + hourly
 

@@ -98,13 +98,19 @@ class _Signals:
         accounts = {company.account_id: company for company in companies if company.account_id}
         tasks: list[dict[str, Any]] = []
         if "churn" in enabled and self._has_own_product():
-            tasks += [_churn_task(company, today) for company in accounts.values() if company.is_customer and company.competitors]
+            tasks += [
+                _churn_task(company, today)
+                for company in accounts.values()
+                if company.is_customer and company.competitors
+            ]
         if enabled & {"open_opportunities", "win_back"}:
             opportunities = self._opportunities(accounts)
             if "open_opportunities" in enabled:
                 self._update_opportunities(opportunities, accounts)
             if "win_back" in enabled:
-                tasks += [_win_back_task(row, accounts[row["AccountId"]], today) for row in opportunities if row["IsClosed"]]
+                tasks += [
+                    _win_back_task(row, accounts[row["AccountId"]], today) for row in opportunities if row["IsClosed"]
+                ]
         self._create(TASKS, self.mappings.tasks, tasks)
         if "nurture" in enabled:
             self._create(MEMBERS, self.mappings.members, self._members(companies))
@@ -124,7 +130,9 @@ class _Signals:
         since = (self.rules.today - RECENT).isoformat()
         fields = "Id, Company_Name__c, Account_Domain__c, Country__c, Date_Visited__c, Account__c"
         account = "Account__r.Name, Account__r.Type, Account__r.OwnerId"
-        for table in self.context.client.read(f"SELECT {fields}, {account} FROM PeerSpot_Activity__c WHERE Date_Visited__c >= {since}"):
+        for table in self.context.client.read(
+            f"SELECT {fields}, {account} FROM PeerSpot_Activity__c WHERE Date_Visited__c >= {since}"
+        ):
             for row in table.to_pylist():
                 key = row["Account__c"] or row["Account_Domain__c"]
                 if key is None:
@@ -161,7 +169,9 @@ class _Signals:
         return [
             row
             for listed in in_lists(sorted(accounts))
-            for table in self.context.client.read(f"SELECT {fields} FROM Opportunity WHERE AccountId IN ({listed}) AND {condition}")
+            for table in self.context.client.read(
+                f"SELECT {fields} FROM Opportunity WHERE AccountId IN ({listed}) AND {condition}"
+            )
             for row in table.to_pylist()
         ]
 
@@ -175,7 +185,13 @@ class _Signals:
         if not changes:
             return
         ids, visits, counts = zip(*changes, strict=True)
-        table = pa.table({"Id": list(ids), "PeerSpot_Last_Visit__c": pa.array(visits, pa.date32()), "PeerSpot_Visits_14d__c": list(counts)})
+        table = pa.table(
+            {
+                "Id": list(ids),
+                "PeerSpot_Last_Visit__c": pa.array(visits, pa.date32()),
+                "PeerSpot_Visits_14d__c": list(counts),
+            }
+        )
         for _, results in self.context.client.write(WriteRequest("Opportunity", Operation.UPDATE), [table]):
             self.results += [
                 RecordResult(record_id, result.outcome, record_id, result.code, result.message)
@@ -203,17 +219,26 @@ class _Signals:
         already = {
             row["LeadId"]
             for listed in in_lists(leads)
-            for table in self.context.client.read(f"SELECT LeadId FROM CampaignMember WHERE CampaignId = '{campaign}' AND LeadId IN ({listed})")
+            for table in self.context.client.read(
+                f"SELECT LeadId FROM CampaignMember WHERE CampaignId = '{campaign}' AND LeadId IN ({listed})"
+            )
             for row in table.to_pylist()
         }
-        return [{"id": f"{campaign}:{lead}", "campaign": campaign, "lead": lead} for lead in leads if lead not in already]
+        return [
+            {"id": f"{campaign}:{lead}", "campaign": campaign, "lead": lead} for lead in leads if lead not in already
+        ]
 
 
 def _company(row: Mapping[str, Any]) -> Company:
     kind = str(row["Account__r.Type"] or "").lower()
     name = row["Account__r.Name"] or row["Company_Name__c"] or ""
     return Company(
-        name, row["Account_Domain__c"] or "", row["Country__c"] or "", row["Account__c"], kind.startswith(CUSTOMER), row["Account__r.OwnerId"]
+        name,
+        row["Account_Domain__c"] or "",
+        row["Country__c"] or "",
+        row["Account__c"],
+        kind.startswith(CUSTOMER),
+        row["Account__r.OwnerId"],
     )
 
 
@@ -238,7 +263,10 @@ def _win_back_task(opportunity: Mapping[str, Any], company: Company, today: date
 
 def write_prospects(path: Path, companies: Iterable[Company]) -> None:
     """Writes the companies that are no customers as CSV, those with the most visits first; the file is replaced whole."""
-    prospects = sorted((company for company in companies if not company.is_customer), key=lambda company: (-len(company.activities), company.name))
+    prospects = sorted(
+        (company for company in companies if not company.is_customer),
+        key=lambda company: (-len(company.activities), company.name),
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("w", newline="", encoding="utf-8") as file:

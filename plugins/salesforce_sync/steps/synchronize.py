@@ -55,18 +55,24 @@ class Outputs:
         return {CONTINUE: self.all, SUCCESS: self.success, ERROR: self.error, LIMIT: self.limit}
 
 
-def stage_queue(context: VendorContext, name: str, mapping: MappingFile, source: Queue, group: int, staging: Staging) -> list[BatchRef]:
+def stage_queue(
+    context: VendorContext, name: str, mapping: MappingFile, source: Queue, group: int, staging: Staging
+) -> list[BatchRef]:
     """Stages the members of the group, with the customer's id; whom the mapping's object has no record of is for `fates` to tell."""
     with sync_run(context, f"{name}/extract") as run:
         records = (record for page in source.members(group) for record in page)
         paths = [*mapping.vendor_paths, CUSTOMER, *([mapping.deduplicate] if mapping.deduplicate else [])]
-        refs = staging.write_records(context.run, records, id_path=mapping.vendor.id, paths=paths, high_cursor=None, folder=name)
+        refs = staging.write_records(
+            context.run, records, id_path=mapping.vendor.id, paths=paths, high_cursor=None, folder=name
+        )
         with context.state.begin() as connection:
             run.finish(connection, Counts(read=sum(ref.count for ref in refs)))
     return refs
 
 
-def sift(context: VendorContext, name: str, mapping: MappingFile, batches: Sequence[BatchRef], staging: Staging) -> list[BatchRef]:
+def sift(
+    context: VendorContext, name: str, mapping: MappingFile, batches: Sequence[BatchRef], staging: Staging
+) -> list[BatchRef]:
     """Stages those of the batches' records that go to Salesforce; logs the others: NOT_LINKED, or DUPLICATE of a later one."""
     last: dict[str, str] = {}  # value that is deduplicated by -> customer
     for record in _records(batches, staging):
@@ -74,7 +80,11 @@ def sift(context: VendorContext, name: str, mapping: MappingFile, batches: Seque
         if value is not None and _is_linked(mapping, record):
             last[value] = str(record[CUSTOMER])
     writer = staging.writer(
-        context.run, id_path=mapping.vendor.id, paths=[*mapping.vendor_paths, CUSTOMER], high_cursor=None, folder=f"{name}/sifted"
+        context.run,
+        id_path=mapping.vendor.id,
+        paths=[*mapping.vendor_paths, CUSTOMER],
+        high_cursor=None,
+        folder=f"{name}/sifted",
     )
     left: list[RecordResult] = []
     with sync_run(context, f"{name}/sift") as run:
@@ -94,7 +104,9 @@ def sift(context: VendorContext, name: str, mapping: MappingFile, batches: Seque
     return writer.close()
 
 
-def fates(context: VendorContext, name: str, mapping: MappingFile, batches: Sequence[BatchRef], staging: Staging) -> Outputs:
+def fates(
+    context: VendorContext, name: str, mapping: MappingFile, batches: Sequence[BatchRef], staging: Staging
+) -> Outputs:
     """What became of every customer of the batches, by the sync log of this DAG run. On limit are those that the API budget kept back."""
     with context.state.begin() as connection:
         outcomes = sync_log.outcomes(connection, context.run.dag_id, context.run.run_id, steps=[name, f"{name}/sift"])
@@ -104,7 +116,9 @@ def fates(context: VendorContext, name: str, mapping: MappingFile, batches: Sequ
     outputs = Outputs()
     for record in _records(batches, staging):
         customer = str(record[CUSTOMER])
-        outcome, code = outcomes.get(customer) or outcomes.get(as_text(value_at(record, mapping.vendor.id)) or "") or (None, None)
+        outcome, code = (
+            outcomes.get(customer) or outcomes.get(as_text(value_at(record, mapping.vendor.id)) or "") or (None, None)
+        )
         if outcome is None:
             outputs.limit += [customer] if limited else []
         elif code == DUPLICATE:

@@ -43,7 +43,9 @@ def test_an_ingest_job_tells_the_good_rows_from_the_bad(raw: Raw) -> None:
         ({"columnDelimiter": "CARET"}, b"\xef\xbb\xbfName^Website\nAcme^acme.com"),
     ],
 )
-def test_delimiters_line_endings_and_a_byte_order_mark_are_read(raw: Raw, description: dict[str, str], content: bytes) -> None:
+def test_delimiters_line_endings_and_a_byte_order_mark_are_read(
+    raw: Raw, description: dict[str, str], content: bytes
+) -> None:
     assert _ingest(raw, description, content)[0]["numberRecordsFailed"] == 0
     assert raw.query("SELECT Website FROM Account WHERE Name = 'Acme'")[1]["totalSize"] == 1
 

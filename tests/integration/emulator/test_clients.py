@@ -61,10 +61,14 @@ def sf(world: World, session: requests.Session) -> Salesforce:
 
 def test_simple_salesforce_signs_in_in_three_ways(world: World, session: requests.Session, tmp_path: Path) -> None:
     known = world.org.credentials
-    by_client = Salesforce(consumer_key=known.consumer_key, consumer_secret=known.consumer_secret, domain="acme.my", session=session)
+    by_client = Salesforce(
+        consumer_key=known.consumer_key, consumer_secret=known.consumer_secret, domain="acme.my", session=session
+    )
     key = tmp_path / "key.pem"
     key.write_text(world.org.private_key)
-    by_jwt = Salesforce(known.username, consumer_key=known.consumer_key, privatekey_file=str(key), domain="test", session=session)
+    by_jwt = Salesforce(
+        known.username, consumer_key=known.consumer_key, privatekey_file=str(key), domain="test", session=session
+    )
     by_password = Salesforce(known.username, known.password, known.security_token, domain="test", session=session)
     for client in (by_client, by_jwt, by_password):
         assert client.query("SELECT COUNT() FROM Account")["totalSize"] == 0
@@ -85,14 +89,18 @@ def test_simple_salesforce_reads_and_writes_records(sf: Salesforce, world: World
     with pytest.raises(SalesforceResourceNotFound):
         sf.Account.get(created["id"])
     visit = {"Date_Visited__c": "2026-11-01", "Account_Domain__c": "acme.com"}
-    world.insert("PeerSpot_Activity__c", visit | {"PeerSpot_External_Id__c": "1"}, visit | {"PeerSpot_External_Id__c": "2"})
+    world.insert(
+        "PeerSpot_Activity__c", visit | {"PeerSpot_External_Id__c": "1"}, visit | {"PeerSpot_External_Id__c": "2"}
+    )
     with pytest.raises(SalesforceMoreThanOneRecord):
         sf.PeerSpot_Activity__c.get_by_custom_id("Account_Domain__c", "acme.com")
 
 
 def test_simple_salesforce_queries_searches_and_describes(sf: Salesforce, world: World) -> None:
     world.insert("Account", *({"Name": f"A{number:04}"} for number in range(2_500)))
-    assert [row["Name"] for row in sf.query_all_iter("SELECT Name FROM Account ORDER BY Name")] == [f"A{number:04}" for number in range(2_500)]
+    assert [row["Name"] for row in sf.query_all_iter("SELECT Name FROM Account ORDER BY Name")] == [
+        f"A{number:04}" for number in range(2_500)
+    ]
     assert sf.query_all("SELECT Id FROM Account", include_deleted=True)["totalSize"] == 2_500
     with pytest.raises(SalesforceMalformedRequest, match="INVALID_FIELD"):
         sf.query("SELECT Nope FROM Account")
@@ -114,7 +122,11 @@ def test_simple_salesforce_by_both_bulk_apis(sf: Salesforce, world: World) -> No
     loaded = sf.bulk2.Contact.insert(records=rows, wait=0)
     assert [(job["numberRecordsProcessed"], job["numberRecordsFailed"]) for job in loaded] == [(2, 1)]
     assert "INVALID_EMAIL_ADDRESS" in sf.bulk2.Contact.get_failed_records(loaded[0]["job_id"])
-    assert "".join(sf.bulk2.Contact.query("SELECT LastName FROM Contact", wait=0)).splitlines() == ['"LastName"', '"Good"', '"Good"']
+    assert "".join(sf.bulk2.Contact.query("SELECT LastName FROM Contact", wait=0)).splitlines() == [
+        '"LastName"',
+        '"Good"',
+        '"Good"',
+    ]
     ids = [{"Id": row["Id"]} for row in world.query("SELECT Id FROM Contact")]
     assert sf.bulk2.Contact.delete(records=ids, wait=0)[0]["numberRecordsFailed"] == 0
     assert world.count("Contact") == 0
@@ -124,7 +136,9 @@ def test_simple_salesforce_by_both_bulk_apis(sf: Salesforce, world: World) -> No
 
 
 @pytest.mark.airflow
-def test_airflows_hook_and_bulk_operator(world: World, session: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_airflows_hook_and_bulk_operator(
+    world: World, session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
     from airflow.providers.salesforce.operators.bulk import SalesforceBulkOperator
 
@@ -133,7 +147,10 @@ def test_airflows_hook_and_bulk_operator(world: World, session: requests.Session
     connection = {"conn_type": "salesforce", "login": known.username, "password": known.password, "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_TEST", json.dumps(connection))
     rows = [{"LastName": "Good"}, {"FirstName": "nameless"}]
-    monkeypatch.setattr("airflow.providers.salesforce.operators.bulk.SalesforceHook", lambda **options: SalesforceHook(**options, session=session))
+    monkeypatch.setattr(
+        "airflow.providers.salesforce.operators.bulk.SalesforceHook",
+        lambda **options: SalesforceHook(**options, session=session),
+    )
     operator = SalesforceBulkOperator(
         task_id="load", operation="insert", object_name="Contact", payload=rows, salesforce_conn_id="salesforce_test",
     )  # fmt: skip
@@ -149,7 +166,8 @@ def test_airflows_hook_and_bulk_operator(world: World, session: requests.Session
 
 
 @pytest.mark.skipif(
-    shutil.which("node") is None or not (NODE_MODULES / "node_modules" / "jsforce").exists(), reason="needs Node, and npm to install jsforce"
+    shutil.which("node") is None or not (NODE_MODULES / "node_modules" / "jsforce").exists(),
+    reason="needs Node, and npm to install jsforce",
 )
 def test_jsforce(world: World) -> None:
     known = {"url": world.salesforce_url, **asdict(world.org.credentials)}

@@ -20,11 +20,20 @@ def test_a_part_may_use_what_an_earlier_part_answered(raw: Raw) -> None:
     parts = [
         _create("acme", "Account", {"Name": "Acme"}),
         _create("jan", "Contact", {"LastName": "Jan", "AccountId": "@{acme.id}"}),
-        {"method": "GET", "url": f"{V}/query?q=SELECT+Account.Name+FROM+Contact+WHERE+Id='@{{jan.id}}'", "referenceId": "found"},
+        {
+            "method": "GET",
+            "url": f"{V}/query?q=SELECT+Account.Name+FROM+Contact+WHERE+Id='@{{jan.id}}'",
+            "referenceId": "found",
+        },
         {"method": "GET", "url": f"{V}/sobjects/Contact/@{{found.records[0].attributes.type}}", "referenceId": "odd"},
     ]
     answers = raw("POST", "/composite", {"compositeRequest": parts})[1]["compositeResponse"]
-    assert [(answer["referenceId"], answer["httpStatusCode"]) for answer in answers] == [("acme", 201), ("jan", 201), ("found", 200), ("odd", 404)]
+    assert [(answer["referenceId"], answer["httpStatusCode"]) for answer in answers] == [
+        ("acme", 201),
+        ("jan", 201),
+        ("found", 200),
+        ("odd", 404),
+    ]
     assert answers[2]["body"]["records"][0]["Account"]["Name"] == "Acme"
     assert answers[0]["httpHeaders"] == {"Location": f"{V}/sobjects/Account/{answers[0]['body']['id']}"}
 
@@ -38,7 +47,11 @@ def test_a_part_that_refers_to_a_failed_one_is_halted(raw: Raw, world: World) ->
 
 
 def test_all_or_none_undoes_the_parts_before_the_failed_one(raw: Raw, world: World) -> None:
-    parts = [_create("one", "Account", {"Name": "One"}), _create("two", "Account", {}), _create("three", "Account", {"Name": "Three"})]
+    parts = [
+        _create("one", "Account", {"Name": "One"}),
+        _create("two", "Account", {}),
+        _create("three", "Account", {"Name": "Three"}),
+    ]
     status, body = raw("POST", "/composite", {"allOrNone": True, "compositeRequest": parts})
     codes = [answer["body"][0]["errorCode"] for answer in body["compositeResponse"]]
     assert (status, codes) == (200, ["PROCESSING_HALTED", "REQUIRED_FIELD_MISSING", "PROCESSING_HALTED"])
@@ -57,14 +70,32 @@ def test_each_graph_stands_alone(raw: Raw, world: World) -> None:
 
 def test_a_tree_is_made_whole_or_not_at_all(raw: Raw, world: World) -> None:
     def tree(last_name: str | None) -> dict[str, Any]:
-        child = {"attributes": {"type": "Contact", "referenceId": "child"}} | ({"LastName": last_name} if last_name else {})
-        return {"records": [{"attributes": {"type": "Account", "referenceId": "top"}, "Name": "Top", "Contacts": {"records": [child]}}]}
+        child = {"attributes": {"type": "Contact", "referenceId": "child"}} | (
+            {"LastName": last_name} if last_name else {}
+        )
+        return {
+            "records": [
+                {
+                    "attributes": {"type": "Account", "referenceId": "top"},
+                    "Name": "Top",
+                    "Contacts": {"records": [child]},
+                }
+            ]
+        }
 
     status, body = raw("POST", "/composite/tree/Account", tree("Child"))
-    assert (status, body["hasErrors"], [result["referenceId"] for result in body["results"]]) == (201, False, ["top", "child"])
+    assert (status, body["hasErrors"], [result["referenceId"] for result in body["results"]]) == (
+        201,
+        False,
+        ["top", "child"],
+    )
     assert world.query("SELECT Account.Name FROM Contact") == [{"Account": {"Name": "Top"}}]
     status, body = raw("POST", "/composite/tree/Account", tree(None))
-    assert (status, body["results"][0]["referenceId"], body["results"][0]["errors"][0]["statusCode"]) == (400, "child", "REQUIRED_FIELD_MISSING")
+    assert (status, body["results"][0]["referenceId"], body["results"][0]["errors"][0]["statusCode"]) == (
+        400,
+        "child",
+        "REQUIRED_FIELD_MISSING",
+    )
     assert world.count("Account") == 1
 
 
@@ -78,7 +109,10 @@ def test_a_batch_stops_after_an_error_when_it_is_told_to(raw: Raw) -> None:
 def test_a_collection_of_several_types_is_undone_as_a_whole(raw: Raw, world: World) -> None:
     records = [{"attributes": {"type": "Account"}, "Name": "A"}, {"attributes": {"type": "Contact"}}]
     results = raw("POST", "/composite/sobjects", {"allOrNone": True, "records": records})[1]
-    assert [result["errors"][0]["statusCode"] for result in results] == ["ALL_OR_NONE_OPERATION_ROLLED_BACK", "REQUIRED_FIELD_MISSING"]
+    assert [result["errors"][0]["statusCode"] for result in results] == [
+        "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+        "REQUIRED_FIELD_MISSING",
+    ]
     assert world.count("Account") == 0
 
 

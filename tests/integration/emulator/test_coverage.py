@@ -31,7 +31,9 @@ def test_every_route_is_listed_and_every_listed_resource_has_a_route() -> None:
     assert _listed() == {route.template for route in (*app.DATA_ROUTES, *bulk1.ROUTES)} | OUTSIDE_THE_ROUTER
 
 
-@pytest.mark.parametrize("path", re.findall(r"`(/[^`]+)`", README.partition("Not built, and answered")[2].partition("## What")[0]))
+@pytest.mark.parametrize(
+    "path", re.findall(r"`(/[^`]+)`", README.partition("Not built, and answered")[2].partition("## What")[0])
+)
 def test_what_is_not_built_answers_as_an_unknown_resource(raw: Raw, path: str) -> None:
     status, errors = raw("GET", path)
     assert (status, errors[0]["errorCode"]) == (404, "NOT_FOUND")

@@ -42,8 +42,16 @@ def _deploy(raw: Raw, content: bytes, **options: bool) -> dict[str, Any]:
     boundary = "----x"
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="json"\r\nContent-Type: application/json\r\n\r\n'
     middle = f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="p.zip"\r\nContent-Type: application/zip\r\n\r\n'
-    body = head.encode() + json.dumps({"deployOptions": options}).encode() + middle.encode() + content + f"\r\n--{boundary}--\r\n".encode()
-    status, answer = raw("POST", "/metadata/deployRequest", body, **{"content-type": f"multipart/form-data; boundary={boundary}"})
+    body = (
+        head.encode()
+        + json.dumps({"deployOptions": options}).encode()
+        + middle.encode()
+        + content
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
+    status, answer = raw(
+        "POST", "/metadata/deployRequest", body, **{"content-type": f"multipart/form-data; boundary={boundary}"}
+    )
     assert status == 201
 
     def finished() -> dict[str, Any] | None:
@@ -54,7 +62,9 @@ def _deploy(raw: Raw, content: bytes, **options: bool) -> dict[str, Any]:
 
 
 def _problems(result: dict[str, Any]) -> list[tuple[str, str, str]]:
-    return [(item["componentType"], item["fullName"], item["problem"]) for item in result["details"]["componentFailures"]]
+    return [
+        (item["componentType"], item["fullName"], item["problem"]) for item in result["details"]["componentFailures"]
+    ]
 
 
 def test_a_deployed_field_and_object_take_records(raw: Raw) -> None:
@@ -62,7 +72,10 @@ def test_a_deployed_field_and_object_take_records(raw: Raw) -> None:
     result = _deploy(raw, package(files))
     assert (result["status"], result["success"], result["numberComponentErrors"]) == ("Succeeded", True, 0)
     assert raw("POST", "/sobjects/Account", {"Name": "Acme", "Tier__c": "Gold"})[0] == 201
-    assert raw("POST", "/sobjects/Account", {"Name": "Acme", "Tier__c": "Tin"})[1][0]["errorCode"] == "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
+    assert (
+        raw("POST", "/sobjects/Account", {"Name": "Acme", "Tier__c": "Tin"})[1][0]["errorCode"]
+        == "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
+    )
     assert raw("POST", "/sobjects/Visit__c", {"Name": "First"})[0] == 201
     described = {item["name"]: item for item in raw("GET", "/sobjects/Account/describe")[1]["fields"]}
     assert [value["value"] for value in described["Tier__c"]["picklistValues"]] == ["Gold"]
@@ -93,7 +106,11 @@ TAB = {"tabs/No__c.tab": "<customObject>true</customObject>"}
             "referenceTo value of 'No__c' does not resolve to a valid sObject type",
         ),
         ({"permissionsets/P.permissionset": GRANT}, "P", "In field: field - no CustomField named Account.No__c found"),
-        ({"objects/Visit__c.object": "<label>Visit</label>"}, "Visit__c", "Must specify a non-empty pluralLabel for the CustomObject"),
+        (
+            {"objects/Visit__c.object": "<label>Visit</label>"},
+            "Visit__c",
+            "Must specify a non-empty pluralLabel for the CustomObject",
+        ),
         (TAB, "No__c", "In field: customObject - no CustomObject named No__c found"),
     ],
 )
@@ -108,7 +125,11 @@ def test_a_broken_component_fails_the_whole_package(raw: Raw, files: dict[str, s
 def test_xml_that_cannot_be_read_is_reported_with_its_line(raw: Raw) -> None:
     result = _deploy(raw, package({"layouts/Account-X.layout": "<oops>"}))
     failure = result["details"]["componentFailures"][0]
-    assert (failure["fileName"], failure["lineNumber"], failure["problemType"]) == ("layouts/Account-X.layout", 2, "Error")
+    assert (failure["fileName"], failure["lineNumber"], failure["problemType"]) == (
+        "layouts/Account-X.layout",
+        2,
+        "Error",
+    )
 
 
 def test_without_roll_back_the_good_components_stay(raw: Raw) -> None:
@@ -121,12 +142,20 @@ def test_without_roll_back_the_good_components_stay(raw: Raw) -> None:
 def test_what_package_xml_names_and_the_zip_lacks_is_an_error(raw: Raw) -> None:
     buffer = io.BytesIO(package({"objects/Account.object": f"<fields>{TIER}</fields>"}))
     with zipfile.ZipFile(buffer) as archive:
-        manifest = archive.read("package.xml").decode().replace("<members>Account</members>", "<members>Account</members><members>Gone__c</members>")
+        manifest = (
+            archive.read("package.xml")
+            .decode()
+            .replace("<members>Account</members>", "<members>Account</members><members>Gone__c</members>")
+        )
     other = io.BytesIO()
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("package.xml", manifest)
     assert _problems(_deploy(raw, other.getvalue())) == [
-        ("CustomObject", "Gone__c", "An object 'Gone__c' of type CustomObject was named in package.xml, but was not found in zipped directory")
+        (
+            "CustomObject",
+            "Gone__c",
+            "An object 'Gone__c' of type CustomObject was named in package.xml, but was not found in zipped directory",
+        )
     ]
 
 
@@ -144,7 +173,9 @@ def test_a_zip_that_is_none_fails_with_the_reason(raw: Raw) -> None:
     assert (result["status"], result["errorStatusCode"]) == ("Failed", "INVALID_ZIP")
 
 
-def test_the_shipped_project_deploys_into_a_bare_org_and_gives_the_schema_that_it_describes(raw: Raw, world: World) -> None:
+def test_the_shipped_project_deploys_into_a_bare_org_and_gives_the_schema_that_it_describes(
+    raw: Raw, world: World
+) -> None:
     assert raw("POST", f"{raw.url}/_emulator/reset", {"seed": "empty", "bare": True})[0] == 200
     assert world.org.schema.find("PeerSpot_Activity__c") is None
     for folder in ("force-app", "reports-app"):
@@ -172,7 +203,11 @@ def test_a_package_is_deployed_and_watched_by_soap(raw: Raw) -> None:
 
     root = eventually(finished)
     assert root.findtext(f".//{META}status") == "Succeeded"
-    assert {node.findtext(f"{META}fullName") for node in root.iter(f"{META}componentSuccesses")} == {"package.xml", "Account", "Account.Tier__c"}
+    assert {node.findtext(f"{META}fullName") for node in root.iter(f"{META}componentSuccesses")} == {
+        "package.xml",
+        "Account",
+        "Account.Tier__c",
+    }
 
 
 def test_components_are_created_read_listed_and_deleted_one_by_one(raw: Raw) -> None:
@@ -182,10 +217,14 @@ def test_components_are_created_read_listed_and_deleted_one_by_one(raw: Raw) -> 
     assert again.findtext(f".//{META}statusCode") == "DUPLICATE_DEVELOPER_NAME"
     read = _soap(raw, "<readMetadata><type>CustomField</type><fullNames>Account.Code__c</fullNames></readMetadata>")
     assert (read.findtext(f".//{META}fullName"), read.findtext(f".//{META}length")) == ("Account.Code__c", "9")
-    listed = _soap(raw, "<listMetadata><queries><type>CustomField</type></queries><asOfVersion>59.0</asOfVersion></listMetadata>")
+    listed = _soap(
+        raw, "<listMetadata><queries><type>CustomField</type></queries><asOfVersion>59.0</asOfVersion></listMetadata>"
+    )
     assert "Account.Code__c" in {node.text for node in listed.iter(f"{META}fullName")}
     assert (
-        _soap(raw, "<deleteMetadata><type>CustomField</type><fullNames>Account.Code__c</fullNames></deleteMetadata>").findtext(f".//{META}success")
+        _soap(
+            raw, "<deleteMetadata><type>CustomField</type><fullNames>Account.Code__c</fullNames></deleteMetadata>"
+        ).findtext(f".//{META}success")
         == "true"
     )
     assert raw("POST", "/sobjects/Account", {"Name": "x", "Code__c": "1"})[1][0]["errorCode"] == "INVALID_FIELD"
@@ -194,15 +233,24 @@ def test_components_are_created_read_listed_and_deleted_one_by_one(raw: Raw) -> 
 def test_what_was_deployed_can_be_retrieved_and_deployed_again(raw: Raw) -> None:
     tab = {"tabs/Visit__c.tab": "<customObject>true</customObject>"}
     _deploy(raw, package({"objects/Visit__c.object": f"{OBJECT}<fields>{TIER}</fields>"} | tab))
-    types = "".join(f"<types><members>Visit__c</members><name>{kind}</name></types>" for kind in ("CustomObject", "CustomTab"))
+    types = "".join(
+        f"<types><members>Visit__c</members><name>{kind}</name></types>" for kind in ("CustomObject", "CustomTab")
+    )
     wanted = f"<apiVersion>59.0</apiVersion><unpackaged>{types}<version>59.0</version></unpackaged>"
     order = f"<retrieve><retrieveRequest>{wanted}</retrieveRequest></retrieve>"
     retrieval = _soap(raw, order).findtext(f".//{META}id")
-    root = _soap(raw, f"<checkRetrieveStatus><asyncProcessId>{retrieval}</asyncProcessId><includeZip>true</includeZip></checkRetrieveStatus>")
+    root = _soap(
+        raw,
+        f"<checkRetrieveStatus><asyncProcessId>{retrieval}</asyncProcessId><includeZip>true</includeZip></checkRetrieveStatus>",
+    )
     content = base64.b64decode(root.findtext(f".//{META}zipFile") or "")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert "<sharingModel>ReadWrite</sharingModel>" in archive.read("unpackaged/objects/Visit__c.object").decode()
-        assert sorted(archive.namelist()) == ["unpackaged/objects/Visit__c.object", "unpackaged/package.xml", "unpackaged/tabs/Visit__c.tab"]
+        assert sorted(archive.namelist()) == [
+            "unpackaged/objects/Visit__c.object",
+            "unpackaged/package.xml",
+            "unpackaged/tabs/Visit__c.tab",
+        ]
     raw("POST", f"{raw.url}/_emulator/reset", {"seed": "empty"})
     assert _problems(_deploy(raw, content, singlePackage=False)) == []
     assert raw("POST", "/sobjects/Visit__c", {"Name": "First", "Tier__c": "Gold"})[0] == 201

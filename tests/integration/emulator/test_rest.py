@@ -14,8 +14,13 @@ from support.world import World
 
 
 def test_a_request_without_a_valid_token_is_401(world: World) -> None:
-    reply = HTTP.request("GET", f"{world.salesforce_url}/services/data/v66.0/limits", headers={"authorization": "Bearer nothing"})
-    assert (reply.status, reply.json()) == (401, [{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}])
+    reply = HTTP.request(
+        "GET", f"{world.salesforce_url}/services/data/v66.0/limits", headers={"authorization": "Bearer nothing"}
+    )
+    assert (reply.status, reply.json()) == (
+        401,
+        [{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}],
+    )
 
 
 @pytest.mark.parametrize(("version", "status"), [("30.0", 410), ("31.0", 200), ("68.0", 200), ("69.0", 404)])
@@ -29,7 +34,10 @@ def test_doubled_and_trailing_slashes_do_not_matter(raw: Raw, path: str) -> None
 
 
 def test_what_is_not_built_is_not_found_and_a_wrong_method_is_named(raw: Raw) -> None:
-    assert raw("GET", "/nonsense") == (404, [{"message": "The requested resource does not exist", "errorCode": "NOT_FOUND"}])
+    assert raw("GET", "/nonsense") == (
+        404,
+        [{"message": "The requested resource does not exist", "errorCode": "NOT_FOUND"}],
+    )
     assert raw("PUT", "/limits")[1][0]["errorCode"] == "METHOD_NOT_ALLOWED"
 
 
@@ -43,7 +51,9 @@ def test_a_body_that_is_not_json_is_refused(raw: Raw) -> None:
 
 
 def test_parts_of_a_composite_count_once_and_parts_of_a_batch_each(raw: Raw, world: World) -> None:
-    parts = [{"method": "GET", "url": "/services/data/v66.0/limits", "referenceId": f"r{number}"} for number in range(3)]
+    parts = [
+        {"method": "GET", "url": "/services/data/v66.0/limits", "referenceId": f"r{number}"} for number in range(3)
+    ]
     raw("POST", "/composite", {"compositeRequest": parts})
     assert world.org.usage.used == 1
     raw("POST", "/composite/batch", {"batchRequests": [{"method": "GET", "url": "v66.0/limits"}] * 3})
@@ -83,15 +93,41 @@ def test_an_upsert_says_whether_it_created(raw: Raw, world: World) -> None:
     ("record", "code", "message"),
     [
         ({}, "REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName, Company]"),
-        ({"LastName": "x" * 81, "Company": "c"}, "STRING_TOO_LONG", f"Last Name: data value too large: {'x' * 81} (max length=80)"),
-        ({"LastName": "x", "Company": "c", "Email": "nobody"}, "INVALID_EMAIL_ADDRESS", "Email: invalid email address: nobody"),
-        ({"LastName": "x", "Company": "c", "Nope": 1}, "INVALID_FIELD", "No such column 'Nope' on sobject of type Lead"),
-        ({"LastName": "x", "Company": "c", "OwnerId": "nonsense"}, "MALFORMED_ID", "Owner ID: id value of incorrect type: nonsense"),
-        ({"LastName": "x", "Company": "c", "OwnerId": make_id("005", 99)}, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id"),
-        ({"LastName": 5, "Company": "c"}, "JSON_PARSER_ERROR", "Cannot deserialize instance of string from VALUE_NUMBER_INT value 5"),
+        (
+            {"LastName": "x" * 81, "Company": "c"},
+            "STRING_TOO_LONG",
+            f"Last Name: data value too large: {'x' * 81} (max length=80)",
+        ),
+        (
+            {"LastName": "x", "Company": "c", "Email": "nobody"},
+            "INVALID_EMAIL_ADDRESS",
+            "Email: invalid email address: nobody",
+        ),
+        (
+            {"LastName": "x", "Company": "c", "Nope": 1},
+            "INVALID_FIELD",
+            "No such column 'Nope' on sobject of type Lead",
+        ),
+        (
+            {"LastName": "x", "Company": "c", "OwnerId": "nonsense"},
+            "MALFORMED_ID",
+            "Owner ID: id value of incorrect type: nonsense",
+        ),
+        (
+            {"LastName": "x", "Company": "c", "OwnerId": make_id("005", 99)},
+            "INVALID_CROSS_REFERENCE_KEY",
+            "invalid cross reference id",
+        ),
+        (
+            {"LastName": 5, "Company": "c"},
+            "JSON_PARSER_ERROR",
+            "Cannot deserialize instance of string from VALUE_NUMBER_INT value 5",
+        ),
     ],
 )
-def test_a_record_that_breaks_a_rule_is_refused_in_the_orgs_words(raw: Raw, record: dict[str, Any], code: str, message: str) -> None:
+def test_a_record_that_breaks_a_rule_is_refused_in_the_orgs_words(
+    raw: Raw, record: dict[str, Any], code: str, message: str
+) -> None:
     status, errors = raw("POST", "/sobjects/Lead", record)
     assert (status, errors[0]["errorCode"]) == (400, code)
     assert errors[0]["message"].startswith(message)
@@ -106,7 +142,10 @@ def test_a_unique_value_is_given_once(raw: Raw) -> None:
     body = {"PeerSpot_Product_Id__c": "1", "Name": "One"}
     first = raw("POST", "/sobjects/PeerSpot_Vendor_Product__c", body)[1]["id"]
     errors = raw("POST", "/sobjects/PeerSpot_Vendor_Product__c", body)[1]
-    assert errors[0]["message"] == f"duplicate value found: PeerSpot_Product_Id__c duplicates value on record with id: {first}"
+    assert (
+        errors[0]["message"]
+        == f"duplicate value found: PeerSpot_Product_Id__c duplicates value on record with id: {first}"
+    )
 
 
 def test_ids_carry_the_checksum_of_their_letter_case() -> None:
@@ -120,6 +159,9 @@ def test_a_collection_keeps_its_order_and_rolls_back_on_demand(raw: Raw, world: 
     assert [result["success"] for result in results] == [True, False]
     assert results[1]["errors"][0]["statusCode"] == "REQUIRED_FIELD_MISSING"
     strict = raw("POST", "/composite/sobjects", {"allOrNone": True, "records": records})[1]
-    assert [result["errors"][0]["statusCode"] for result in strict] == ["ALL_OR_NONE_OPERATION_ROLLED_BACK", "REQUIRED_FIELD_MISSING"]
+    assert [result["errors"][0]["statusCode"] for result in strict] == [
+        "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+        "REQUIRED_FIELD_MISSING",
+    ]
     assert world.count("Account") == 1
     assert raw("POST", "/composite/sobjects", {"records": records * 101})[1][0]["errorCode"] == "EXCEEDED_ID_LIMIT"

@@ -60,17 +60,24 @@ def test_statements_that_an_org_refuses(raw: Raw, soql: str) -> None:
         ("SELECT Type, COUNT(Id) n FROM Account GROUP BY Type HAVING COUNT(Id) > 1", [2]),
         ("SELECT COUNT(Id) n FROM Account WHERE CALENDAR_YEAR(CreatedDate) > 2000", [3]),
         ("SELECT COUNT(Id) n FROM Account WHERE Id NOT IN (SELECT AccountId FROM Contact)", [2]),
-        ("SELECT Type, COUNT(Id) n FROM Account WHERE Owner.Name != 'x' GROUP BY ROLLUP(Type) ORDER BY COUNT(Id) DESC", [3, 2, 1]),
+        (
+            "SELECT Type, COUNT(Id) n FROM Account WHERE Owner.Name != 'x' GROUP BY ROLLUP(Type) ORDER BY COUNT(Id) DESC",
+            [3, 2, 1],
+        ),
         ("SELECT MAX(AnnualRevenue) n FROM Account", [30.0]),
         ("SELECT COUNT(Id) n FROM Account WHERE " + " OR ".join(f"Name = 'A{number}'" for number in range(600)), [0]),
     ],
 )
 def test_statements_that_an_org_answers(raw: Raw, world: World, soql: str, values: list[float]) -> None:
-    (first, *_) = world.insert("Account", {"Name": "A", "Type": "Other", "AnnualRevenue": 30}, {"Name": "B", "Type": "Other"}, {"Name": "C"})
+    (first, *_) = world.insert(
+        "Account", {"Name": "A", "Type": "Other", "AnnualRevenue": 30}, {"Name": "B", "Type": "Other"}, {"Name": "C"}
+    )
     world.update("Account", {"Id": first, "Type": "Prospect"})
     world.update("Account", {"Id": world.query("SELECT Id FROM Account WHERE Name = 'C'")[0]["Id"], "Type": "Other"})
     world.insert("Contact", {"LastName": "With", "AccountId": first}, {"LastName": "Without"})
-    body = raw("POST", "/composite/batch", {"batchRequests": [{"method": "GET", "url": f"v66.0/query?q={quote(soql)}"}]})[1]
+    body = raw(
+        "POST", "/composite/batch", {"batchRequests": [{"method": "GET", "url": f"v66.0/query?q={quote(soql)}"}]}
+    )[1]
     assert [row["n"] for row in body["results"][0]["result"]["records"]] == values
 
 
@@ -122,14 +129,23 @@ def test_odd_versions_are_unknown_resources(raw: Raw, version: str) -> None:
 
 
 def test_a_part_of_a_wrong_version_is_refused(raw: Raw) -> None:
-    body = raw("POST", "/composite/batch", {"batchRequests": [{"method": "GET", "url": f"v{version}/limits"} for version in ("99.0", "20.0")]})[1]
+    body = raw(
+        "POST",
+        "/composite/batch",
+        {"batchRequests": [{"method": "GET", "url": f"v{version}/limits"} for version in ("99.0", "20.0")]},
+    )[1]
     assert [result["statusCode"] for result in body["results"]] == [404, 410]
 
 
 def test_a_part_that_cannot_even_be_tried_undoes_the_others(raw: Raw, world: World) -> None:
     parts = [
         {"method": "POST", "url": f"{V}/sobjects/Account", "referenceId": "a", "body": {"Name": "Gone"}},
-        {"method": "POST", "url": f"{V}/composite/sobjects", "referenceId": "b", "body": {"records": [{"attributes": {"type": "Nope"}}]}},
+        {
+            "method": "POST",
+            "url": f"{V}/composite/sobjects",
+            "referenceId": "b",
+            "body": {"records": [{"attributes": {"type": "Nope"}}]},
+        },
     ]
     raw("POST", "/composite", {"allOrNone": True, "compositeRequest": parts})
     assert world.count("Account") == 0
@@ -138,13 +154,17 @@ def test_a_part_that_cannot_even_be_tried_undoes_the_others(raw: Raw, world: Wor
 def test_retrieving_a_collection_gives_compound_fields_and_takes_short_ids(raw: Raw, world: World) -> None:
     kept, gone = world.insert("Account", {"Name": "Kept", "BillingCity": "Utrecht"}, {"Name": "Gone"})
     world.delete("Account", gone)
-    records = raw("POST", "/composite/sobjects/Account", {"ids": [kept[:15], gone], "fields": ["Name", "BillingAddress"]})[1]
+    records = raw(
+        "POST", "/composite/sobjects/Account", {"ids": [kept[:15], gone], "fields": ["Name", "BillingAddress"]}
+    )[1]
     assert (records[0]["Name"], records[0]["BillingAddress"]["city"], records[1]) == ("Kept", "Utrecht", None)
 
 
 def test_a_value_in_the_address_is_decoded_once(raw: Raw, world: World) -> None:
     raw("PATCH", "/sobjects/PeerSpot_Vendor_Product__c/PeerSpot_Product_Id__c/a%2541", {"Name": "One"})
-    assert world.query("SELECT PeerSpot_Product_Id__c FROM PeerSpot_Vendor_Product__c") == [{"PeerSpot_Product_Id__c": "a%41"}]
+    assert world.query("SELECT PeerSpot_Product_Id__c FROM PeerSpot_Vendor_Product__c") == [
+        {"PeerSpot_Product_Id__c": "a%41"}
+    ]
 
 
 def test_objects_that_an_org_keeps_to_itself(raw: Raw, world: World) -> None:
@@ -175,7 +195,10 @@ def _ingest(raw: Raw, content: bytes, **more: str) -> str:
     [
         (b"", "ClientInputError : The file has no header"),
         (b"Name,Name\na,b\n", "InvalidBatch : Duplicate field in the header"),
-        (b"Name,Phone\na\n", "InvalidBatch : The 'insert' batch must contain the same number of fields in each row as in its header"),
+        (
+            b"Name,Phone\na\n",
+            "InvalidBatch : The 'insert' batch must contain the same number of fields in each row as in its header",
+        ),
     ],
 )
 def test_files_that_no_job_takes(raw: Raw, content: bytes, message: str) -> None:
@@ -193,7 +216,14 @@ def test_a_bad_cell_refuses_its_row_and_not_the_job(raw: Raw) -> None:
 def test_a_query_job_keeps_to_its_delimiter_and_line_ending(raw: Raw, world: World) -> None:
     world.insert("Account", {"Name": "A|B"})
     job = raw(
-        "POST", "/jobs/query", {"operation": "query", "query": "SELECT Id, Name FROM Account", "columnDelimiter": "PIPE", "lineEnding": "CRLF"}
+        "POST",
+        "/jobs/query",
+        {
+            "operation": "query",
+            "query": "SELECT Id, Name FROM Account",
+            "columnDelimiter": "PIPE",
+            "lineEnding": "CRLF",
+        },
     )[1]
     eventually(lambda: raw("GET", f"/jobs/query/{job['id']}")[1]["state"] == "JobComplete")
     text = raw("GET", f"/jobs/query/{job['id']}/results")[1]
@@ -215,7 +245,11 @@ def test_a_job_that_is_under_way_when_the_org_is_reset_writes_nothing(raw: Raw, 
 def test_jobs_may_be_made_and_listed_at_the_same_time(raw: Raw) -> None:
     statuses: list[int] = []
     threads = [
-        threading.Thread(target=lambda: [raw("POST", "/jobs/ingest", {"object": "Account", "operation": "insert"}) for _ in range(20)])
+        threading.Thread(
+            target=lambda: [
+                raw("POST", "/jobs/ingest", {"object": "Account", "operation": "insert"}) for _ in range(20)
+            ]
+        )
         for _ in range(4)
     ]
     for thread in threads:

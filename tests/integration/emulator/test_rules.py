@@ -27,7 +27,11 @@ def test_a_validation_rule_refuses_with_the_administrators_words(raw: Raw) -> No
     }
     _rules(raw, validation=[rule])
     error = raw("POST", "/sobjects/Account", {"Name": "Acme", "Type": "Prospect"})[1][0]
-    assert error == {"message": "Prospects need a phone.", "errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "fields": ["Phone"]}
+    assert error == {
+        "message": "Prospects need a phone.",
+        "errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        "fields": ["Phone"],
+    }
     created = raw("POST", "/sobjects/Account", {"Name": "Acme", "Type": "Prospect", "Phone": "1"})[1]["id"]
     assert raw("PATCH", f"/sobjects/Account/{created}", {"Phone": None})[0] == 400
     assert raw("PATCH", f"/sobjects/Account/{created}", {"Phone": None, "Type": "Other"})[0] == 204
@@ -39,9 +43,25 @@ def test_a_duplicate_is_reported_and_can_be_saved_when_the_rule_only_alerts(raw:
     first = raw("POST", "/sobjects/Lead", lead)[1]["id"]
     status, errors = raw("POST", "/sobjects/Lead", lead | {"Email": "j@ACME.example"})
     result = errors[0]["duplicateResut"]  # spelt so by the org
-    assert (status, errors[0]["errorCode"], errors[0]["message"]) == (400, "DUPLICATES_DETECTED", "Use one of these records?")
-    assert (result["allowSave"], result["duplicateRule"], result["matchResults"][0]["matchRecords"][0]["record"]["Id"]) == (True, "Same_Email", first)
-    assert raw("POST", "/sobjects/Lead", lead, **{"Sforce-Duplicate-Rule-Header": "allowSave=true; includeRecordDetails=false"})[0] == 201
+    assert (status, errors[0]["errorCode"], errors[0]["message"]) == (
+        400,
+        "DUPLICATES_DETECTED",
+        "Use one of these records?",
+    )
+    assert (
+        result["allowSave"],
+        result["duplicateRule"],
+        result["matchResults"][0]["matchRecords"][0]["record"]["Id"],
+    ) == (True, "Same_Email", first)
+    assert (
+        raw(
+            "POST",
+            "/sobjects/Lead",
+            lead,
+            **{"Sforce-Duplicate-Rule-Header": "allowSave=true; includeRecordDetails=false"},
+        )[0]
+        == 201
+    )
 
 
 def test_a_blocking_duplicate_rule_cannot_be_overridden(raw: Raw) -> None:
@@ -53,7 +73,13 @@ def test_a_blocking_duplicate_rule_cannot_be_overridden(raw: Raw) -> None:
 
 def test_assignment_is_on_unless_the_caller_switches_it_off(raw: Raw, world: World) -> None:
     profile = world.query("SELECT Id FROM Profile")[0]["Id"]
-    user = {"Username": "q@example.invalid", "LastName": "Queue", "Email": "q@example.invalid", "Alias": "queue", "ProfileId": profile}
+    user = {
+        "Username": "q@example.invalid",
+        "LastName": "Queue",
+        "Email": "q@example.invalid",
+        "Alias": "queue",
+        "ProfileId": profile,
+    }
     (owner,) = world.insert("User", user)
     _rules(raw, assignment=[{"object": "Lead", "owner": owner}])
     lead = {"LastName": "Jansen", "Company": "Acme"}
@@ -75,7 +101,10 @@ def test_the_daily_limit(raw: Raw) -> None:
     raw("POST", f"{raw.url}/_emulator/usage", {"limit": 5, "api_calls": 4})
     assert raw("GET", "/limits")[0] == 200
     status, errors = raw("GET", "/limits")
-    assert (status, errors) == (403, [{"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}])
+    assert (status, errors) == (
+        403,
+        [{"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}],
+    )
 
 
 def test_a_name_changes_with_its_parts(raw: Raw) -> None:
@@ -103,7 +132,11 @@ def test_bodies_come_chunked_and_zipped_and_answers_go_zipped(raw: Raw, world: W
     headers = raw.headers | {"content-type": "application/json", "accept-encoding": "gzip", "expect": "100-continue"}
     for name in ("Chunked", "Again"):  # on one connection: it is kept alive
         connection.request(
-            "POST", "/services/data/v66.0/sobjects/Account", iter([b'{"Na', f'me": "{name}"}}'.encode()]), headers, encode_chunked=True
+            "POST",
+            "/services/data/v66.0/sobjects/Account",
+            iter([b'{"Na', f'me": "{name}"}}'.encode()]),
+            headers,
+            encode_chunked=True,
         )
         assert (connection.getresponse().read() or b"")[:6] == b'{"id":'
     connection.request("HEAD", "/services/data/v66.0/sobjects", headers=raw.headers)
@@ -115,7 +148,9 @@ def test_bodies_come_chunked_and_zipped_and_answers_go_zipped(raw: Raw, world: W
     assert {row["Name"] for row in world.query("SELECT Name FROM Account")} == {"Zipped", "Chunked", "Again"}
 
 
-@pytest.mark.parametrize("order", [{"nonsense": [{}]}, {"Account": [{}]}, {"rules": {"validation": [{"object": "Account"}]}}, {"Account": 5}])
+@pytest.mark.parametrize(
+    "order", [{"nonsense": [{}]}, {"Account": [{}]}, {"rules": {"validation": [{"object": "Account"}]}}, {"Account": 5}]
+)
 def test_a_bad_order_to_the_control_api_says_what_is_wrong(raw: Raw, order: dict[str, Any]) -> None:
     status, body = raw("POST", f"{raw.url}/_emulator/seed", order)
     assert (status, bool(body["error"])) == (400, True)

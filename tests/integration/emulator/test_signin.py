@@ -24,11 +24,15 @@ def _token(world: World, **form: str) -> tuple[int, Any]:
 
 
 def _works(world: World, token: str) -> bool:
-    reply = HTTP.request("GET", f"{world.salesforce_url}/services/data/v66.0/limits", headers={"authorization": f"Bearer {token}"})
+    reply = HTTP.request(
+        "GET", f"{world.salesforce_url}/services/data/v66.0/limits", headers={"authorization": f"Bearer {token}"}
+    )
     return reply.status == 200
 
 
-def _soap(raw: Raw, operation: str, *, flavour: str = "u/59.0", session: str | None = None) -> tuple[int, ElementTree.Element]:
+def _soap(
+    raw: Raw, operation: str, *, flavour: str = "u/59.0", session: str | None = None
+) -> tuple[int, ElementTree.Element]:
     header = f"<SessionHeader><sessionId>{session}</sessionId></SessionHeader>" if session else ""
     envelope = (
         f'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" xmlns="urn:partner.soap.sforce.com"><s:Header>{header}</s:Header>'
@@ -50,10 +54,15 @@ def _login(username: str, password: str) -> str:
         ({"grant_type": "client_credentials", "client_secret": "x"}, ("invalid_client", "invalid client credentials")),
         ({"grant_type": "password", "username": "x", "password": "y"}, ("invalid_grant", "authentication failure")),
         ({"grant_type": "refresh_token", "refresh_token": "x"}, ("invalid_grant", "expired access/refresh token")),
-        ({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": "x"}, ("invalid_grant", "invalid assertion")),
+        (
+            {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": "x"},
+            ("invalid_grant", "invalid assertion"),
+        ),
     ],
 )
-def test_a_refused_grant_is_an_object_with_error_and_description(world: World, form: dict[str, str], error: tuple[str, str]) -> None:
+def test_a_refused_grant_is_an_object_with_error_and_description(
+    world: World, form: dict[str, str], error: tuple[str, str]
+) -> None:
     status, body = _token(world, **form)
     assert (status >= 400, (body["error"], body["error_description"])) == (True, error)
 
@@ -84,7 +93,10 @@ def test_too_many_logins_within_an_hour_are_refused(raw: Raw, world: World) -> N
     order = f"{raw.url}/_emulator/sign-in"
     raw("POST", order, {"logins_per_hour": len(world.org.login_times) + 1})
     assert _token(world, grant_type="client_credentials")[0] == 200
-    assert _token(world, grant_type="client_credentials")[1] == {"error": "invalid_grant", "error_description": "login rate exceeded"}
+    assert _token(world, grant_type="client_credentials")[1] == {
+        "error": "invalid_grant",
+        "error_description": "login rate exceeded",
+    }
     known = world.org.credentials
     status, root = _soap(raw, _login(known.username, known.password + known.security_token))
     assert (status, root.findtext(f".//{SOAP}Fault/faultcode")) == (500, "sf:LOGIN_RATE_EXCEEDED")
@@ -110,12 +122,23 @@ def test_userinfo_and_identity_say_who_it_is(raw: Raw, world: World) -> None:
 
 
 def test_addresses_are_built_from_host_and_forwarded_proto(raw: Raw, world: World) -> None:
-    headers = {"host": "acme.my.salesforce.com", "x-forwarded-proto": "https", "content-type": "application/x-www-form-urlencoded"}
+    headers = {
+        "host": "acme.my.salesforce.com",
+        "x-forwarded-proto": "https",
+        "content-type": "application/x-www-form-urlencoded",
+    }
     known = world.org.credentials
-    form = urlencode({"grant_type": "client_credentials", "client_id": known.consumer_key, "client_secret": known.consumer_secret})
+    form = urlencode(
+        {"grant_type": "client_credentials", "client_id": known.consumer_key, "client_secret": known.consumer_secret}
+    )
     body = HTTP.request("POST", f"{raw.url}/services/oauth2/token", body=form, headers=headers).json()
-    assert (body["instance_url"], body["id"].startswith("https://acme.my.salesforce.com/id/")) == ("https://acme.my.salesforce.com", True)
-    login = HTTP.request("POST", f"{raw.url}/services/oauth2/token", body=form, headers=headers | {"host": "login.salesforce.com"}).json()
+    assert (body["instance_url"], body["id"].startswith("https://acme.my.salesforce.com/id/")) == (
+        "https://acme.my.salesforce.com",
+        True,
+    )
+    login = HTTP.request(
+        "POST", f"{raw.url}/services/oauth2/token", body=form, headers=headers | {"host": "login.salesforce.com"}
+    ).json()
     assert login["error_description"] == "request not supported on this domain"
 
 
@@ -126,7 +149,9 @@ def test_soap_signs_in_says_who_and_signs_out(raw: Raw, world: World) -> None:
     assert (status, _works(world, session)) == (200, True)
     assert root.findtext(f".//{PARTNER}serverUrl", "").endswith("/services/Soap/u/59.0/00D5g0000000001")
     assert _soap(raw, "<getUserInfo/>", session=session)[1].findtext(f".//{PARTNER}userName") == known.username
-    assert (_soap(raw, "<getServerTimestamp/>", session=session)[1].findtext(f".//{PARTNER}timestamp") or "").endswith(".000Z")
+    assert (_soap(raw, "<getServerTimestamp/>", session=session)[1].findtext(f".//{PARTNER}timestamp") or "").endswith(
+        ".000Z"
+    )
     assert _soap(raw, "<logout/>", session=session)[0] == 200
     status, root = _soap(raw, "<getUserInfo/>", session=session)
     assert (status, root.findtext(f".//{SOAP}Fault/faultcode")) == (500, "sf:INVALID_SESSION_ID")
@@ -163,12 +188,19 @@ def test_a_lead_is_converted_by_soap_and_then_refuses_changes(raw: Raw, world: W
     error = raw("PATCH", f"/sobjects/Lead/{lead}", {"Phone": "1"})[1][0]
     assert (error["errorCode"], error["message"]) == ("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
     again = _soap(raw, order, session=session)[1]
-    assert (again.findtext(f".//{PARTNER}success"), again.findtext(f".//{PARTNER}statusCode")) == ("false", "CANNOT_UPDATE_CONVERTED_LEAD")
+    assert (again.findtext(f".//{PARTNER}success"), again.findtext(f".//{PARTNER}statusCode")) == (
+        "false",
+        "CANNOT_UPDATE_CONVERTED_LEAD",
+    )
 
 
 def test_a_lead_is_converted_by_the_control_api_into_records_that_there_are(raw: Raw, world: World) -> None:
     (lead,) = world.insert("Lead", {"LastName": "Jansen", "Company": "Acme"})
     (account,) = world.insert("Account", {"Name": "Known"})
-    body = raw("POST", f"{raw.url}/_emulator/leads/convert", {"lead_id": lead, "account_id": account, "with_opportunity": False})[1]
+    body = raw(
+        "POST",
+        f"{raw.url}/_emulator/leads/convert",
+        {"lead_id": lead, "account_id": account, "with_opportunity": False},
+    )[1]
     assert (body["accountId"], body["opportunityId"]) == (account, None)
     assert world.query("SELECT LastName, AccountId FROM Contact") == [{"LastName": "Jansen", "AccountId": account}]

@@ -46,9 +46,16 @@ def test_conditions(raw: Raw, accounts: list[str], condition: str, names: list[s
 def test_aggregates_children_and_parents(raw: Raw, accounts: list[str], world: World) -> None:
     world.insert("Contact", {"LastName": "Contact", "AccountId": accounts[0]})
     assert raw.query("SELECT COUNT() FROM Account")[1] == {"totalSize": 3, "done": True, "records": []}
-    groups = raw.query("SELECT Type, COUNT(Id) n, MAX(AnnualRevenue) FROM Account GROUP BY Type ORDER BY Type")[1]["records"]
-    assert [(group["Type"], group["n"], group["expr0"]) for group in groups] == [("Other", 1, None), ("Prospect", 2, 30.0)]
-    parents = raw.query("SELECT Name, (SELECT LastName FROM Contacts), Owner.Name, Parent.Name FROM Account WHERE Name = 'Alpha'")[1]["records"]
+    groups = raw.query("SELECT Type, COUNT(Id) n, MAX(AnnualRevenue) FROM Account GROUP BY Type ORDER BY Type")[1][
+        "records"
+    ]
+    assert [(group["Type"], group["n"], group["expr0"]) for group in groups] == [
+        ("Other", 1, None),
+        ("Prospect", 2, 30.0),
+    ]
+    parents = raw.query(
+        "SELECT Name, (SELECT LastName FROM Contacts), Owner.Name, Parent.Name FROM Account WHERE Name = 'Alpha'"
+    )[1]["records"]
     assert parents[0]["Contacts"]["records"][0]["LastName"] == "Contact"
     assert (parents[0]["Owner"]["Name"], parents[0]["Parent"]) == ("Integration User", None)
 
@@ -59,11 +66,23 @@ def test_aggregates_children_and_parents(raw: Raw, accounts: list[str], world: W
         ("SELEKT Id FROM Account", "MALFORMED_QUERY", "unexpected token: SELEKT"),
         ("SELECT Id FROM", "MALFORMED_QUERY", "unexpected token: '<EOF>'"),
         ("SELECT Id FROM Nothing__c", "INVALID_TYPE", "sObject type 'Nothing__c' is not supported."),
-        ("SELECT aId FROM Account", "INVALID_FIELD", "\nSELECT aId FROM Account\n       ^\nERROR at Row:1:Column:8\nNo such column 'aId' on entity"),
+        (
+            "SELECT aId FROM Account",
+            "INVALID_FIELD",
+            "\nSELECT aId FROM Account\n       ^\nERROR at Row:1:Column:8\nNo such column 'aId' on entity",
+        ),
         ("SELECT Id FROM Account WHERE Nope.Name = 'x'", "INVALID_FIELD", "\nSELECT Id FROM Account WHERE Nope.Name"),
-        ("SELECT Id FROM Account WHERE AnnualRevenue = 'x'", "INVALID_FIELD", "value of filter criterion for field 'AnnualRevenue'"),
+        (
+            "SELECT Id FROM Account WHERE AnnualRevenue = 'x'",
+            "INVALID_FIELD",
+            "value of filter criterion for field 'AnnualRevenue'",
+        ),
         ("SELECT Id FROM Account OFFSET 2001", "NUMBER_OUTSIDE_VALID_RANGE", "Maximum SOQL offset allowed is 2000"),
-        ("SELECT Id FROM Account WHERE Name = 'a' AND Name = 'b' OR Name = 'c'", "MALFORMED_QUERY", "\nSELECT Id FROM Account WHERE"),
+        (
+            "SELECT Id FROM Account WHERE Name = 'a' AND Name = 'b' OR Name = 'c'",
+            "MALFORMED_QUERY",
+            "\nSELECT Id FROM Account WHERE",
+        ),
     ],
 )
 def test_a_bad_statement_is_refused_in_the_orgs_words(raw: Raw, soql: str, code: str, message: str) -> None:
@@ -112,7 +131,9 @@ def activities(world: World) -> dict[str, str]:
     (account,) = world.insert("Account", {"Name": "Acme", "Phone": "030"})
     (contact,) = world.insert("Contact", {"LastName": "Jansen", "Email": "j@acme.example"})
     (lead,) = world.insert("Lead", {"LastName": "Pieters", "Company": "Beta"})
-    (deal,) = world.insert("Opportunity", {"Name": "Deal", "StageName": "Prospecting", "CloseDate": "2026-12-31", "Amount": 5})
+    (deal,) = world.insert(
+        "Opportunity", {"Name": "Deal", "StageName": "Prospecting", "CloseDate": "2026-12-31", "Amount": 5}
+    )
     world.insert(
         "Task",
         {"Subject": "1", "WhoId": contact, "WhatId": account}, {"Subject": "2", "WhoId": lead, "WhatId": deal}, {"Subject": "3"},
@@ -121,7 +142,9 @@ def activities(world: World) -> dict[str, str]:
 
 
 def test_who_and_what_are_reached_whatever_they_are(raw: Raw, activities: dict[str, str]) -> None:
-    records = raw.query("SELECT Who.Name, Who.Type, Who.Email, What.Name, What.Type FROM Task ORDER BY Subject")[1]["records"]
+    records = raw.query("SELECT Who.Name, Who.Type, Who.Email, What.Name, What.Type FROM Task ORDER BY Subject")[1][
+        "records"
+    ]
     assert records[0]["Who"] == {
         "attributes": {"type": "Name", "url": f"/services/data/v66.0/sobjects/Contact/{activities['contact']}"},
         "Name": "Jansen", "Type": "Contact", "Email": "j@acme.example",
@@ -137,8 +160,18 @@ def test_typeof_gives_each_kind_its_own_fields(raw: Raw, activities: dict[str, s
     soql = "SELECT Subject, TYPEOF What WHEN Account THEN Name, Phone WHEN Opportunity THEN Amount ELSE Name END FROM Task ORDER BY Subject"
     what = [record["What"] for record in raw.query(soql)[1]["records"]]
     assert what == [
-        {"attributes": {"type": "Account", "url": f"/services/data/v66.0/sobjects/Account/{activities['account']}"}, "Name": "Acme", "Phone": "030"},
-        {"attributes": {"type": "Opportunity", "url": f"/services/data/v66.0/sobjects/Opportunity/{activities['deal']}"}, "Amount": 5.0},
+        {
+            "attributes": {"type": "Account", "url": f"/services/data/v66.0/sobjects/Account/{activities['account']}"},
+            "Name": "Acme",
+            "Phone": "030",
+        },
+        {
+            "attributes": {
+                "type": "Opportunity",
+                "url": f"/services/data/v66.0/sobjects/Opportunity/{activities['deal']}",
+            },
+            "Amount": 5.0,
+        },
         None,
     ]
     assert raw.query("SELECT TYPEOF What WHEN User THEN Name END FROM Task")[1][0]["errorCode"] == "INVALID_TYPE"
@@ -178,10 +211,26 @@ def test_date_functions(raw: Raw, world: World, expression: str, value: int) -> 
     ("soql", "code", "message"),
     [
         ("SELECT Name, COUNT(Id) FROM Account", "MALFORMED_QUERY", "Field must be grouped or aggregated: Name"),
-        ("SELECT Id FROM Account WHERE Description = 'x'", "INVALID_FIELD", "field 'Description' can not be filtered in a query call"),
-        ("SELECT Id FROM Account ORDER BY Description", "INVALID_FIELD", "field 'Description' can not be sorted in a query call"),
-        ("SELECT COUNT(Id) FROM Account GROUP BY AnnualRevenue", "INVALID_FIELD", "field 'AnnualRevenue' can not be grouped in a query call"),
-        ("SELECT Id FROM Account WHERE BillingAddress = 'x'", "INVALID_FIELD", "field 'BillingAddress' can not be filtered in a query call"),
+        (
+            "SELECT Id FROM Account WHERE Description = 'x'",
+            "INVALID_FIELD",
+            "field 'Description' can not be filtered in a query call",
+        ),
+        (
+            "SELECT Id FROM Account ORDER BY Description",
+            "INVALID_FIELD",
+            "field 'Description' can not be sorted in a query call",
+        ),
+        (
+            "SELECT COUNT(Id) FROM Account GROUP BY AnnualRevenue",
+            "INVALID_FIELD",
+            "field 'AnnualRevenue' can not be grouped in a query call",
+        ),
+        (
+            "SELECT Id FROM Account WHERE BillingAddress = 'x'",
+            "INVALID_FIELD",
+            "field 'BillingAddress' can not be filtered in a query call",
+        ),
         ("SELECT Name, Name FROM Account", "INVALID_FIELD", "duplicate field selected: Name"),
         ("SELECT SUM() FROM Account", "MALFORMED_QUERY", "unexpected token: 'SUM'"),
         ("SELECT Id FROM Account LIMIT 99999999999", "MALFORMED_QUERY", "unexpected token: '99999999999'"),

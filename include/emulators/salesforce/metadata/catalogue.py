@@ -17,7 +17,14 @@ from emulators.salesforce.schema import Field, SObject
 from emulators.salesforce.store import timestamp
 
 NAMESPACE_URI = "http://soap.sforce.com/2006/04/metadata"
-_PREFIXES = {"CustomField": "00N", "Report": "00O", "Dashboard": "01Z", "ReportFolder": "00l", "DashboardFolder": "00l", "PermissionSet": "0PS"}
+_PREFIXES = {
+    "CustomField": "00N",
+    "Report": "00O",
+    "Dashboard": "01Z",
+    "ReportFolder": "00l",
+    "DashboardFolder": "00l",
+    "PermissionSet": "0PS",
+}
 _SFDX_NAMES = {
     "string": "Text", "textarea": "LongTextArea", "email": "Email", "phone": "Phone", "url": "Url", "picklist": "Picklist",
     "multipicklist": "MultiselectPicklist", "boolean": "Checkbox", "date": "Date", "datetime": "DateTime", "double": "Number", "int": "Number",
@@ -62,7 +69,9 @@ def names_of(org: Org, kind: str) -> Iterator[str]:
     elif kind in _FOLDER_TYPES:
         yield from (name for known, name in org.components if known == _FOLDER_TYPES[kind] and "/" not in name)
     else:
-        yield from (name for known, name in org.components if known == kind and ("/" in name or not BY_NAME[kind].in_folder))
+        yield from (
+            name for known, name in org.components if known == kind and ("/" in name or not BY_NAME[kind].in_folder)
+        )
 
 
 def list_metadata(org: Org, kind: str, folder: str | None = None) -> list[dict[str, Any]]:
@@ -128,7 +137,9 @@ def retrieve(org: Org, wanted: dict[str, list[str]], version: str, *, single: bo
                     continue
                 tag = org.components.get((kind, name), (kind, ""))[0]
                 path = f"{base}{_file_name(known, kind, name)}"
-                archive.writestr(path, f'<?xml version="1.0" encoding="UTF-8"?>\n<{tag} xmlns="{NAMESPACE_URI}">{body}</{tag}>\n')
+                archive.writestr(
+                    path, f'<?xml version="1.0" encoding="UTF-8"?>\n<{tag} xmlns="{NAMESPACE_URI}">{body}</{tag}>\n'
+                )
                 retrieved.files.append(properties(org, kind, name, path, len(retrieved.files) + 1))
                 found.setdefault(kind, []).append(name)
         archive.writestr(f"{base}package.xml", _manifest(found, version))
@@ -138,7 +149,8 @@ def retrieve(org: Org, wanted: dict[str, list[str]], version: str, *, single: bo
 
 def _manifest(found: dict[str, list[str]], version: str) -> str:
     groups = "".join(
-        f"<types>{''.join(f'<members>{escape(name)}</members>' for name in names)}<name>{kind}</name></types>" for kind, names in found.items()
+        f"<types>{''.join(f'<members>{escape(name)}</members>' for name in names)}<name>{kind}</name></types>"
+        for kind, names in found.items()
     )
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<Package xmlns="{NAMESPACE_URI}">{groups}<version>{version or MAX_VERSION}</version></Package>\n'
 
@@ -150,8 +162,15 @@ def _object_xml(org: Org, name: str) -> str | None:
         return None
     parts = []
     for tag, kind in OBJECT_CHILDREN.items():
-        names = [known for known in (names_of(org, kind) if kind == "CustomField" else _children(org, kind)) if known.partition(".")[0] == name]
-        parts += [f"<{tag}><fullName>{known.partition('.')[2]}</fullName>{component_xml(org, kind, known)}</{tag}>" for known in names]
+        names = [
+            known
+            for known in (names_of(org, kind) if kind == "CustomField" else _children(org, kind))
+            if known.partition(".")[0] == name
+        ]
+        parts += [
+            f"<{tag}><fullName>{known.partition('.')[2]}</fullName>{component_xml(org, kind, known)}</{tag}>"
+            for known in names
+        ]
     stored = org.components.get(("CustomObject", name))
     return "".join(parts) + (stored[1] if stored else _header_xml(sobject))
 
@@ -174,7 +193,15 @@ def _header_xml(sobject: SObject) -> str:
 
 
 def _field_xml(item: Field) -> str:
-    kind = "AutoNumber" if item.auto_number else "MasterDetail" if item.cascade_delete else "Lookup" if item.reference_to else _SFDX_NAMES[item.type]
+    kind = (
+        "AutoNumber"
+        if item.auto_number
+        else "MasterDetail"
+        if item.cascade_delete
+        else "Lookup"
+        if item.reference_to
+        else _SFDX_NAMES[item.type]
+    )
     if kind == "LongTextArea" and item.length <= 255:
         kind = "TextArea"
     values: list[tuple[str, Any]] = []
@@ -188,11 +215,17 @@ def _field_xml(item: Field) -> str:
     if kind in ("Number", "Currency", "Percent"):
         values += [("precision", item.precision), ("scale", item.scale)]
     if item.reference_to:
-        values += [("referenceTo", item.reference_to[0]), ("relationshipName", (item.child_relationship or "").removesuffix("__r"))]
+        values += [
+            ("referenceTo", item.reference_to[0]),
+            ("relationshipName", (item.child_relationship or "").removesuffix("__r")),
+        ]
     values += [("required", item.required and kind != "MasterDetail"), ("type", kind), ("unique", item.unique)]
     if kind == "LongTextArea":
         values.append(("visibleLines", 3))
-    text = "".join(f"<{name}>{str(value).lower() if isinstance(value, bool) else escape(str(value))}</{name}>" for name, value in values)
+    text = "".join(
+        f"<{name}>{str(value).lower() if isinstance(value, bool) else escape(str(value))}</{name}>"
+        for name, value in values
+    )
     if item.values:
         choices = "".join(_choice_xml(value, is_default=value == item.default) for value in item.values)
         definition = f"<valueSetDefinition><sorted>false</sorted>{choices}</valueSetDefinition>"
@@ -202,4 +235,6 @@ def _field_xml(item: Field) -> str:
 
 def _choice_xml(value: str, *, is_default: bool) -> str:
     text = escape(value)
-    return f"<value><fullName>{text}</fullName><default>{str(is_default).lower()}</default><label>{text}</label></value>"
+    return (
+        f"<value><fullName>{text}</fullName><default>{str(is_default).lower()}</default><label>{text}</label></value>"
+    )

@@ -32,7 +32,15 @@ class Draft:
     known: set[tuple[str, str]]
 
 
-_ORDER = {"CustomObject": 0, "CustomField": 1, "CustomApplication": 7, "PermissionSet": 8, "Profile": 8, "Report": 9, "Dashboard": 10}
+_ORDER = {
+    "CustomObject": 0,
+    "CustomField": 1,
+    "CustomApplication": 7,
+    "PermissionSet": 8,
+    "Profile": 8,
+    "Report": 9,
+    "Dashboard": 10,
+}
 
 
 def order_of(component: Component) -> tuple[int, bool]:
@@ -54,7 +62,9 @@ def apply(draft: Draft, component: Component) -> bool:
 def remove(draft: Draft, kind: str, full_name: str) -> Problem | None:
     """Takes a component out of the draft; the problem says when there is none."""
     schema = draft.schema
-    if kind == "CustomObject" and any(child.name.lower() != full_name.lower() for child, _ in schema.children_of(full_name)):
+    if kind == "CustomObject" and any(
+        child.name.lower() != full_name.lower() for child, _ in schema.children_of(full_name)
+    ):
         users = ", ".join(f"{child.name}.{item.name}" for child, item in schema.children_of(full_name))
         return Problem(f"Cannot delete {full_name}: it is referenced by {users}")
     if kind == "CustomField":
@@ -63,7 +73,9 @@ def remove(draft: Draft, kind: str, full_name: str) -> Problem | None:
         item = sobject.find(field_name) if sobject else None
         if sobject is None or item is None or not item.custom:
             return Problem(f"No CustomField named: {full_name} found", is_warning=True)
-        schema.put(replace(sobject, fields={name: other for name, other in sobject.fields.items() if other is not item}))
+        schema.put(
+            replace(sobject, fields={name: other for name, other in sobject.fields.items() if other is not item})
+        )
     elif kind == "CustomObject":
         sobject = schema.find(full_name)
         if sobject is None or not sobject.custom:
@@ -82,10 +94,14 @@ def _object(draft: Draft, name: str, root: ElementTree.Element) -> None:
     existing = draft.schema.find(name)
     if existing is not None or name == "Activity":
         if existing is not None and existing.custom and root.find(f"{NAMESPACE}label") is not None:
-            draft.schema.put(replace(existing, label=_text(root, "label"), plural=_text(root, "pluralLabel") or existing.plural))
+            draft.schema.put(
+                replace(existing, label=_text(root, "label"), plural=_text(root, "pluralLabel") or existing.plural)
+            )
         return
     if not _API_NAME.fullmatch(name):
-        raise ComponentError(f"Not a valid custom object name: {name}: letters, digits and underscores, beginning with a letter, ending with __c")
+        raise ComponentError(
+            f"Not a valid custom object name: {name}: letters, digits and underscores, beginning with a letter, ending with __c"
+        )
     for tag in ("label", "pluralLabel"):
         if not _text(root, tag):
             raise ComponentError(f"Must specify a non-empty {tag} for the CustomObject")
@@ -111,7 +127,9 @@ def _field(draft: Draft, full_name: str, root: ElementTree.Element) -> None:
         )
     item = _checked_field(draft, root, name)
     for parent in item.reference_to:
-        taken = {(child.name, other.name): other.child_relationship for child, other in draft.schema.children_of(parent)}
+        taken = {
+            (child.name, other.name): other.child_relationship for child, other in draft.schema.children_of(parent)
+        }
         if item.child_relationship != "__r" and item.child_relationship in {
             relationship for place, relationship in taken.items() if place != (owner.name, name)
         }:
@@ -138,13 +156,18 @@ def _checked_field(draft: Draft, root: ElementTree.Element, name: str) -> Field:
         raise ComponentError(f"Must specify 'valueSet' for a CustomField of type {kind}")
     for tag, most in (("length", LONGEST_AREA), ("precision", LONGEST_NUMBER), ("scale", LONGEST_NUMBER)):
         text = _text(root, tag)
-        if text and (not re.fullmatch("[0-9]{1,6}", text) or int(text) > (LONGEST_TEXT if (kind, tag) == ("Text", "length") else most)):
+        if text and (
+            not re.fullmatch("[0-9]{1,6}", text)
+            or int(text) > (LONGEST_TEXT if (kind, tag) == ("Text", "length") else most)
+        ):
             raise ComponentError(f"{tag} of {name} must be a number and not greater than {most}")
     if int(_text(root, "scale") or 0) > int(_text(root, "precision") or LONGEST_NUMBER):
         raise ComponentError(f"scale of {name} must not be greater than its precision")
     target = draft.schema.find(_text(root, "referenceTo"))
     if _text(root, "referenceTo") and target is None:
-        raise ComponentError(f"referenceTo value of '{_text(root, 'referenceTo')}' does not resolve to a valid sObject type")
+        raise ComponentError(
+            f"referenceTo value of '{_text(root, 'referenceTo')}' does not resolve to a valid sObject type"
+        )
     try:
         return replace(field_of(root), name=name, reference_to=(target.name,) if target else ())
     except ValueError:

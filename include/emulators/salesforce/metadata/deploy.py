@@ -127,7 +127,10 @@ def _run(org: Org, deployment: Deployment) -> None:
     deployment.status, options = "InProgress", deployment.options
     try:
         if options.test_level == "RunSpecifiedTests" and options.run_tests:
-            raise ApiError("INVALID_OPERATION", f"no Apex class named {options.run_tests[0]} found: there is no Apex in this emulator")
+            raise ApiError(
+                "INVALID_OPERATION",
+                f"no Apex class named {options.run_tests[0]} found: there is no Apex in this emulator",
+            )
         package = read_package(deployment.content, single=options.single_package)
         deployment.files = len({component.file_name for component in package.components})
         draft = draft_of(org)
@@ -140,11 +143,15 @@ def _run(org: Org, deployment: Deployment) -> None:
                 install(org, draft, package)
                 _keep(org, deployment)
         some = any(message["success"] and message["componentType"] for message in messages)
-        status = "Succeeded" if not failed else "SucceededPartial" if some and not options.rollback_on_error else "Failed"
+        status = (
+            "Succeeded" if not failed else "SucceededPartial" if some and not options.rollback_on_error else "Failed"
+        )
     except ApiError as error:
         deployment.error, status = error, "Failed"
         text = {"problem": error.message, "problemType": "Error"}
-        deployment.messages = [message("", "package.xml", "package.xml", now=timestamp(org.clock.now()), success=False, **text)]
+        deployment.messages = [
+            message("", "package.xml", "package.xml", now=timestamp(org.clock.now()), success=False, **text)
+        ]
     except Exception as error:  # noqa: BLE001 - an emulator's own defect must show as a failed deployment, not as one that never ends
         deployment.error, status = ApiError("UNKNOWN_EXCEPTION", f"{type(error).__name__}: {error}"), "Failed"
     deployment.completed = timestamp(org.clock.now())
@@ -164,11 +171,17 @@ def draft_of(org: Org) -> Draft:
 def check(draft: Draft, package: Package, org: Org, now: str) -> list[dict[str, Any]]:
     """Puts every component into the draft; a DeployMessage for each, and for package.xml. Nothing of the org changes."""
     messages = [message("", "package.xml", "package.xml", now=now)]
-    for kind, name in sorted(package.destructive, key=lambda item: item[0] == "CustomObject"):  # fields before their objects
+    for kind, name in sorted(
+        package.destructive, key=lambda item: item[0] == "CustomObject"
+    ):  # fields before their objects
         odd = remove(draft, kind, name)
-        about: dict[str, Any] = {"problem": odd.text, "problemType": "Warning" if odd.is_warning else "Error"} if odd else {}
+        about: dict[str, Any] = (
+            {"problem": odd.text, "problemType": "Warning" if odd.is_warning else "Error"} if odd else {}
+        )
         success = odd is None or odd.is_warning
-        messages.append(message(kind, name, "destructiveChanges.xml", now=now, success=success, deleted=odd is None, **about))
+        messages.append(
+            message(kind, name, "destructiveChanges.xml", now=now, success=success, deleted=odd is None, **about)
+        )
     for component in sorted(package.components, key=order_of):
         if not package.lists(component) and component.problem is None:
             continue  # a file that package.xml does not name is not deployed
@@ -182,7 +195,9 @@ def check(draft: Draft, package: Package, org: Org, now: str) -> list[dict[str, 
         if kind not in KNOWN_NAMES or (kind, name) in draft.known or draft.schema.find(name) is not None:
             continue
         problem = f"An object '{name}' of type {kind} was named in package.xml, but was not found in zipped directory"
-        messages.append(message(kind, name, "package.xml", now=now, success=False, problem=problem, problemType="Error"))
+        messages.append(
+            message(kind, name, "package.xml", now=now, success=False, problem=problem, problemType="Error")
+        )
     return messages
 
 
@@ -221,7 +236,10 @@ def keep_components(org: Org, components: Iterable[Component]) -> None:
     """Remembers the components' files, and makes the permission sets records of the org."""
     for component in components:
         if component.root is not None and component.problem is None:
-            org.components[component.type, component.full_name] = (str(component.root.tag).removeprefix(NAMESPACE), component.inner)
+            org.components[component.type, component.full_name] = (
+                str(component.root.tag).removeprefix(NAMESPACE),
+                component.inner,
+            )
         if component.type == "PermissionSet" and component.root is not None:
             _permission_set_record(org, component)
 

@@ -42,7 +42,11 @@ class Component:
     def inner(self) -> str:
         """The XML within its element, without full name and, of an object, without what are components of their own."""
         left_out = {"fullName", *(OBJECT_CHILDREN if self.type == "CustomObject" else ())}
-        nodes = [] if self.root is None else [node for node in self.root if str(node.tag).removeprefix(NAMESPACE) not in left_out]
+        nodes = (
+            []
+            if self.root is None
+            else [node for node in self.root if str(node.tag).removeprefix(NAMESPACE) not in left_out]
+        )
         text = "".join(ElementTree.tostring(node, encoding="unicode").strip() for node in nodes)
         return text.replace(f' xmlns="{NAMESPACE.strip("{}")}"', "")
 
@@ -70,7 +74,9 @@ def read_package(content: bytes, *, single: bool = True) -> Package:
         files = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, RuntimeError, NotImplementedError) as error:
         raise ApiError("INVALID_ZIP", f"The zip file cannot be read: {error}") from error
-    manifest = next((name for name in names if name == "package.xml" or (not single and name.endswith("/package.xml"))), None)
+    manifest = next(
+        (name for name in names if name == "package.xml" or (not single and name.endswith("/package.xml"))), None
+    )
     if manifest is None:
         raise ApiError("INVALID_PACKAGE", "No package.xml found")
     base = manifest.removesuffix("package.xml")
@@ -142,5 +148,7 @@ def _parsed(component: Component) -> Component:
     expected = BY_NAME[component.type].name
     found = str(component.root.tag).removeprefix(NAMESPACE)
     if found not in (expected, f"{expected}Folder"):
-        component.problem = Problem(f"Entity type: '{found}' is unknown or is not what the folder of '{component.file_name}' holds")
+        component.problem = Problem(
+            f"Entity type: '{found}' is unknown or is not what the folder of '{component.file_name}' holds"
+        )
     return component

@@ -45,7 +45,10 @@ def create_ingest(org: Org, call: Call, version: str) -> Reply:
     key = str(body.get("externalIdFieldName", ""))
     item = sobject.find(key) if operation == "upsert" else None
     if operation == "upsert" and not key:
-        raise ApiError("INVALIDJOB", f"InvalidJob : External ID was blank for {sobject.name}. An External ID must be specified for upsert.")
+        raise ApiError(
+            "INVALIDJOB",
+            f"InvalidJob : External ID was blank for {sobject.name}. An External ID must be specified for upsert.",
+        )
     if operation == "upsert" and (item is None or not item.is_lookup):
         raise ApiError(
             "INVALIDJOB",
@@ -73,7 +76,9 @@ def _job_and_content(call: Call) -> tuple[dict[str, Any], bytes | None]:
     try:
         job, content = json.loads(parts["job"]), parts["content"]
     except (KeyError, ValueError) as error:
-        raise ApiError("InvalidMultiPartMessage", "The multipart message needs the parts 'job' and 'content'") from error
+        raise ApiError(
+            "InvalidMultiPartMessage", "The multipart message needs the parts 'job' and 'content'"
+        ) from error
     if not isinstance(job, dict):
         raise ApiError("InvalidMultiPartMessage", "The part 'job' must be an object")
     return job, content
@@ -151,24 +156,34 @@ def _list(org: Org, call: Call, version: str, which: str, kind: type[Job]) -> Re
     if call.query.get("concurrencyMode", "parallel").lower() not in ("parallel", "serial"):
         raise ApiError("INVALIDJOB", "concurrencyMode must be parallel or serial")
     none_fit = (
-        wanted not in (None, own) or call.query.get("concurrencyMode", "parallel").lower() == "serial" or flag(call.query.get("isPkChunkingEnabled"))
+        wanted not in (None, own)
+        or call.query.get("concurrencyMode", "parallel").lower() == "serial"
+        or flag(call.query.get("isPkChunkingEnabled"))
     )
     infos = [] if none_fit else [job.info() for job in list(org.jobs.values()) if isinstance(job, kind)]
     start = _locator(call.query.get("queryLocator"))
     end = start + LISTED_JOBS
-    following = f"/services/data/v{version}/jobs/{which}?queryLocator={_locator_text(end)}" if end < len(infos) else None
+    following = (
+        f"/services/data/v{version}/jobs/{which}?queryLocator={_locator_text(end)}" if end < len(infos) else None
+    )
     return Reply({"done": following is None, "records": infos[start:end], "nextRecordsUrl": following})
 
 
 def ingest_results(org: Org, call: Call, version: str, job_id: str, which: str) -> Reply:
     job = _job(org, job_id, IngestJob)
-    names = {"successfulresults": "successfulResults", "failedresults": "failedResults", "unprocessedrecords": "unprocessedrecords"}
+    names = {
+        "successfulresults": "successfulResults",
+        "failedresults": "failedResults",
+        "unprocessedrecords": "unprocessedrecords",
+    }
     if which.lower() not in names:
         raise not_found()
     if job.state not in ("JobComplete", "Failed", "Aborted"):
         raise ApiError("INVALIDJOBSTATE", f"The job is still {job.state}; its results are not ready", status=400)
     body = "".join(result_csv(job, names[which.lower()]))
-    return Reply(body, content_type="text/csv", headers={"Sforce-NumberOfRecords": str(result_count(job, names[which.lower()]))})
+    return Reply(
+        body, content_type="text/csv", headers={"Sforce-NumberOfRecords": str(result_count(job, names[which.lower()]))}
+    )
 
 
 def delete_job(org: Org, call: Call, version: str, job_id: str) -> Reply:
@@ -214,7 +229,9 @@ def query_results(org: Org, call: Call, version: str, job_id: str) -> Reply:
     body, found = result_page(job, start, most)
     end = start + found
     following = _locator_text(end) if end < job.processed else "null"
-    return Reply(body, content_type="text/csv", headers={"Sforce-Locator": following, "Sforce-NumberOfRecords": str(found)})
+    return Reply(
+        body, content_type="text/csv", headers={"Sforce-Locator": following, "Sforce-NumberOfRecords": str(found)}
+    )
 
 
 def result_pages(org: Org, call: Call, version: str, job_id: str) -> Reply:
@@ -222,7 +239,10 @@ def result_pages(org: Org, call: Call, version: str, job_id: str) -> Reply:
     start = _locator(call.query.get("locator"))
     root = f"/services/data/v{version}/jobs/query/{job.id}"
     starts = list(range(start, max(job.processed, 1), DEFAULT_RESULT_ROWS))
-    pages = [{"resultUrl": f"{root}/results" + (f"?locator={_locator_text(place)}" if place else "")} for place in starts[:MAX_RESULT_PAGES]]
+    pages = [
+        {"resultUrl": f"{root}/results" + (f"?locator={_locator_text(place)}" if place else "")}
+        for place in starts[:MAX_RESULT_PAGES]
+    ]
     answer: dict[str, Any] = {"resultPages": pages, "done": len(starts) <= MAX_RESULT_PAGES}
     if not answer["done"]:
         answer["nextRecordsUrl"] = f"{root}/resultPages?locator={_locator_text(starts[MAX_RESULT_PAGES])}"
@@ -232,7 +252,11 @@ def result_pages(org: Org, call: Call, version: str, job_id: str) -> Reply:
 def _ready(org: Org, version: str, job_id: str) -> QueryJob:
     job = _job(org, job_id, QueryJob)
     if float(job.version) != float(version):
-        raise ApiError("API_ERROR", f"The job was created with version {job.version}: ask for its results with the same", status=409)
+        raise ApiError(
+            "API_ERROR",
+            f"The job was created with version {job.version}: ask for its results with the same",
+            status=409,
+        )
     if job.state != "JobComplete":
         raise ApiError("JOB_NOT_COMPLETE", f"The job is {job.state}; its results are not ready")
     return job

@@ -45,7 +45,10 @@ def answer(org: Org, call: Call) -> Reply:
         org.usage.count(f"{call.method} /async")
         found = _ROUTER.find(call.method, call.raw_path)
         if found is None or not callable(found[0]):
-            raise ApiError("InvalidUrl", f"Destination URL not reset. The URL returned from login must be set: {call.method} {call.path}")
+            raise ApiError(
+                "InvalidUrl",
+                f"Destination URL not reset. The URL returned from login must be set: {call.method} {call.path}",
+            )
         handler, parameters = found
         assert isinstance(parameters, dict)
         return handler(org, call, **parameters)
@@ -102,7 +105,10 @@ def change_job(org: Org, call: Call, version: str, job_id: str) -> Reply:
     if wanted not in ("Closed", "Aborted"):
         raise ApiError("InvalidJob", f"A job's state cannot be set to {wanted}")
     if job.state != "Open":
-        raise ApiError("InvalidJobState", f"Closing already {job.state} Job not allowed" if wanted == "Closed" else f"Job is already {job.state}")
+        raise ApiError(
+            "InvalidJobState",
+            f"Closing already {job.state} Job not allowed" if wanted == "Closed" else f"Job is already {job.state}",
+        )
     job.state = wanted
     return _job_reply(call, job, 200)
 
@@ -159,7 +165,10 @@ def show_batch(org: Org, call: Call, version: str, job_id: str, batch_id: str) -
 
 def batch_request(org: Org, call: Call, version: str, job_id: str, batch_id: str) -> Reply:
     job = _job(org, job_id)
-    return Reply(_batch(job, batch_id).request, content_type={"CSV": _CSV_TYPE, "XML": _XML_TYPE, "JSON": _JSON_TYPE}[job.content_type])
+    return Reply(
+        _batch(job, batch_id).request,
+        content_type={"CSV": _CSV_TYPE, "XML": _XML_TYPE, "JSON": _JSON_TYPE}[job.content_type],
+    )
 
 
 def batch_result(org: Org, call: Call, version: str, job_id: str, batch_id: str) -> Reply:
@@ -173,7 +182,10 @@ def batch_result(org: Org, call: Call, version: str, job_id: str, batch_id: str)
     if job.operation in QUERIES:
         if job.content_type == "JSON":
             return Reply(list(batch.files))
-        return Reply(_document("result-list", "".join(f"<result>{name}</result>" for name in batch.files)), content_type=_XML_TYPE)
+        return Reply(
+            _document("result-list", "".join(f"<result>{name}</result>" for name in batch.files)),
+            content_type=_XML_TYPE,
+        )
     if job.content_type == "JSON":
         return Reply(result_json(batch))
     if job.content_type == "XML":
@@ -186,7 +198,9 @@ def query_result(org: Org, call: Call, version: str, job_id: str, batch_id: str,
     path = _batch(job, batch_id).files.get(result_id)
     if path is None:
         raise ApiError("InvalidBatch", f"Unable to find result {result_id}")
-    return Reply(path.read_bytes(), content_type={"CSV": _CSV_TYPE, "XML": _XML_TYPE, "JSON": _JSON_TYPE}[job.content_type])
+    return Reply(
+        path.read_bytes(), content_type={"CSV": _CSV_TYPE, "XML": _XML_TYPE, "JSON": _JSON_TYPE}[job.content_type]
+    )
 
 
 def _batch(job: BulkJob, batch_id: str) -> Batch:
@@ -203,7 +217,10 @@ def _batch_reply(job: BulkJob, info: dict[str, Any], status: int) -> Reply:
 
 
 def _for_json(info: dict[str, Any]) -> dict[str, Any]:
-    return {key: value.replace("Z", "+0000") if key in ("createdDate", "systemModstamp") else value for key, value in info.items()}
+    return {
+        key: value.replace("Z", "+0000") if key in ("createdDate", "systemModstamp") else value
+        for key, value in info.items()
+    }
 
 
 def _xml(info: dict[str, Any]) -> str:

@@ -60,13 +60,19 @@ def delete(org: Org, call: Call, version: str) -> Reply:
 
 def retrieve(org: Org, call: Call, version: str, name: str) -> Reply:
     sobject = org.object(name)
-    body = json_object(call) if call.method == "POST" else {key: call.query.get(key, "").split(",") for key in ("ids", "fields")}
+    body = (
+        json_object(call)
+        if call.method == "POST"
+        else {key: call.query.get(key, "").split(",") for key in ("ids", "fields")}
+    )
     ids = [to_18(record_id) for record_id in texts(body.get("ids"), "ids") if looks_like_id(record_id)]
     names = [item for item in texts(body.get("fields"), "fields") if item]
     if not ids or not names:
         raise ApiError("INVALID_INPUT", "ids and fields must each name at least one")
     if len(ids) > MAX_RETRIEVED:
-        raise ApiError("EXCEEDED_ID_LIMIT", f"record limit reached. cannot submit more than {MAX_RETRIEVED} records into this call")
+        raise ApiError(
+            "EXCEEDED_ID_LIMIT", f"record limit reached. cannot submit more than {MAX_RETRIEVED} records into this call"
+        )
     unknown = next((item for item in names if sobject.find(item) is None), None)
     if unknown is not None:
         raise ApiError("INVALID_FIELD", f"No such column '{unknown}' on sobject of type {sobject.name}")
@@ -94,7 +100,10 @@ def _by_type(org: Org, call: Call, write: Write) -> Reply:
     if not all(names):
         raise ApiError("INVALID_TYPE", "The type attribute is required for each record in attributes")
     if sum(name != before for name, before in zip(names, ["", *names], strict=False)) > MAX_TYPE_CHUNKS:
-        raise ApiError("EXCEEDED_ID_LIMIT", f"records of different types: there can be at most {MAX_TYPE_CHUNKS} chunks of one type each")
+        raise ApiError(
+            "EXCEEDED_ID_LIMIT",
+            f"records of different types: there can be at most {MAX_TYPE_CHUNKS} chunks of one type each",
+        )
     results: list[RowResult] = [RowResult() for _ in rows]
     with org.store.undoable() as undo:
         for name in dict.fromkeys(names):
@@ -114,7 +123,9 @@ def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _check_size(rows: Sequence[Any]) -> None:
     if len(rows) > MAX_RECORDS:
-        raise ApiError("EXCEEDED_ID_LIMIT", f"record limit reached. cannot submit more than {MAX_RECORDS} records into this call")
+        raise ApiError(
+            "EXCEEDED_ID_LIMIT", f"record limit reached. cannot submit more than {MAX_RECORDS} records into this call"
+        )
 
 
 def _result(result: RowResult, with_created: bool = False) -> dict[str, Any]:

@@ -46,8 +46,17 @@ def graph(org: Org, call: Call, version: str) -> Reply:
     if len(graphs) > MAX_GRAPHS:
         raise ApiError("LIMIT_EXCEEDED", f"Limit of {MAX_GRAPHS} reached for number of Graphs")
     if sum(len(item.get("compositeRequest", [])) for item in graphs) > MAX_NODES:
-        error = [{"errorCode": "LIMIT_EXCEEDED", "message": f"Limit of {MAX_NODES} reached for number of Nodes in the Graph"}]
-        return Reply({"graphs": [_graph_answer(item, [_answer(error, 400, part) for part in item["compositeRequest"]], False) for item in graphs]})
+        error = [
+            {"errorCode": "LIMIT_EXCEEDED", "message": f"Limit of {MAX_NODES} reached for number of Nodes in the Graph"}
+        ]
+        return Reply(
+            {
+                "graphs": [
+                    _graph_answer(item, [_answer(error, 400, part) for part in item["compositeRequest"]], False)
+                    for item in graphs
+                ]
+            }
+        )
     answered = []
     for item in graphs:
         answers, succeeded = _run(org, call, _requests(item, MAX_NODES), all_or_none=True)
@@ -66,8 +75,12 @@ def _requests(body: dict[str, Any], most: int) -> list[dict[str, Any]]:
     if len(requests) > most:
         raise ApiError("LIMIT_EXCEEDED", f"Limit of {most} reached for number of subrequests in composite request")
     names = [request.get("referenceId") for request in requests]
-    if not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_]+", name) for name in names) or len(set(names)) != len(names):
-        raise ApiError("INVALID_INPUT", "Each subrequest needs a referenceId of its own, of letters, digits and underscores")
+    if not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_]+", name) for name in names) or len(
+        set(names)
+    ) != len(names):
+        raise ApiError(
+            "INVALID_INPUT", "Each subrequest needs a referenceId of its own, of letters, digits and underscores"
+        )
     return requests
 
 
@@ -87,7 +100,9 @@ def _run(org: Org, call: Call, requests: list[dict[str, Any]], *, all_or_none: b
     if undo.wanted:
         halted = [{"errorCode": "PROCESSING_HALTED", "message": _HALTED}]
         culprit = answers[-1]
-        answers = [culprit if request is requests[len(answers) - 1] else _answer(halted, 400, request) for request in requests]
+        answers = [
+            culprit if request is requests[len(answers) - 1] else _answer(halted, 400, request) for request in requests
+        ]
     return answers, not undo.wanted
 
 
@@ -102,7 +117,9 @@ def _one(org: Org, call: Call, request: dict[str, Any], known: dict[str, Any]) -
     try:
         url, body = _resolved(request.get("url", ""), known), _resolved(request.get("body"), known)
     except _NoReference as error:
-        return _answer([{"errorCode": "PROCESSING_HALTED", "message": f"Invalid reference specified. {error}"}], 400, request)
+        return _answer(
+            [{"errorCode": "PROCESSING_HALTED", "message": f"Invalid reference specified. {error}"}], 400, request
+        )
     reply = _subrequest(org, call, str(request.get("method", "GET")), str(url), body, request.get("httpHeaders"))
     if reply.status < 400:
         known[request["referenceId"]] = reply.body
@@ -111,7 +128,12 @@ def _one(org: Org, call: Call, request: dict[str, Any], known: dict[str, Any]) -
 
 
 def _answer(body: Any, status: int, request: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
-    return {"body": body, "httpHeaders": headers or {}, "httpStatusCode": status, "referenceId": request.get("referenceId")}
+    return {
+        "body": body,
+        "httpHeaders": headers or {},
+        "httpStatusCode": status,
+        "referenceId": request.get("referenceId"),
+    }
 
 
 def _resolved(value: Any, known: dict[str, Any]) -> Any:
@@ -161,7 +183,9 @@ def batch(org: Org, call: Call, version: str) -> Reply:
             error = [{"errorCode": "BATCH_PROCESSING_HALTED", "message": "Batch processing halted per request header"}]
             results.append({"statusCode": 412, "result": error})
             continue
-        reply = _subrequest(org, call, str(request.get("method", "GET")), str(request.get("url", "")), request.get("richInput"))
+        reply = _subrequest(
+            org, call, str(request.get("method", "GET")), str(request.get("url", "")), request.get("richInput")
+        )
         results.append({"statusCode": reply.status, "result": reply.body})
         halted = bool(body.get("haltOnError")) and reply.status >= 400
     return Reply({"hasErrors": any(item["statusCode"] >= 400 for item in results), "results": results})
@@ -219,10 +243,16 @@ def tree(org: Org, call: Call, version: str, name: str) -> Reply:
                 ids[reference] = str(result.id)
                 created.append({"referenceId": reference, "id": result.id})
         undo.wanted = bool(errors)
-    return Reply({"hasErrors": True, "results": errors}, status=400) if errors else Reply({"hasErrors": False, "results": created}, status=201)
+    return (
+        Reply({"hasErrors": True, "results": errors}, status=400)
+        if errors
+        else Reply({"hasErrors": False, "results": created}, status=201)
+    )
 
 
-def _flat(records: list[Any], parent: str | None, relationship: str | None, depth: int) -> Iterator[tuple[dict[str, Any], str | None, str | None]]:
+def _flat(
+    records: list[Any], parent: str | None, relationship: str | None, depth: int
+) -> Iterator[tuple[dict[str, Any], str | None, str | None]]:
     """(record, reference of its parent, child relationship), parents first."""
     if depth > MAX_TREE_DEPTH:
         raise ApiError("LIMIT_EXCEEDED", f"The tree is deeper than {MAX_TREE_DEPTH} levels")
@@ -241,7 +271,12 @@ def _is_children(value: Any) -> bool:
 
 def _parent_field(org: Org, child: str, relationship: str) -> str:
     found = next(
-        (item.name for item in org.schema.objects[child].fields.values() if (item.child_relationship or "").lower() == relationship.lower()), None
+        (
+            item.name
+            for item in org.schema.objects[child].fields.values()
+            if (item.child_relationship or "").lower() == relationship.lower()
+        ),
+        None,
     )
     if found is None:
         raise ApiError("INVALID_FIELD", f"No such relation '{relationship}' that leads to {child}")

@@ -26,7 +26,9 @@ def create(org: Org, call: Call, version: str) -> Reply:
     options = given.get("deployOptions") if isinstance(given, dict) else None
     if not isinstance(options, dict):
         raise ApiError("INVALID_MULTIPART", "The part 'json' must hold deployOptions")
-    return Reply(_answer(org, deploy.start(org, parts["file"], deploy.DeployOptions.read(options)), details=True), status=201)
+    return Reply(
+        _answer(org, deploy.start(org, parts["file"], deploy.DeployOptions.read(options)), details=True), status=201
+    )
 
 
 def show(org: Org, call: Call, version: str, deployment_id: str) -> Reply:

@@ -33,7 +33,9 @@ def if_modified(call: Call, changed: str, reply: Reply) -> Reply:
     if since is not None and moment <= since:
         return Reply(status=304)
     if unless is not None and moment > unless:
-        raise ApiError("PRECONDITION_FAILED", "The resource was modified after the date of If-Unmodified-Since", status=412)
+        raise ApiError(
+            "PRECONDITION_FAILED", "The resource was modified after the date of If-Unmodified-Since", status=412
+        )
     return reply
 
 

@@ -77,7 +77,9 @@ def run_query(org: Org, call: Call, version: str, engine: Engine, *, include_del
     reader = engine.store.reader
     if compiled.is_count:
         total = reader.execute(compiled.sql, compiled.parameters).fetchone()[0]
-        return Reply({"totalSize": total if compiled.limit is None else min(total, compiled.limit), "done": True, "records": []})
+        return Reply(
+            {"totalSize": total if compiled.limit is None else min(total, compiled.limit), "done": True, "records": []}
+        )
     page = _page_size(call)
     if compiled.is_aggregate:
         shape = shaper(compiled, version, engine.schema)
@@ -114,7 +116,9 @@ def _page(org: Org, version: str, locator: str, cursor: Cursor, start: int) -> R
     records = [shape(by_id[record_id]) for record_id in wanted if record_id in by_id]
     for child in cursor.compiled.children:
         for record in records:
-            record[child.name] = _child_records(org, cursor.engine, version, child.compiled, record["attributes"]["url"].rpartition("/")[2])
+            record[child.name] = _child_records(
+                org, cursor.engine, version, child.compiled, record["attributes"]["url"].rpartition("/")[2]
+            )
     end = start + cursor.page
     answer: dict[str, Any] = {"totalSize": len(cursor.ids), "done": end >= len(cursor.ids)}
     if answer["done"]:
@@ -130,7 +134,9 @@ def rows_of(engine: Engine, compiled: Compiled, ids: list[str]) -> list[tuple[An
     rows: list[tuple[Any, ...]] = []
     for start in range(0, len(ids), VARIABLES_PER_STATEMENT):
         part = ids[start : start + VARIABLES_PER_STATEMENT]
-        rows += engine.store.reader.execute(compiled.by_id_sql.replace(MARKS, ",".join("?" * len(part))), part).fetchall()
+        rows += engine.store.reader.execute(
+            compiled.by_id_sql.replace(MARKS, ",".join("?" * len(part))), part
+        ).fetchall()
     return rows
 
 
@@ -149,7 +155,9 @@ def _child_records(org: Org, engine: Engine, version: str, compiled: Compiled, p
     records = [shape(row) for row in rows[:DEFAULT_PAGE]]
     for child in compiled.children:
         for record in records:
-            record[child.name] = _child_records(org, engine, version, child.compiled, record["attributes"]["url"].rpartition("/")[2])
+            record[child.name] = _child_records(
+                org, engine, version, child.compiled, record["attributes"]["url"].rpartition("/")[2]
+            )
     return answer | {"records": records}
 
 
@@ -162,7 +170,9 @@ def column_metadata(compiled: Compiled) -> dict[str, Any]:
         if len(column.path) == 1:
             columns[column.path[0]] = own
         else:
-            outer = columns.setdefault(column.path[0], _column_metadata(column, None, column.path[0]) | {"apexType": None, "textType": False})
+            outer = columns.setdefault(
+                column.path[0], _column_metadata(column, None, column.path[0]) | {"apexType": None, "textType": False}
+            )
             outer["joinColumns"].append(own | {"columnName": ".".join(column.path[1:])})
     for child in compiled.children:
         inner = column_metadata(child.compiled)["columnMetadata"]

@@ -102,7 +102,9 @@ def upsert_by_key(org: Org, call: Call, version: str, name: str, key: str, value
     if len(ids) > 1:
         return _several(version, sobject, ids)
     update_only = flag(call.query.get("updateOnly"))
-    result = org.dml.upsert(sobject, [body | {item.name: value}], item, update_only=update_only, options=write_options(call))[0]
+    result = org.dml.upsert(
+        sobject, [body | {item.name: value}], item, update_only=update_only, options=write_options(call)
+    )[0]
     if result.error:
         raise result.error
     if not result.created and int(float(version)) < CREATED_IN_UPSERT_FROM:
@@ -173,7 +175,9 @@ def _record(org: Org, call: Call, version: str, sobject: SObject, record_id: str
     if row is None:
         raise not_found()
     record = shaper(compiled, version, org.schema)(row)
-    changed = next(value for column, value in zip(compiled.columns, row[1:], strict=False) if column.path == ("LastModifiedDate",))
+    changed = next(
+        value for column, value in zip(compiled.columns, row[1:], strict=False) if column.path == ("LastModifiedDate",)
+    )
     if "lastmodifieddate" not in [name.lower() for name in names]:
         del record["LastModifiedDate"]
     return if_modified(call, changed, Reply(record | {"Id": record_id} if "fields" in call.query else record))
@@ -206,12 +210,16 @@ def updated(org: Org, call: Call, version: str, name: str) -> Reply:
 def deleted(org: Org, call: Call, version: str, name: str) -> Reply:
     """The records that were deleted within the span and are still in the recycle bin."""
     sobject, start, end = org.object(name), *_span(org, call, DELETED_DAYS)
-    sql = f"SELECT Id, SystemModstamp FROM {quoted(sobject.name)} WHERE IsDeleted = 1 AND SystemModstamp BETWEEN ? AND ?"
+    sql = (
+        f"SELECT Id, SystemModstamp FROM {quoted(sobject.name)} WHERE IsDeleted = 1 AND SystemModstamp BETWEEN ? AND ?"
+    )
     rows = org.store.reader.execute(sql, (timestamp(start), timestamp(end))).fetchall()
     _check_count(rows)
     earliest = org.clock.now() - timedelta(days=DELETED_DAYS)
     records = [{"id": record_id, "deletedDate": rest_value(moment, "datetime")} for record_id, moment in rows]
-    return Reply({"deletedRecords": records, "earliestDateAvailable": _rest_time(earliest), "latestDateCovered": _rest_time(end)})
+    return Reply(
+        {"deletedRecords": records, "earliestDateAvailable": _rest_time(earliest), "latestDateCovered": _rest_time(end)}
+    )
 
 
 def _span(org: Org, call: Call, most_days: int) -> tuple[datetime, datetime]:
@@ -219,7 +227,10 @@ def _span(org: Org, call: Call, most_days: int) -> tuple[datetime, datetime]:
     if end - start < timedelta(minutes=1):
         raise ApiError("INVALID_REPLICATION_DATE", "startDate must be before endDate by more than one minute")
     if start < org.clock.now() - timedelta(days=most_days):
-        raise ApiError("INVALID_REPLICATION_DATE", f"startDate before org replication enabled date or more than {most_days} days ago")
+        raise ApiError(
+            "INVALID_REPLICATION_DATE",
+            f"startDate before org replication enabled date or more than {most_days} days ago",
+        )
     return start, min(end, org.clock.now())
 
 
@@ -228,7 +239,9 @@ def _moment(call: Call, key: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ApiError("INVALID_ARGUMENT_TYPE" if text else "MISSING_ARGUMENT", f"{key} must be a date-time, not '{text}'") from None
+        raise ApiError(
+            "INVALID_ARGUMENT_TYPE" if text else "MISSING_ARGUMENT", f"{key} must be a date-time, not '{text}'"
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -21,14 +21,23 @@ def versions(org: Org, call: Call) -> Reply:
     for number in range(MIN_VERSION, MAX_VERSION + 1):
         index = number - 60  # v60.0 is Spring '24
         year, season = 24 + index // 3, _SEASONS[index % 3]
-        listed.append({"label": f"{season} '{year + (season == 'Winter'):02d}", "url": f"/services/data/v{number}.0", "version": f"{number}.0"})
+        listed.append(
+            {
+                "label": f"{season} '{year + (season == 'Winter'):02d}",
+                "url": f"/services/data/v{number}.0",
+                "version": f"{number}.0",
+            }
+        )
     return Reply(listed)
 
 
 def resources(org: Org, call: Call, version: str) -> Reply:
     """What this org offers; only what is built is listed."""
     root = f"/services/data/v{version}"
-    return Reply({name: f"{root}/{path}" for name, path in _RESOURCES.items()} | {"identity": f"{call.base_url}{org.identity_path}"})
+    return Reply(
+        {name: f"{root}/{path}" for name, path in _RESOURCES.items()}
+        | {"identity": f"{call.base_url}{org.identity_path}"}
+    )
 
 
 def describe_all(org: Org, call: Call, version: str) -> Reply:
@@ -36,13 +45,17 @@ def describe_all(org: Org, call: Call, version: str) -> Reply:
 
 
 def describe_one(org: Org, call: Call, version: str, name: str) -> Reply:
-    return if_modified(call, timestamp(org.schema_changed_at), Reply(describe_object(org.schema, org.object(name), version)))
+    return if_modified(
+        call, timestamp(org.schema_changed_at), Reply(describe_object(org.schema, org.object(name), version))
+    )
 
 
 def basic_info(org: Org, call: Call, version: str, name: str) -> Reply:
     sobject = org.object(name)
     described = describe_object(org.schema, sobject, version)
-    brief = {key: value for key, value in described.items() if key not in ("fields", "childRelationships", "recordTypeInfos")}
+    brief = {
+        key: value for key, value in described.items() if key not in ("fields", "childRelationships", "recordTypeInfos")
+    }
     return Reply({"objectDescribe": brief, "recentItems": []})
 
 

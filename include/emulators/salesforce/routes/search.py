@@ -43,12 +43,17 @@ def search(org: Org, call: Call, version: str) -> Reply:
     match = _FIND.fullmatch(" ".join(text.split()))
     if match is None:
         first = text.split(None, 1)[0] if text.strip() else "<EOF>"
-        raise ApiError("MALFORMED_SEARCH", f"unexpected token: {first}" if first.upper() != "FIND" else f"{text[:200]}: unexpected token")
+        raise ApiError(
+            "MALFORMED_SEARCH",
+            f"unexpected token: {first}" if first.upper() != "FIND" else f"{text[:200]}: unexpected token",
+        )
     clauses = _clauses(match[2])
     scope = re.fullmatch("(ALL|NAME|EMAIL|PHONE|SIDEBAR) FIELDS", clauses.get("IN", "ALL FIELDS"), re.IGNORECASE)
     if scope is None or "WITH" in clauses:
         raise ApiError("MALFORMED_SEARCH", f"{text[:200]}: unexpected token")
-    wanted = [_returning(part) for part in _split(clauses.get("RETURNING", ""))] or [Returning(name) for name in DEFAULT_OBJECTS]
+    wanted = [_returning(part) for part in _split(clauses.get("RETURNING", ""))] or [
+        Returning(name) for name in DEFAULT_OBJECTS
+    ]
     limit = count(clauses.get("LIMIT"), "LIMIT", default=DEFAULT_LIMIT, most=MAX_LIMIT)
     found = _find(org, version, _unescaped(match[1]), scope[1].upper(), wanted, limit)
     return Reply({"searchRecords": found} if int(float(version)) >= SEARCH_RECORDS_FROM else found)
@@ -84,7 +89,12 @@ def parameterized_search(org: Org, call: Call, version: str) -> Reply:
 def _requested(item: dict[str, Any], fields: str, limit: int) -> Returning:
     condition = f"WHERE {item['where']}" if item.get("where") else ""
     own = ",".join(texts(item.get("fields", []), "fields"))
-    return Returning(str(item.get("name")), own or fields, condition, count(item.get("limit"), "limit", default=limit, most=MAX_LIMIT))
+    return Returning(
+        str(item.get("name")),
+        own or fields,
+        condition,
+        count(item.get("limit"), "limit", default=limit, most=MAX_LIMIT),
+    )
 
 
 def _from_address(query: dict[str, str]) -> dict[str, Any]:
@@ -181,7 +191,9 @@ class _Expression:
 def _term(text: str) -> Matches:
     if len(text.strip("*?")) < 2:
         raise ApiError("MALFORMED_SEARCH", f"search term must be longer than one character: {text}")
-    body = "".join(r"\w*" if char == "*" else r"\w" if char == "?" else re.escape(char) for char in re.sub(r"\*+", "*", text))
+    body = "".join(
+        r"\w*" if char == "*" else r"\w" if char == "?" else re.escape(char) for char in re.sub(r"\*+", "*", text)
+    )
     pattern = re.compile(rf"(?<!\w){body}(?!\w)", re.IGNORECASE)
     return lambda value: pattern.search(value) is not None
 
@@ -222,7 +234,9 @@ def _returning(part: str) -> Returning:
         return Returning(name.strip())
     body = inner.strip().removesuffix(")")
     clause = re.search(r"\b(WHERE|ORDER\s+BY|LIMIT|OFFSET)\b", body, re.IGNORECASE)
-    return Returning(name.strip(), body[: clause.start()].strip() if clause else body, body[clause.start() :] if clause else "")
+    return Returning(
+        name.strip(), body[: clause.start()].strip() if clause else body, body[clause.start() :] if clause else ""
+    )
 
 
 def _unescaped(text: str) -> str:

@@ -50,7 +50,11 @@ def create(org: Org, call: Call, version: str, name: str) -> Reply:
     body = json_object(call)
     full_name, metadata = str(body.get("FullName") or ""), body.get("Metadata")
     if not full_name or not isinstance(metadata, dict):
-        raise ApiError("REQUIRED_FIELD_MISSING", "Required fields are missing: [FullName, Metadata]", fields=["FullName", "Metadata"])
+        raise ApiError(
+            "REQUIRED_FIELD_MISSING",
+            "Required fields are missing: [FullName, Metadata]",
+            fields=["FullName", "Metadata"],
+        )
     root = ElementTree.Element(f"{NAMESPACE}{kind}")
     _fill(root, metadata)
     whole = Component(kind, full_name, "", root=root)
@@ -64,7 +68,14 @@ def create(org: Org, call: Call, version: str, name: str) -> Reply:
         raise ApiError("FIELD_INTEGRITY_EXCEPTION", str(error), fields=[]) from error
     org.change_schema(draft.schema)
     return Reply(
-        {"id": org.new_id("00N" if kind == "CustomField" else "01I"), "success": True, "errors": [], "warnings": [], "infos": []}, status=201
+        {
+            "id": org.new_id("00N" if kind == "CustomField" else "01I"),
+            "success": True,
+            "errors": [],
+            "warnings": [],
+            "infos": [],
+        },
+        status=201,
     )
 
 

@@ -48,7 +48,9 @@ def read_request(body: bytes) -> Request:
     operation = next(iter(parts["Body"]), None) if "Body" in parts else None
     if operation is None:
         raise ApiError("UNKNOWN_EXCEPTION", "The message has no operation in its Body", status=500)
-    headers = {local_name(node): (node.text or "").strip() for node in parts["Header"].iter()} if "Header" in parts else {}
+    headers = (
+        {local_name(node): (node.text or "").strip() for node in parts["Header"].iter()} if "Header" in parts else {}
+    )
     return Request(local_name(operation), operation, headers)
 
 

@@ -14,7 +14,15 @@ from emulators.salesforce.metadata import catalogue, deploy
 from emulators.salesforce.metadata.components import ComponentError, apply, order_of, remove
 from emulators.salesforce.metadata.package import NAMESPACE, Component, children_of
 from emulators.salesforce.org import Org
-from emulators.salesforce.soap.envelope import XSI_TYPE, Request, Xml, fault_reply, local_name, read_request, result_reply
+from emulators.salesforce.soap.envelope import (
+    XSI_TYPE,
+    Request,
+    Xml,
+    fault_reply,
+    local_name,
+    read_request,
+    result_reply,
+)
 from emulators.wire import Call, Reply
 
 MAX_LIST_QUERIES = 3
@@ -39,7 +47,9 @@ def answer(org: Org, call: Call, version: str) -> Reply:
 
 def _deploy(org: Org, request: Request) -> list[Any]:
     options = next((node for node in request.element.iter() if local_name(node) == "DeployOptions"), None)
-    given: dict[str, Any] = {local_name(node): (node.text or "").strip() for node in options} if options is not None else {}
+    given: dict[str, Any] = (
+        {local_name(node): (node.text or "").strip() for node in options} if options is not None else {}
+    )
     given["runTests"] = [(node.text or "").strip() for node in options or () if local_name(node) == "runTests"]
     deployment = deploy.start(org, _zip(request.text("ZipFile") or ""), deploy.DeployOptions.read(given))
     return [{"done": False, "id": deployment.id, "state": "Queued"}]
@@ -92,7 +102,9 @@ def _read(org: Org, request: Request) -> list[Any]:
     names = [(node.text or "").strip() for node in request.element if local_name(node) == "fullNames"]
     bodies = [catalogue.component_xml(org, kind, name) for name in names]
     records = [
-        '<records xsi:nil="true"/>' if body is None else f'<records xsi:type="{escape(kind)}"><fullName>{escape(name)}</fullName>{body}</records>'
+        '<records xsi:nil="true"/>'
+        if body is None
+        else f'<records xsi:type="{escape(kind)}"><fullName>{escape(name)}</fullName>{body}</records>'
         for name, body in zip(names, bodies, strict=True)
     ]
     return [Xml("".join(records))]
@@ -105,7 +117,9 @@ def _retrieve(org: Org, request: Request) -> list[Any]:
         kind = next((text for name, text in texts if name == "name"), "")
         wanted.setdefault(kind, []).extend(text for name, text in texts if name == "members")
     retrieval_id = org.new_id("09S")
-    org.retrievals[retrieval_id] = catalogue.retrieve(org, wanted, request.text("apiVersion") or "", single=request.text("singlePackage") == "true")
+    org.retrievals[retrieval_id] = catalogue.retrieve(
+        org, wanted, request.text("apiVersion") or "", single=request.text("singlePackage") == "true"
+    )
     return [{"done": False, "id": retrieval_id, "state": "Queued"}]
 
 
@@ -192,7 +206,9 @@ def _failed(name: str, code: str, text: str) -> dict[str, Any]:
 
 def _check_count(items: list[Any]) -> None:
     if len(items) > MAX_CRUD:
-        raise ApiError("LIMIT_EXCEEDED", f"record limit reached. cannot submit more than {MAX_CRUD} records in this operation")
+        raise ApiError(
+            "LIMIT_EXCEEDED", f"record limit reached. cannot submit more than {MAX_CRUD} records in this operation"
+        )
 
 
 OPERATIONS: dict[str, Callable[[Org, Request], list[Any]]] = {

@@ -11,7 +11,17 @@ from emulators.salesforce.errors import ApiError, invalid_type
 from emulators.salesforce.schema import Field, Schema, SObject
 from emulators.salesforce.soql.conditions import PARENT_ID, Conditions
 from emulators.salesforce.soql.expressions import AGGREGATES, NAME_FIELDS, Expressions, Parent, path_in, value_of
-from emulators.salesforce.soql.parser import Comparison, FieldPath, Function, Junction, Literal, Ordering, Query, Selected, Typeof
+from emulators.salesforce.soql.parser import (
+    Comparison,
+    FieldPath,
+    Function,
+    Junction,
+    Literal,
+    Ordering,
+    Query,
+    Selected,
+    Typeof,
+)
 from emulators.salesforce.store import Store, quoted, timestamp
 
 AGGREGATES_IN_BULK = "Aggregate Relationships not supported in Bulk Query"
@@ -73,7 +83,8 @@ class Compiler:
             return _Statement(self, query, text, sobject, include_deleted or query.all_rows).compile()
         except RecursionError:
             raise ApiError(
-                "QUERY_TOO_COMPLICATED", "Query is either selecting too many fields or the filter conditions are too complicated."
+                "QUERY_TOO_COMPLICATED",
+                "Query is either selecting too many fields or the filter conditions are too complicated.",
             ) from None
 
 
@@ -90,9 +101,19 @@ class _Statement(Expressions):
                 raise ApiError("MALFORMED_QUERY", "Grouped query cannot use COUNT()")
             where = self._where()
             sql = f"SELECT COUNT(*) FROM {self._from()}{where}"
-            return Compiled(self.sobject, sql, tuple(self.parameters), (), is_count=True, limit=query.limit, not_in_bulk=AGGREGATES_IN_BULK)
+            return Compiled(
+                self.sobject,
+                sql,
+                tuple(self.parameters),
+                (),
+                is_count=True,
+                limit=query.limit,
+                not_in_bulk=AGGREGATES_IN_BULK,
+            )
         aggregate = bool(query.group_by) or any(
-            isinstance(item, Selected) and isinstance(item.expression, Function) and item.expression.name.upper() in AGGREGATES
+            isinstance(item, Selected)
+            and isinstance(item.expression, Function)
+            and item.expression.name.upper() in AGGREGATES
             for item in query.select
         )
         self.aggregates_allowed = aggregate
@@ -132,7 +153,9 @@ class _Statement(Expressions):
         else:
             kept_sets = [{grouped[bit] for bit in range(count) if not mask >> bit & 1} for mask in range(2**count)]
         if count > MAX_SUBTOTAL_FIELDS:
-            raise ApiError("MALFORMED_QUERY", f"at most {MAX_SUBTOTAL_FIELDS} fields can be grouped by {self.query.subtotals}")
+            raise ApiError(
+                "MALFORMED_QUERY", f"at most {MAX_SUBTOTAL_FIELDS} fields can be grouped by {self.query.subtotals}"
+            )
         statements, parameters = [], []
         for kept in kept_sets:
             self.parameters = []
@@ -144,7 +167,13 @@ class _Statement(Expressions):
             parameters += self.parameters
         sql = f"SELECT * FROM ({' UNION ALL '.join(statements)}){self._subtotal_order(expressions)}{self._limit()}"
         return Compiled(
-            self.sobject, sql, tuple(parameters), tuple(columns), is_aggregate=True, limit=self.query.limit, not_in_bulk=AGGREGATES_IN_BULK
+            self.sobject,
+            sql,
+            tuple(parameters),
+            tuple(columns),
+            is_aggregate=True,
+            limit=self.query.limit,
+            not_in_bulk=AGGREGATES_IN_BULK,
         )
 
     def _subtotal_order(self, expressions: list[str]) -> str:
@@ -197,10 +226,16 @@ class _Statement(Expressions):
                     columns.append(column)
                 continue
             alias = item.alias
-            if isinstance(item.expression, Function) and alias is None and item.expression.name.upper() not in ("FORMAT", "TOLABEL"):
+            if (
+                isinstance(item.expression, Function)
+                and alias is None
+                and item.expression.name.upper() not in ("FORMAT", "TOLABEL")
+            ):
                 alias, unnamed = f"expr{unnamed}", unnamed + 1
             if item.alias and not aggregate and not isinstance(item.expression, Function):
-                raise ApiError("MALFORMED_QUERY", f"{self._pointer(item.expression)}only aggregate expressions use field aliasing")
+                raise ApiError(
+                    "MALFORMED_QUERY", f"{self._pointer(item.expression)}only aggregate expressions use field aliasing"
+                )
             sql, column = self._column(item.expression, alias, aggregate)
             if not aggregate and any(column.path == other.path and other.when is None for other in columns):
                 raise ApiError("INVALID_FIELD", f"duplicate field selected: {'.'.join(column.path)}")
@@ -229,7 +264,10 @@ class _Statement(Expressions):
             if shown is None:
                 raise self._no_name_field(field_path.names[-1], field_path)
             yield self._name_value(sql, reference, shown.name), Column((name, shown.name), shown.type, when="")
-        self.scope.parents[(name.lower(),)] = (Parent((name,), None, frozenset(target for target, _ in item.whens)), sql)
+        self.scope.parents[(name.lower(),)] = (
+            Parent((name,), None, frozenset(target for target, _ in item.whens)),
+            sql,
+        )
 
     def _all_fields(self, function: Function) -> list[str]:
         which = str(function.arguments[0]).upper() if function.arguments else ""
@@ -237,7 +275,9 @@ class _Statement(Expressions):
             raise ApiError("MALFORMED_QUERY", f"unexpected token: 'FIELDS({which})'")
         if which != "STANDARD" and (self.query.limit is None or self.query.limit > 200):
             raise ApiError("MALFORMED_QUERY", "The SOQL FIELDS function must have a LIMIT of at most 200")
-        return [item.name for item in self.sobject.fields.values() if which == "ALL" or item.custom == (which == "CUSTOM")]
+        return [
+            item.name for item in self.sobject.fields.values() if which == "ALL" or item.custom == (which == "CUSTOM")
+        ]
 
     def _column(self, expression: Any, alias: str | None, aggregate: bool) -> tuple[str, Column]:
         sql, item, path = self._expression(expression)
@@ -274,10 +314,24 @@ class _Statement(Expressions):
     def _semi_join(self, query: Query) -> str:
         """The inner query of IN: one id or reference, never null, or NOT IN would find nothing."""
         paths = [item.expression for item in query.select if isinstance(item, Selected)]
-        if (query.object.lower() == self.sobject.name.lower()) or any(isinstance(item, Query) for item in _right_sides(query.where)):
-            raise ApiError("MALFORMED_QUERY", "The inner and outer selects should not be on the same object type, nor may semi joins be nested")
-        if len(query.select) != 1 or len(paths) != 1 or not isinstance(paths[0], FieldPath) or query.group_by or query.limit is not None:
-            raise ApiError("MALFORMED_QUERY", "The inner select field must be a single ID or reference field, without GROUP BY and LIMIT")
+        if (query.object.lower() == self.sobject.name.lower()) or any(
+            isinstance(item, Query) for item in _right_sides(query.where)
+        ):
+            raise ApiError(
+                "MALFORMED_QUERY",
+                "The inner and outer selects should not be on the same object type, nor may semi joins be nested",
+            )
+        if (
+            len(query.select) != 1
+            or len(paths) != 1
+            or not isinstance(paths[0], FieldPath)
+            or query.group_by
+            or query.limit is not None
+        ):
+            raise ApiError(
+                "MALFORMED_QUERY",
+                "The inner select field must be a single ID or reference field, without GROUP BY and LIMIT",
+            )
         is_known = Comparison(paths[0], "!=", Literal("null", None))
         where = is_known if query.where is None else Junction("and", (query.where, is_known))
         inner = self.compiler.compile(replace(query, where=where), self.text)
@@ -304,8 +358,13 @@ class _Statement(Expressions):
     def _require_grouped(self, expression: Any, what: str) -> None:
         """In a grouped query a field must be one of those grouped by, or stand in an aggregate function."""
         is_aggregate = isinstance(expression, Function) and expression.name.upper() in (*AGGREGATES, "GROUPING")
-        if not is_aggregate and self._expression(expression)[0] not in [self._expression(item)[0] for item in self.query.group_by]:
-            raise ApiError("MALFORMED_QUERY", f"{self._pointer(path_in(expression))}{what} must be grouped or aggregated: {path_in(expression)}")
+        if not is_aggregate and self._expression(expression)[0] not in [
+            self._expression(item)[0] for item in self.query.group_by
+        ]:
+            raise ApiError(
+                "MALFORMED_QUERY",
+                f"{self._pointer(path_in(expression))}{what} must be grouped or aggregated: {path_in(expression)}",
+            )
 
     def _order(self, aggregate: bool) -> str:
         parts = []

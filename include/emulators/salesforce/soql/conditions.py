@@ -53,7 +53,10 @@ class Conditions:
     def _membership(self, sql: str, item: Field, node: Comparison) -> str:
         if isinstance(node.right, Query):
             if not item.is_id:
-                raise ApiError("INVALID_FIELD", f"semi join sub-selects are only allowed on ID and reference fields, not on {item.name}")
+                raise ApiError(
+                    "INVALID_FIELD",
+                    f"semi join sub-selects are only allowed on ID and reference fields, not on {item.name}",
+                )
             return f"{sql} {node.operator.upper()} ({self._semi_join(node.right)})"
         for literal in node.right:
             if literal.kind not in CONSTANTS:
@@ -70,9 +73,14 @@ class Conditions:
 
     def _comparison(self, sql: str, item: Field, operator: str, literal: Literal) -> str:
         if operator == "like" and (literal.kind not in ("string", "null") or not item.is_text):
-            raise ApiError("INVALID_QUERY_FILTER_OPERATOR", f"invalid operator on {item.type} field {item.name}: LIKE needs text on both sides")
+            raise ApiError(
+                "INVALID_QUERY_FILTER_OPERATOR",
+                f"invalid operator on {item.type} field {item.name}: LIKE needs text on both sides",
+            )
         if item.type == "boolean" and operator not in ("=", "!="):
-            raise ApiError("INVALID_QUERY_FILTER_OPERATOR", f"invalid operator on boolean field: {item.name} {operator}")
+            raise ApiError(
+                "INVALID_QUERY_FILTER_OPERATOR", f"invalid operator on boolean field: {item.name} {operator}"
+            )
         if item.type == "boolean":  # a checkbox is never null: where there is no record, it is false
             sql = f"COALESCE({sql}, 0)"
             literal = Literal("boolean", False) if literal.kind == "null" else literal
@@ -97,7 +105,11 @@ class Conditions:
         if item.type not in ("date", "datetime"):
             raise ApiError("MALFORMED_QUERY", f"unexpected token: '{literal.kind}'")
         first, after = dates.interval(literal.kind, literal.count, self._now().date())
-        start, end = (first.isoformat(), after.isoformat()) if item.type == "date" else (dates.midnight(first), dates.midnight(after))
+        start, end = (
+            (first.isoformat(), after.isoformat())
+            if item.type == "date"
+            else (dates.midnight(first), dates.midnight(after))
+        )
         if operator in ("=", "!="):
             self._parameters += [start, end]
             inside = f"({sql} >= ? AND {sql} < ?)"
@@ -133,7 +145,8 @@ def _require(fits: bool, item: Field, literal: Literal, kind: str) -> None:
     expected = {"datetime": "dateTime"}.get(item.type, item.type)
     quotes = "should" if item.is_text or item.is_id else "should not"
     raise ApiError(
-        "INVALID_FIELD", f"value of filter criterion for field '{item.name}' must be of type {expected} and {quotes} be enclosed in quotes"
+        "INVALID_FIELD",
+        f"value of filter criterion for field '{item.name}' must be of type {expected} and {quotes} be enclosed in quotes",
     )
 
 

@@ -10,7 +10,14 @@ from emulators.salesforce.schema import NUMBER_TYPES, Field, Schema, SObject
 from emulators.salesforce.soql.parser import FieldPath, Function, Query
 from emulators.salesforce.store import quoted
 
-AGGREGATES = {"COUNT": "COUNT", "COUNT_DISTINCT": "COUNT(DISTINCT", "SUM": "SUM", "AVG": "AVG", "MIN": "MIN", "MAX": "MAX"}
+AGGREGATES = {
+    "COUNT": "COUNT",
+    "COUNT_DISTINCT": "COUNT(DISTINCT",
+    "SUM": "SUM",
+    "AVG": "AVG",
+    "MIN": "MIN",
+    "MAX": "MAX",
+}
 # SQL for each date function; the fiscal year is the calendar year, as in an org where nobody set another.
 DATE_PARTS = {
     "CALENDAR_YEAR": "strftime('%Y', {0})", "CALENDAR_MONTH": "strftime('%m', {0})", "CALENDAR_QUARTER": "(strftime('%m', {0}) + 2) / 3",
@@ -71,11 +78,16 @@ class Expressions:
             return self._function(expression)
         names = list(expression.names)
         if (len(names) > 1 and self.scope.alias and names[0].lower() == self.scope.alias.lower()) or (
-            len(names) > 1 and names[0].lower() == self.sobject.name.lower() and not self.sobject.find_relationship(names[0])
+            len(names) > 1
+            and names[0].lower() == self.sobject.name.lower()
+            and not self.sobject.find_relationship(names[0])
         ):
             names = names[1:]
         if len(names) > MAX_DEPTH + 1:
-            raise ApiError("INVALID_QUERY_FILTER_OPERATOR", f"Relationship paths cannot be longer than {MAX_DEPTH} levels: {expression}")
+            raise ApiError(
+                "INVALID_QUERY_FILTER_OPERATOR",
+                f"Relationship paths cannot be longer than {MAX_DEPTH} levels: {expression}",
+            )
         alias, sobject, path = "t0", self.sobject, []
         for depth, name in enumerate(names[:-1]):
             item = sobject.find_relationship(name)
@@ -100,13 +112,17 @@ class Expressions:
         """The expression, unless its field cannot be filtered, sorted or grouped by."""
         found = self._expression(expression)
         if isinstance(expression, FieldPath) and not can(found[1], ability):
-            raise ApiError("INVALID_FIELD", f"{self._pointer(expression)}field '{found[1].name}' can not be {word} in a query call")
+            raise ApiError(
+                "INVALID_FIELD", f"{self._pointer(expression)}field '{found[1].name}' can not be {word} in a query call"
+            )
         return found
 
     def _join(self, path: tuple[str, ...], alias: str, item: Field, parent: SObject) -> tuple[str, SObject]:
         if path not in self.scope.tables:
             name = f"t{len(self.scope.tables)}"
-            self.scope.joins.append(f'LEFT JOIN {quoted(parent.name)} AS {name} ON {name}."Id" = {alias}.{quoted(item.name)}')
+            self.scope.joins.append(
+                f'LEFT JOIN {quoted(parent.name)} AS {name} ON {name}."Id" = {alias}.{quoted(item.name)}'
+            )
             self.scope.tables[path] = (name, parent)
         return self.scope.tables[path]
 
@@ -122,7 +138,9 @@ class Expressions:
             return self._aggregate(name, sql, item), aggregate_field(name, item), path
         if name in DATE_PARTS or name == "DAY_ONLY":
             if item.type not in ("date", "datetime"):
-                raise ApiError("INVALID_FIELD", f"{self._pointer(path_in(argument))}field {item.name} does not support {name}")
+                raise ApiError(
+                    "INVALID_FIELD", f"{self._pointer(path_in(argument))}field {item.name} does not support {name}"
+                )
             if name == "DAY_ONLY":
                 return f"substr({sql}, 1, 10)", Field("day", "date", "Day"), path
             return f"CAST({DATE_PARTS[name].format(sql)} AS INTEGER)", WHOLE_NUMBER, path
@@ -135,7 +153,9 @@ class Expressions:
     def _aggregate(self, name: str, sql: str, item: Field) -> str:
         if not self.aggregates_allowed:
             raise ApiError("MALFORMED_QUERY", f"unexpected token: '{name}'")
-        if (name in ("SUM", "AVG") and item.type not in NUMBER_TYPES) or (name in ("MIN", "MAX") and (item.is_compound or item.type == "boolean")):
+        if (name in ("SUM", "AVG") and item.type not in NUMBER_TYPES) or (
+            name in ("MIN", "MAX") and (item.is_compound or item.type == "boolean")
+        ):
             raise ApiError("INVALID_FIELD", f"field {item.name} does not support aggregate operator {name}")
         return f"{AGGREGATES[name]} {sql})" if name == "COUNT_DISTINCT" else f"{AGGREGATES[name]}({sql})"
 
@@ -160,7 +180,9 @@ class Expressions:
     def _pointer(self, path: FieldPath) -> str:
         line = self.text.replace("\n", " ")
         start = max(0, path.column - 41)
-        return f"\n{line[start : start + 80]}\n{' ' * (path.column - 1 - start)}^\nERROR at Row:1:Column:{path.column}\n"
+        return (
+            f"\n{line[start : start + 80]}\n{' ' * (path.column - 1 - start)}^\nERROR at Row:1:Column:{path.column}\n"
+        )
 
     def _name_value(self, sql: str, reference: Field, name: str) -> str:
         """SQL for a field of whatever record a polymorphic reference leads to."""
@@ -173,7 +195,9 @@ class Expressions:
                 value = sql
             else:
                 found = (target.name_field or target.find("Subject")) if name == "Name" else target.find(name)
-                value = f'(SELECT {quoted(found.name)} FROM {quoted(target.name)} WHERE "Id" = {sql})' if found else "NULL"
+                value = (
+                    f'(SELECT {quoted(found.name)} FROM {quoted(target.name)} WHERE "Id" = {sql})' if found else "NULL"
+                )
             cases.append(f"WHEN '{target.prefix}' THEN {value}")
         return f"CASE substr({sql}, 1, 3) {' '.join(cases)} END"
 

@@ -12,7 +12,9 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
 
 from emulators.salesforce.errors import ApiError
 
-SCOPES = frozenset({"EVERYTHING", "MINE", "MINE_AND_MY_GROUPS", "MY_TERRITORY", "MY_TEAM_TERRITORY", "TEAM", "DELEGATED"})
+SCOPES = frozenset(
+    {"EVERYTHING", "MINE", "MINE_AND_MY_GROUPS", "MY_TERRITORY", "MY_TEAM_TERRITORY", "TEAM", "DELEGATED"}
+)
 MODES = frozenset({"SECURITY_ENFORCED", "USER_MODE", "SYSTEM_MODE"})
 _HEX = re.compile("[0-9A-Fa-f]{4}")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
@@ -291,7 +293,10 @@ def parse(text: str) -> Query:
     except VisitError as error:
         raise error.orig_exc from error
     except RecursionError:
-        raise ApiError("QUERY_TOO_COMPLICATED", "Query is either selecting too many fields or the filter conditions are too complicated.") from None
+        raise ApiError(
+            "QUERY_TOO_COMPLICATED",
+            "Query is either selecting too many fields or the filter conditions are too complicated.",
+        ) from None
     return query
 
 
@@ -302,7 +307,13 @@ def _malformed(text: str, error: UnexpectedInput) -> ApiError:
     if isinstance(error, UnexpectedEOF) or (isinstance(error, UnexpectedToken) and error.token.type == "$END"):
         return ApiError("MALFORMED_QUERY", "unexpected token: '<EOF>'")
     column = getattr(error, "column", 1) or 1
-    near = text[error.pos_in_stream or 0 :][:1] if isinstance(error, UnexpectedCharacters) else str(getattr(error, "token", ""))
+    near = (
+        text[error.pos_in_stream or 0 :][:1]
+        if isinstance(error, UnexpectedCharacters)
+        else str(getattr(error, "token", ""))
+    )
     line = text.replace("\n", " ")
     pointer = " " * (column - 1) + "^"
-    return ApiError("MALFORMED_QUERY", f"\n{line}\n{pointer}\nERROR at Row:1:Column:{column}\nunexpected token: '{near}'")
+    return ApiError(
+        "MALFORMED_QUERY", f"\n{line}\n{pointer}\nERROR at Row:1:Column:{column}\nunexpected token: '{near}'"
+    )

@@ -56,7 +56,12 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("org", "mapping", "record_id", name=op.f("pk_record_links")),
     )
-    op.create_index(op.f("ix_record_links_org_mapping_salesforce_id"), "record_links", ["org", "mapping", "salesforce_id"], unique=False)
+    op.create_index(
+        op.f("ix_record_links_org_mapping_salesforce_id"),
+        "record_links",
+        ["org", "mapping", "salesforce_id"],
+        unique=False,
+    )
     op.create_table(
         "sync_runs",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -101,7 +106,9 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=20), nullable=False),
         sa.Column("code", sa.String(length=80), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(["sync_run_id"], ["sync_runs.id"], name=op.f("fk_sync_log_sync_run_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["sync_run_id"], ["sync_runs.id"], name=op.f("fk_sync_log_sync_run_id"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sync_log")),
     )
     op.create_index(op.f("ix_sync_log_record_id"), "sync_log", ["record_id"], unique=False)
@@ -110,5 +117,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("sync_log", "account_domains", "dead_letters", "open_domains", "record_links", "watermarks", "sync_runs"):
+    for table in (
+        "sync_log",
+        "account_domains",
+        "dead_letters",
+        "open_domains",
+        "record_links",
+        "watermarks",
+        "sync_runs",
+    ):
         op.drop_table(table)

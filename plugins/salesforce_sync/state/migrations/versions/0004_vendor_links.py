@@ -17,7 +17,9 @@ def upgrade() -> None:
     for column in ("unique_key", "vendor_id"):
         filled = sa.text(f"{column} IS NOT NULL")
         name = op.f(f"ix_record_links_org_mapping_{column}")
-        op.create_index(name, "record_links", ["org", "mapping", column], unique=False, sqlite_where=filled, postgresql_where=filled)
+        op.create_index(
+            name, "record_links", ["org", "mapping", column], unique=False, sqlite_where=filled, postgresql_where=filled
+        )
     op.create_table(
         "seen_versions",
         sa.Column("org", sa.String(length=18), nullable=False),
