@@ -2,10 +2,10 @@
 
     SyncError
     + ConfigurationError   fail now, no retry        InvalidMapping, InvalidCredentials, InvalidSetting, InvalidParameter, MissingMetadata
-    + TransientError       retry                     RateLimited(retry_after), ServiceUnavailable, RowLocked, StagingFailed
+    + TransientError       retry                     RateLimited(retry_after), ServiceUnavailable, RowLocked, StagingFailed, LeaseLost
     + PermanentError       fail now, alert           AuthenticationFailed, RequestRejected, TooManyRejects, StagedDataMissing
     + BudgetExhausted      stop, no alert            the rest waits for the next run, which goes on where this one stopped
-    + JobUnderWay          wait elsewhere            Salesforce works on a Bulk job; the same call again takes it up when it is done
+    + MustWait             wait elsewhere            for a Bulk job, a lease, or a call that may still land; then the same call again
 
 A record that cannot be delivered is no exception but a result: see records.Outcome.REJECTED.
 
@@ -13,6 +13,9 @@ Each error carries `fix`: one sentence that tells a person what to do, shown in 
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class SyncError(Exception):
@@ -79,6 +82,10 @@ class RowLocked(TransientError):
     """Salesforce could not lock a record in time."""
 
 
+class LeaseLost(TransientError):
+    """Another task took the target over, because this one gave no sign of life: what it had not committed is planned again."""
+
+
 class StagingFailed(TransientError):
     """A batch could not be written to or read from the staging folder."""
 
@@ -106,7 +113,7 @@ class TooManyRejects(PermanentError):
 class StagedDataMissing(PermanentError):
     """A staged batch that this task should read is gone."""
 
-    fix = "Clear the task before this one as well, so that it stages the records again."
+    fix = "Nothing: the records count as not read, so that the next run reads them again."
 
 
 class BudgetExhausted(SyncError):
@@ -118,9 +125,32 @@ class BudgetExhausted(SyncError):
     )
 
 
-class JobUnderWay(SyncError):
+class MustWait(SyncError):
+    """The task cannot go on yet; a worker should not wait for it. The same call again goes on."""
+
+
+class JobUnderWay(MustWait):
     """A Bulk job takes longer than a worker should wait for; `path` is where Salesforce tells its state."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"Salesforce is still at work on the Bulk job {path.rpartition('/')[2]}.")
         self.path = path
+
+
+class LeaseHeld(MustWait):
+    """Another task writes to the same target, or reads the same stream. `held` is its lease as it was seen."""
+
+    def __init__(self, held: Any) -> None:
+        super().__init__(f"{held.name} is in the hands of another task.")
+        self.held = held
+
+
+class CallsMayLand(MustWait):
+    """Calls of a task that died, or that gave no answer, may still arrive: their records rest before they are sent again.
+
+    `notes` are the chunks, as (plan, number); `seconds` is how long they still have to rest.
+    """
+
+    def __init__(self, notes: Sequence[tuple[int, int]], seconds: float) -> None:
+        super().__init__(f"Calls without an answer may still arrive; their records rest for {seconds:.0f} s.")
+        self.notes, self.seconds = list(notes), seconds

@@ -11,6 +11,10 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 
+SUPERSEDED = "SUPERSEDED"  # the code of a row that is older than what was delivered, or than another row
+FINGERPRINT_VERSION = 2  # of the function in mapping/fingerprint.py that makes them now
+
+
 class Outcome(StrEnum):
     """What became of one record."""
 
@@ -20,6 +24,7 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     SKIPPED = "skipped"
     REJECTED = "rejected"
+    WAITING = "waiting"  # for a key that is missing or held by another record
 
 
 class WriteResult(NamedTuple):
@@ -42,9 +47,11 @@ class VendorResult(NamedTuple):
 class RecordResult(NamedTuple):
     """What became of one record of a run; a row of the sync log is made of it.
 
-    The fingerprints are what the record link remembers of the values sent, and of the staged record; `payload` (JSON) goes to the dead
-    letter of a refused record. The last three are for records that go to a vendor: what they are called there, a hash of the values that
-    make them unique, and when Salesforce last changed them.
+    The fingerprints are what the record link remembers of the values sent, and of the staged record; `payload` (JSON)
+    goes to the dead letter of a refused record, `key` to the wait of a waiting one. `vendor_id`, `unique_key` (a hash of
+    the values that make it unique) and `consent` are of records that go to a vendor. The version of a record is the
+    source's stamp (`version`, or "") and the number of its `reading`; `batch` and `row` say where it is staged, `origin`
+    where it can be read again.
     """
 
     record_id: str
@@ -58,6 +65,14 @@ class RecordResult(NamedTuple):
     vendor_id: str | None = None
     unique_key: str | None = None
     version: str | None = None
+    reading: int = 0
+    fingerprint_version: int = FINGERPRINT_VERSION
+    consent: str | None = None
+    gone: bool = False
+    key: str | None = None
+    batch: int = 0
+    row: int = 0
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,24 +86,17 @@ class Collection:
 
 @dataclass(frozen=True)
 class BatchRef:
-    """One staged Parquet file; this is all of it that XCom sees. `high_cursor` is ISO text, None for an empty batch."""
+    """One staged Parquet file: where, how many rows, a digest of the file, and the day or mailing that it is of."""
 
     path: str
     count: int
-    high_cursor: str | None = None
-    org: str | None = None  # of records that come from Salesforce: whose they are
-
-    def as_xcom(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_xcom(cls, value: dict[str, Any]) -> BatchRef:
-        return cls(**value)
+    digest: str | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many records a run saw, by outcome. `read` is what came in; the outcomes add up to it unless the run ended early."""
+    """How many records a run looked at, by outcome: the outcomes add up to `read`."""
 
     read: int = 0
     created: int = 0
@@ -97,6 +105,7 @@ class Counts:
     unchanged: int = 0
     skipped: int = 0
     rejected: int = 0
+    waiting: int = 0
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome], *, read: int | None = None) -> Counts:
@@ -105,6 +114,9 @@ class Counts:
             read=sum(tally.values()) if read is None else read,
             **{str(outcome): count for outcome, count in tally.items()},
         )
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
 
     def __str__(self) -> str:
         """The counts that are not zero, as a sentence would say them."""

@@ -1,80 +1,86 @@
-"""Batches between tasks: one Parquet file each, below a root that every worker can reach.
+"""Batches and plans: Parquet files below a root that every worker can reach.
 
-A vendor's record is staged as JSON text beside its id, and only as far as its mapping reads it: what is not mapped is never written down.
-A frame of Salesforce rows is staged with its own columns. Files are replaced whole, never appended to, so a task that dies leaves
-nothing half-written that a reader could take for a batch.
+A batch holds its records' ids and stamps, and a typed column for each path that its mapping reads: what is not mapped is
+never written down. Files lie by the number of their reading, are replaced whole and never appended to, and carry a
+digest, so that a reader never takes half of a file, or another file, for a batch.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from salesforce_sync.errors import StagedDataMissing, StagingFailed
-from salesforce_sync.mapping.apply import as_text, clean, value_at
-from salesforce_sync.records import BatchRef, RunIdentity
+from salesforce_sync.mapping.columns import Columns
+from salesforce_sync.mapping.paths import as_text, clean, value_at
+from salesforce_sync.records import BatchRef
 
 BATCH_ROWS = 25_000
-RECORD_SCHEMA = pa.schema([("id", pa.string()), ("record", pa.string())])
-_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
-RETENTION = timedelta(days=7)  # long enough to clear and run a task again after a week-end
+RETENTION = timedelta(days=7)  # of files that nobody waits for
+PLANS = "plans"  # the folder of plans, whose files have a retention of their own
+ID, STAMP = "_id", "_stamp"
+OLD_COLUMNS = ["id", "record"]  # of batches that were staged before 0005: the record as JSON text
+
+
+@dataclass(frozen=True)
+class StagedRows:
+    """A batch's rows, in order. `ids` has null where the source gave none; `stamps` the source's stamp, or ""."""
+
+    ids: list[str | None]
+    stamps: list[str]
+    columns: Columns
 
 
 @dataclass(frozen=True)
 class Staging:
-    """`root` is a pathlib.Path or Airflow's ObjectStoragePath: anything with `/`, `open`, `mkdir`, `iterdir` and `unlink`."""
+    """`root` is a pathlib.Path or Airflow's ObjectStoragePath: anything with `/`, `open`, `mkdir`, `iterdir`, `unlink`."""
 
     root: Any
 
-    def folder(self, run: RunIdentity) -> Any:
-        return self.root / _safe(run.dag_id) / _safe(run.run_id) / _safe(run.task_id)
+    def folder(self, *parts: str) -> Any:
+        place = self.root
+        for part in parts:
+            place = place / _safe(part)
+        return place
 
-    def write_records(
-        self, run: RunIdentity, records: Iterable[Mapping[str, Any]], *, id_path: str, paths: Sequence[str],
-        high_cursor: str | None, org: str | None = None, folder: str = "",
-    ) -> list[BatchRef]:  # fmt: skip
-        """Stages the records: see `writer`."""
-        writer = self.writer(run, id_path=id_path, paths=paths, high_cursor=high_cursor, org=org, folder=folder)
-        for record in records:
-            writer.add(record)
-        return writer.close()
-
-    def writer(
-        self,
-        run: RunIdentity,
-        *,
-        id_path: str,
-        paths: Sequence[str],
-        high_cursor: str | None,
-        org: str | None = None,
-        folder: str = "",
+    def records(
+        self, folder: Any, *, id_path: str, paths: Sequence[str], origin: str | None = None, stamp_path: str = ""
     ) -> BatchWriter:
-        """Stages records one by one, in batches of BATCH_ROWS; at least one batch, which may be empty, so that the cursor is always told.
+        """Stages records one by one in the folder, in batches of BATCH_ROWS."""
+        return BatchWriter(self, folder, id_path, tuple(dict.fromkeys(paths)), origin, stamp_path)
 
-        `org` is noted with records that come from Salesforce: whose they are. A task that stages more than one stream gives each a `folder`.
-        """
-        place = self.folder(run) / _safe(folder) if folder else self.folder(run)
-        return BatchWriter(self, place, id_path, _tree(paths), high_cursor, org)
+    def tables(
+        self, folder: Any, tables: Iterable[pa.Table], *, id_column: str, stamp: Callable[[pa.Table], list[str]]
+    ) -> list[BatchRef]:
+        """Stages Salesforce's rows as they come, in batches of BATCH_ROWS."""
+        refs: list[BatchRef] = []
+        for table in _in_batches(tables):
+            ids = table.column(id_column).cast(pa.string())
+            staged = table.append_column(ID, ids).append_column(STAMP, pa.array(stamp(table), pa.string()))
+            refs.append(self.write(folder, len(refs), staged))
+        return refs
 
-    def write_table(
-        self, folder: Any, number: int, table: pa.Table, high_cursor: str | None, org: str | None
-    ) -> BatchRef:
+    def write(self, folder: Any, number: int, table: pa.Table, *, origin: str | None = None) -> BatchRef:
+        """Writes one file; StagingFailed when it cannot be written."""
         path = folder / f"{number:05d}.parquet"
-        unfinished = (
-            folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path
-        )  # object storage shows only whole files
+        unfinished = folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path  # others show whole files only
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", store_schema=True)
+        content = buffer.getvalue()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as file:
-                pq.write_table(table, file, compression="zstd")
+                file.write(content)
             if unfinished is not path:
                 unfinished.replace(path)
         except OSError as error:
@@ -83,107 +89,142 @@ class Staging:
                 f"The batch {path} could not be written: {error.strerror or error}.",
                 fix="Free space there, or point the Variable staging_path at another folder; the task tries again by itself.",
             ) from error
-        return BatchRef(str(path), table.num_rows, high_cursor, org)
+        return BatchRef(str(path), table.num_rows, _digest(content), origin)
 
-    def read(self, ref: BatchRef) -> pa.Table:
-        """The batch's records in order: `id`, null where the vendor gave none, and `record`, JSON text. StagedDataMissing when it is gone."""
-        path = type(self.root)(ref.path)
+    def read(self, ref: BatchRef) -> StagedRows:
+        """The batch's rows. StagedDataMissing when the file is gone, or is not the one that was written."""
+        table = self.read_table(ref.path, ref.digest)
+        if table.column_names == OLD_COLUMNS:
+            return _old_rows(table, ref)
+        columns = Columns(table.drop_columns([ID, STAMP]))
+        return StagedRows(table.column(ID).to_pylist(), table.column(STAMP).to_pylist(), columns)
+
+    def versions(self, ref: BatchRef) -> tuple[list[str | None], list[str]]:
+        """The ids and stamps of a batch's rows: see `read`."""
+        table = self.read_table(ref.path, ref.digest, columns=[ID, STAMP])
+        if ID not in table.column_names:
+            rows = self.read(ref)
+            return rows.ids, rows.stamps
+        return table.column(ID).to_pylist(), table.column(STAMP).to_pylist()
+
+    def read_table(self, where: str, digest: str | None = None, *, columns: list[str] | None = None) -> pa.Table:
+        path = type(self.root)(where)
         try:
-            with path.open("rb") as file:
-                return pq.read_table(file, columns=RECORD_SCHEMA.names)
+            content = path.read_bytes()
         except FileNotFoundError as error:
-            raise StagedDataMissing(
-                f"The staged batch {ref.path} is gone: batches are kept for {RETENTION.days} days."
-            ) from error
-        except (OSError, pa.ArrowException) as error:
-            raise StagingFailed(f"The staged batch {ref.path} could not be read: {error}.") from error
+            raise StagedDataMissing(f"The staged batch {where} is gone.") from error
+        except OSError as error:
+            raise StagingFailed(f"The staged batch {where} could not be read: {error}.") from error
+        if digest is not None and _digest(content) != digest:
+            raise StagedDataMissing(f"The staged batch {where} is not the one that was written.")
+        try:
+            file = pq.ParquetFile(io.BytesIO(content))
+            names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+            return file.read(columns=names)
+        except pa.ArrowException as error:
+            raise StagedDataMissing(f"The staged batch {where} cannot be read: {error}.") from error
 
-    def sweep(self, dag_id: str, *, keep: Iterable[str] = (), now: datetime | None = None) -> int:
-        """Removes the batches of this DAG's runs that are older than RETENTION, but for those at the paths to keep, and says how many.
-        Two runs may sweep at once."""
+    def sweep(self, *, keep: Iterable[str] = (), now: datetime | None = None) -> int:
+        """Removes the files of batches that are older than RETENTION, but for those at the paths to keep; says how many.
+
+        Two tasks may sweep at once.
+        """
         limit = (now or datetime.now(UTC)) - RETENTION
         removed, kept = 0, frozenset(keep)
-        for path in list(_files_below(self.root / _safe(dag_id))):
+        for path in list(_files_below(self.root, leave=PLANS)):
             try:
                 if str(path) not in kept and datetime.fromtimestamp(path.stat().st_mtime, UTC) < limit:
                     path.unlink()
                     removed += 1
             except OSError:
-                continue  # another run was faster
+                continue  # another task was faster
         return removed
 
 
 @dataclass
 class BatchWriter:
-    """Made by Staging.writer."""
+    """Made by Staging.records."""
 
     staging: Staging
-    place: Any
+    folder: Any
     id_path: str
-    wanted: dict[str, Any]
-    high_cursor: str | None
-    org: str | None
+    paths: tuple[str, ...]
+    origin: str | None
+    stamp_path: str
     refs: list[BatchRef] = field(default_factory=list)
-    ids: list[str | None] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
+    pending: list[Mapping[str, Any]] = field(default_factory=list)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        self.ids.append(as_text(value_at(record, self.id_path)))
-        self.texts.append(_encode(_project(record, self.wanted)))
-        if len(self.ids) >= BATCH_ROWS:
+        self.pending.append(record)
+        if len(self.pending) >= BATCH_ROWS:
             self._flush()
 
     def close(self) -> list[BatchRef]:
-        """The batches, in order."""
-        if self.ids or not self.refs:
+        """The batches, in order; one at least, which may be empty."""
+        if self.pending or not self.refs:
             self._flush()
         return self.refs
 
     def _flush(self) -> None:
-        table = pa.table({"id": self.ids, "record": self.texts}, schema=RECORD_SCHEMA)
-        self.refs.append(self.staging.write_table(self.place, len(self.refs), table, self.high_cursor, self.org))
-        self.ids, self.texts = [], []
+        table = Columns.of(self.pending, self.paths).table
+        ids = [as_text(value_at(record, self.id_path)) for record in self.pending]
+        stamps = [str(value_at(record, self.stamp_path) or "") if self.stamp_path else "" for record in self.pending]
+        table = table.append_column(ID, pa.array(ids, pa.string())).append_column(STAMP, pa.array(stamps, pa.string()))
+        self.refs.append(self.staging.write(self.folder, len(self.refs), table, origin=self.origin))
+        self.pending = []
 
 
-def batches_of(value: Sequence[Mapping[str, Any]]) -> list[BatchRef]:
-    """The batches that a task before this one pushed to XCom."""
-    return [BatchRef.from_xcom(dict(item)) for item in value]
+def _in_batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows again, in tables of BATCH_ROWS."""
+    pending: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        pending.append(table)
+        rows += table.num_rows
+        while rows >= BATCH_ROWS:
+            joined = pa.concat_tables(pending)
+            yield joined.slice(0, BATCH_ROWS)
+            pending, rows = [joined.slice(BATCH_ROWS)], rows - BATCH_ROWS
+    if rows:
+        yield pa.concat_tables(pending)
 
 
-def read_record(text: str) -> dict[str, Any]:
-    """A staged record, without the characters that JSON allows and neither PostgreSQL nor UTF-8 takes."""
-    record: dict[str, Any] = json.loads(text)
-    return (
-        clean(record) if "\\u0000" in text or "\\ud" in text else record
-    )  # how JSON writes NUL, and the first half of every pair
+def _old_rows(table: pa.Table, ref: BatchRef) -> StagedRows:
+    """Rows of a batch that an earlier version staged."""
+    records = [clean(json.loads(text)) for text in table.column("record").to_pylist()]
+    paths = sorted({path for record in records for path in _paths_of(record)})
+    stamps = [str(record.get("SystemModstamp") or "") for record in records]
+    return StagedRows(table.column("id").to_pylist(), stamps, Columns.of(records, paths))
 
 
-def _tree(paths: Iterable[str]) -> dict[str, Any]:
-    """The dotted paths as nested dicts; {} stands for a whole value."""
-    tree: dict[str, Any] = {}
-    for path in paths:
-        node = tree
-        for name in path.split("."):
-            node = node.setdefault(name, {})
-    return tree
+def _paths_of(record: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    for name, value in record.items():
+        if isinstance(value, Mapping) and value:
+            yield from _paths_of(value, f"{before}{name}.")
+        else:
+            yield before + name
 
 
-def _project(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of the record that is wanted, in the record's own shape."""
-    result = {}
-    for name, below in wanted.items():
-        value = record.get(name)
-        if below and value is not None:
-            value = _project(value, below) if isinstance(value, Mapping) else None
-        if value is not None:
-            result[name] = value
-    return result
+def remove_folder(folder: Any) -> None:
+    """Removes a folder of files; what another task removed already is no error."""
+    for path in list(_files_below(folder)):
+        _remove(path)
+    try:
+        folder.rmdir()
+    except OSError:
+        pass  # it is gone, or something was added to it
 
 
-def _files_below(folder: Any) -> Iterator[Any]:
-    """The files below the folder; one that is not there, or vanishes meanwhile, has none."""
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _files_below(folder: Any, *, leave: str = "") -> Iterator[Any]:
+    """The files below the folder, but for the folder in it to leave; one that is not there, or vanishes, has none."""
     try:
         for entry in folder.iterdir():
+            if entry.name == leave:
+                continue
             if entry.is_dir():
                 yield from _files_below(entry)
             else:
@@ -193,8 +234,8 @@ def _files_below(folder: Any) -> Iterator[Any]:
 
 
 def _safe(name: str) -> str:
-    """A name as a folder: run ids hold colons and plus signs."""
-    return re.sub(r"[^A-Za-z0-9_.=-]", "_", name)
+    """A name of ours (an org, a stream, a number) as a folder: never a way out of the root, never two names as one."""
+    return quote(name, safe="").replace(".", "%2E")
 
 
 def _remove(path: Any) -> None:

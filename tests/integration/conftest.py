@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from support.pipeline import Pipeline
+from support.flows import Intent
 from support.world import World
 
 
 @pytest.fixture
-def pipeline(world: World, sqlite_url: str, tmp_path: Path) -> Pipeline:
+def pipeline(world: World, sqlite_url: str, tmp_path: Path) -> Intent:
     """The intent DAG's steps on SQLite."""
-    return Pipeline(world, sqlite_url, tmp_path)
+    return Intent(world, sqlite_url, tmp_path)
 
 
 @pytest.fixture
-def pipeline_on_both(world: World, state_url: str, tmp_path: Path) -> Pipeline:
+def pipeline_on_both(world: World, state_url: str, tmp_path: Path) -> Intent:
     """The intent DAG's steps, once on SQLite and once on PostgreSQL."""
-    return Pipeline(world, state_url, tmp_path)
+    return Intent(world, state_url, tmp_path)

@@ -17,7 +17,7 @@ from typing import Any
 from salesforce_sync.errors import RequestRejected
 from salesforce_sync.hooks.credentials import PeerSpotCredentials, read_credentials
 from salesforce_sync.hooks.vendor import VendorHook
-from salesforce_sync.mapping.apply import value_at
+from salesforce_sync.mapping.paths import value_at
 from salesforce_sync.privacy import Scrubber, mask_text
 from salesforce_sync.windows import DateWindow
 

@@ -15,7 +15,7 @@ from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.settings import read_setting
 from salesforce_sync.state.api_budget import BudgetRule
-from salesforce_sync.steps.sharing import SharedBudget, SharedDescriptions, SharedSession
+from salesforce_sync.state.sharing import SharedBudget, SharedDescriptions, SharedSession
 
 log = logging.getLogger(__name__)
 

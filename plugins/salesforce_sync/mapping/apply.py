@@ -1,178 +1,179 @@
-"""Applying a mapping: vendor records in, a frame of Salesforce values and the refused records out. Column by column, no network, no clock."""
+"""Applying a mapping: records in typed columns in; the other side's values and the refused records out.
+
+Each distinct value of a column is transformed, converted and checked once. No network, no clock.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from salesforce_sync.mapping.columns import Columns, Distinct
 from salesforce_sync.mapping.model import FieldMapping, MappingFile
+from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.mapping.transforms import TRANSFORMS, run_call
 
 SHOWN_CHARACTERS = 60
 _TRUE_FALSE = {"true": True, "false": False, "1": True, "0": False, "y": True, "n": False, "yes": True, "no": False}
+_ARROW_TYPES = {
+    "boolean": pa.bool_(), "int": pa.int64(), "double": pa.float64(), "currency": pa.float64(),
+    "percent": pa.float64(), "date": pa.date32(), "datetime": pa.timestamp("ms", tz="UTC"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a Salesforce field takes: its describe type, its length (0: no limit), and its values if it is a restricted picklist."""
+    """What a Salesforce field takes: its describe type, its length (0: no limit), its values if it is a restricted picklist."""
 
     type: str
     length: int = 0
     restricted_values: frozenset[str] | None = None
 
+    @property
+    def arrow_type(self) -> pa.DataType:
+        return _ARROW_TYPES.get(self.type, pa.string())
+
 
 @dataclass(frozen=True)
 class Mapped:
-    """`frame`: one row per accepted record, columns are Salesforce fields (external id first), the index is the record's place in the
-    input. `problems`: place of each refused record -> why. `ids`: the vendor id of every record by place, "" where it has none."""
+    """`table`: a row for each accepted record; `places`: where each of them stood in the input. `problems`: place of each
+    refused record -> why."""
 
-    frame: pd.DataFrame
+    table: pa.Table
+    places: np.ndarray[Any, np.dtype[np.int64]]
     problems: dict[int, str] = field(default_factory=dict)
-    ids: tuple[str, ...] = ()
 
 
-def apply(mapping: MappingFile, records: Sequence[Mapping[str, Any]], targets: Mapping[str, Target]) -> Mapped:
-    """Maps the records. A value that is missing though required, cannot be transformed, or does not fit its field refuses its record."""
+def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target]) -> Mapped:
+    """Maps the records; the table's columns are Salesforce fields, the external id first.
+
+    A value that is missing though required, cannot be transformed, or does not fit its field refuses its record.
+    """
     problems: dict[int, str] = {}
-    ids = _strings(_column(records, mapping.vendor.id))
-    columns = {mapping.salesforce.external_id: ids}
-    _note(problems, ids.isna(), mapping.vendor.id, ids, "is missing, and it is the record's id")
-    _check_fit(problems, mapping.vendor.id, ids, targets[mapping.salesforce.external_id])
+    key = mapping.salesforce.external_id
+    ids = _Column(mapping.vendor.id, records.distinct(mapping.vendor.id), problems)
+    ids.convert(_strings)
+    ids.require("is missing, and it is the record's id")
+    ids.check_fit(targets[key])
+    columns = {key: ids.array(targets[key].arrow_type)}
     for name, item in mapping.fields.items():
-        columns[name] = _mapped_column(name, item, records, targets[name], problems)
-    frame = pd.DataFrame(columns)
-    accepted = frame.drop(index=list(problems))
-    return Mapped(accepted, problems, tuple("" if value is None else value for value in ids))
+        columns[name] = _salesforce_column(name, item, records, targets[name], problems)
+    return _mapped(columns, problems, len(records))
 
 
-def apply_to_vendor(mapping: MappingFile, records: Sequence[Mapping[str, Any]]) -> Mapped:
-    """Maps Salesforce records. The frame's columns are the vendor's paths, its values texts: None leaves a field alone, "" empties it."""
+def apply_to_vendor(mapping: MappingFile, records: Columns) -> Mapped:
+    """Maps Salesforce records; the table's columns are the vendor's paths, its values texts.
+
+    None leaves a field alone, "" empties it.
+    """
     problems: dict[int, str] = {}
-    columns: dict[str, pd.Series] = {}
+    columns: dict[str, pa.Array] = {}
     for name, item in mapping.fields.items():
         assert item.vendor is not None, "a mapping to the vendor has no constants among its fields"
-        original = _column(records, name)
-        values = _strings(_transformed(item, name, original, problems))
+        column = _Column(name, records.distinct(name), problems)
+        column.transform(item)
+        column.convert(_strings)
         if item.required:
-            _note(problems, values.isna(), name, original, f"is missing, and {item.vendor} requires it")
-        columns[item.vendor] = values.fillna("") if item.when_empty == "clear" else values
+            column.require(f"is missing, and {item.vendor} requires it")
+        array = column.array(pa.string())
+        columns[item.vendor] = array.fill_null("") if item.when_empty == "clear" else array
     for path, constant in mapping.vendor.constants.items():
-        columns[path] = pd.Series([constant] * len(records), dtype=object)
-    ids = tuple(str(record["Id"]) for record in records)
-    return Mapped(pd.DataFrame(columns).drop(index=list(problems)), problems, ids)
+        columns[path] = pa.array([constant] * len(records), pa.string())
+    return _mapped(columns, problems, len(records))
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by dotted path as a record; None is left out."""
-    record: dict[str, Any] = {}
-    for path, value in values.items():
-        if value is None:
-            continue
-        *parents, name = path.split(".")
-        node = record
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return record
+def _mapped(columns: dict[str, pa.Array], problems: dict[int, str], rows: int) -> Mapped:
+    accepted = np.ones(rows, dtype=bool)
+    accepted[list(problems)] = False
+    table = pa.table(columns)
+    return Mapped(table.filter(pa.array(accepted)) if problems else table, np.flatnonzero(accepted), problems)
 
 
-def value_at(record: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, None where the path leads nowhere. Empty text counts as no value, as it does in Salesforce."""
-    return _value(record, path.split("."))
-
-
-def _value(node: Any, names: list[str]) -> Any:
-    for name in names:
-        if not isinstance(node, dict):  # what JSON calls an object; a test for any Mapping takes three times as long
-            return None
-        node = node.get(name)
-    return None if isinstance(node, str) and (not node or node.isspace()) else node
-
-
-def fingerprints(frame: pd.DataFrame) -> pd.Series:
-    """A text per row that is equal when, and (but for one chance in 2^64) only when, all its values and their columns are equal."""
-    key = hashlib.blake2b(",".join(frame.columns).encode(), digest_size=8).hexdigest()
-    texts = pd.DataFrame({name: _as_text(frame[name]) for name in frame.columns}, index=frame.index)
-    hashed = pd.util.hash_pandas_object(texts, index=False, hash_key=key, categorize=False)
-    return hashed.map("{:016x}".format)
-
-
-def _as_text(column: pd.Series) -> pd.Series:
-    return pd.Series(
-        ["\0" if value is None or value is pd.NA or value != value else str(value) for value in column],
-        index=column.index,
-        dtype=object,
-    )
-
-
-def _column(records: Sequence[Mapping[str, Any]], path: str) -> pd.Series:
-    names = path.split(".")
-    return pd.Series([_value(record, names) for record in records], dtype=object)
-
-
-def _mapped_column(
-    name: str, item: FieldMapping, records: Sequence[Mapping[str, Any]], target: Target, problems: dict[int, str]
-) -> pd.Series:
+def _salesforce_column(
+    name: str, item: FieldMapping, records: Columns, target: Target, problems: dict[int, str]
+) -> pa.Array:
     if item.vendor is None:
-        return _coerce(pd.Series([item.value] * len(records), dtype=object), target)[0]
-    original = _column(records, item.vendor)
-    values, bad = _coerce(_transformed(item, item.vendor, original, problems), target)
-    _note(problems, bad, item.vendor, original, f"is not a valid {target.type} for {name}")
-    _check_fit(problems, item.vendor, values, target)
+        constant = _coerce(pd.Series([item.value], dtype=object), target).iloc[0]
+        return pa.array([constant] * len(records), target.arrow_type)
+    column = _Column(item.vendor, records.distinct(item.vendor), problems)
+    column.transform(item)
+    column.convert(lambda values: _coerce(values, target), f"is not a valid {target.type} for {name}")
+    column.check_fit(target)
     if item.required:
-        _note(problems, values.isna(), item.vendor, original, f"is missing, and {name} requires it")
-    return values
+        column.require(f"is missing, and {name} requires it")
+    return column.array(target.arrow_type)
 
 
-def _transformed(item: FieldMapping, path: str, original: pd.Series, problems: dict[int, str]) -> pd.Series:
-    """The values of one side as the mapping wants them for the other: its transforms, and then its table of values."""
-    values = original
-    for call in item.transforms:
-        values, bad = run_call(call, values)
-        _note(problems, bad, path, original, TRANSFORMS[call.name].problem)
-    if item.values is None:
-        return values
-    table = item.values
-    unknown = values.notna() & ~values.map(lambda value: str(value) in table)
-    _note(problems, unknown, path, original, f"is not among the mapping's values: {', '.join(table)}")
-    return pd.Series([None if value is None else table.get(str(value)) for value in values], dtype=object)
+class _Column:
+    """The distinct values of one path on their way through the mapping. Problems are noted for every row that has one."""
+
+    def __init__(self, path: str, distinct: Distinct, problems: dict[int, str]) -> None:
+        self._path, self._places, self._problems = path, distinct.places, problems
+        self._original = self._values = pd.Series(distinct.values, dtype=object)
+
+    def transform(self, item: FieldMapping) -> None:
+        """By the field's transforms, and then by its table of values."""
+        for call in item.transforms:
+            self._values, bad = run_call(call, self._values)
+            self._note(bad, TRANSFORMS[call.name].problem)
+        if item.values is not None:
+            table = item.values
+            unknown = self._values.notna() & ~self._values.map(lambda value: str(value) in table)
+            self._note(unknown, f"is not among the mapping's values: {', '.join(table)}")
+            known = [None if value is None else table.get(str(value)) for value in self._values]
+            self._values = pd.Series(known, dtype=object)
+
+    def convert(self, function: Callable[[pd.Series], pd.Series], problem: str = "") -> None:
+        """By the function; what it gives nothing for has the problem, if there is one to note."""
+        before, self._values = self._values, function(self._values)
+        if problem:
+            self._note(before.notna() & self._values.isna(), problem)
+
+    def require(self, problem: str) -> None:
+        """Every row without a value has the problem."""
+        empty = np.append(self._values.isna().to_numpy(dtype=bool), True)  # the last one stands for no value at all
+        for row in np.flatnonzero(empty[self._places]).tolist():
+            self._problems.setdefault(row, f"{self._path}{self._shown(self._places[row])} {problem}")
+
+    def check_fit(self, target: Target) -> None:
+        """Picklists and lengths."""
+        values = self._values
+        if target.restricted_values is not None:
+            allowed = target.restricted_values
+            outside = values.notna() & ~values.isin(allowed)
+            self._note(outside, f"is not in the picklist: {', '.join(sorted(allowed))}")
+        if target.length and target.arrow_type == pa.string():
+            long = [isinstance(value, str) and len(value) > target.length for value in values]
+            problem = f"is longer than {target.length} characters; truncate it in the mapping if that is meant"
+            self._note(pd.Series(long, dtype=bool), problem)
+
+    def array(self, kind: pa.DataType) -> pa.Array:
+        """A value for every row."""
+        values = [None if value is None or value != value else value for value in self._values]
+        distinct = pa.array([*values, None], kind)
+        return distinct.take(pa.array(np.where(self._places < 0, len(values), self._places)))
+
+    def _note(self, bad: pd.Series, problem: str) -> None:
+        places = np.flatnonzero(bad.to_numpy(dtype=bool))
+        if len(places):
+            for row in np.flatnonzero(np.isin(self._places, places)).tolist():
+                self._problems.setdefault(row, f"{self._path}{self._shown(self._places[row])} {problem}")
+
+    def _shown(self, place: int) -> str:
+        value = self._original.iloc[place] if place >= 0 else None
+        return "" if value is None else f" {str(value)[:SHOWN_CHARACTERS]!r}"
 
 
-def _note(problems: dict[int, str], mask: pd.Series, path: str, values: pd.Series, problem: str) -> None:
-    for place in np.flatnonzero(mask.to_numpy(dtype=bool)):
-        value = values.iloc[place]
-        shown = "" if value is None else f" {str(value)[:SHOWN_CHARACTERS]!r}"
-        problems.setdefault(int(place), f"{path}{shown} {problem}")
+# -- types -----------------------------------------------------------------------------------------------------------
 
 
-def _check_fit(problems: dict[int, str], path: str, values: pd.Series, target: Target) -> None:
-    if target.restricted_values is not None:
-        allowed = target.restricted_values
-        outside = values.notna() & ~values.isin(allowed)
-        _note(problems, outside, path, values, f"is not in the picklist: {', '.join(sorted(allowed))}")
-    if target.length and values.dtype == object:
-        too_long = pd.Series(
-            [isinstance(value, str) and len(value) > target.length for value in values], index=values.index, dtype=bool
-        )
-        _note(
-            problems,
-            too_long,
-            path,
-            values,
-            f"is longer than {target.length} characters; truncate it in the mapping if that is meant",
-        )
-
-
-# -- types ------------------------------------------------------------------------------------------------------------------------
-
-
-def _coerce(values: pd.Series, target: Target) -> tuple[pd.Series, pd.Series]:
-    """The column in the type of its field, nulls kept, and a mask of what does not convert (null in the result)."""
+def _coerce(values: pd.Series, target: Target) -> pd.Series:
+    """The column in the type of its field; null where there is none, and where a value does not convert."""
     if target.type == "boolean":
         result = values.map(_as_boolean)
     elif target.type in ("int", "double", "currency", "percent"):
@@ -182,43 +183,13 @@ def _coerce(values: pd.Series, target: Target) -> tuple[pd.Series, pd.Series]:
     elif target.type == "datetime":
         result = _moments(values).map(lambda moment: None if moment is pd.NaT else moment.to_pydatetime())
     else:
-        result = _strings(values)
-        return result, values.notna() & result.isna()
-    result = pd.Series(
-        [None if value is None or value is pd.NaT or value != value else value for value in result],
-        index=values.index,
-        dtype=object,
-    )
-    return result, values.notna() & result.isna()
+        return _strings(values)
+    plain = [None if value is None or value is pd.NaT or value != value else value for value in result]
+    return pd.Series(plain, index=values.index, dtype=object)
 
 
 def _strings(values: pd.Series) -> pd.Series:
     return pd.Series([as_text(value) for value in values], index=values.index, dtype=object)
-
-
-def as_text(value: Any) -> str | None:
-    """The value as Salesforce would hold it in a text field: trimmed; numbers and booleans are written out; lists and objects are no text."""
-    if isinstance(value, str):
-        return (value if value.isascii() and "\0" not in value else clean_text(value)).strip() or None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)) and value == value:
-        return str(int(value)) if float(value).is_integer() else repr(value)
-    return None
-
-
-def clean(value: Any) -> Any:
-    """The record, or a part of it, with every text clean."""
-    if isinstance(value, dict):
-        return {name: clean(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [clean(item) for item in value]
-    return clean_text(value) if isinstance(value, str) else value
-
-
-def clean_text(text: str) -> str:
-    """The text without what JSON allows and neither PostgreSQL nor UTF-8 takes: NUL and lone surrogates."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _as_boolean(value: Any) -> bool | None:

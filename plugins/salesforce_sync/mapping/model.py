@@ -75,6 +75,11 @@ class FieldMapping(_Strict):
         description="What a missing value does to the field on the side that is written: empty it, or leave it alone.",
     )
     unique: bool = Field(False, description="To the vendor: records with the same value here are one record there.")
+    consent: bool = Field(
+        False,
+        description="To the vendor: Y or N of a person's consent. It is sent when it is given or taken back, and not with "
+        "other changes.",
+    )
 
     @field_validator("transforms", mode="before")
     @classmethod
@@ -202,6 +207,11 @@ class MappingFile(_Strict):
     def unique(self) -> tuple[str, ...]:
         """The Salesforce fields whose values make a record unique at the vendor."""
         return tuple(name for name, item in self.fields.items() if item.unique)
+
+    @property
+    def consent(self) -> str | None:
+        """The vendor path of the consent, if the mapping has one."""
+        return next((item.vendor for item in self.fields.values() if item.consent), None)
 
     @property
     def clears(self) -> frozenset[str]:

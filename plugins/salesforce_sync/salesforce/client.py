@@ -8,6 +8,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from salesforce_sync.records import WriteResult
+from salesforce_sync.salesforce.collections import Answered
 from salesforce_sync.salesforce.changes import Changes, read_changes
 from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.metadata import Describer, DescriptionStore, ObjectInfo
@@ -20,7 +21,7 @@ from salesforce_sync.salesforce.write import Writer
 class SalesforceClient:
     """Reads and writes one org. `calls` counts API calls since the client was made, as the org counts them.
 
-    With a `memory`, a Bulk job that an earlier client began with the same rows or statement is taken up. With `patience`, in seconds, a job
+    With a `memory`, a Bulk query that an earlier client began with the same statement is taken up. With `patience`, in seconds, a job
     that takes longer raises JobUnderWay, for the caller to wait elsewhere and to begin anew.
     """
 
@@ -35,7 +36,7 @@ class SalesforceClient:
         self.session = session
         self._describer = Describer(session, descriptions)
         self._reader = Reader(session, self._describer, memory, patience)
-        self._writer = Writer(session, memory, patience)
+        self._writer = Writer(session, patience)
 
     @property
     def calls(self) -> int:
@@ -77,9 +78,15 @@ class SalesforceClient:
     def count(self, object_name: str, where: str = "") -> int:
         return self._reader.count(object_name, where)
 
-    def write(self, request: WriteRequest, tables: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
+    def write(
+        self, request: WriteRequest, tables: Iterable[pa.Table], memory: JobMemory | None = None
+    ) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
         """See Writer.write."""
-        return self._writer.write(request, tables)
+        return self._writer.write(request, tables, memory)
+
+    def answer(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None = None) -> Answered:
+        """See Writer.answer."""
+        return self._writer.answer(request, chunk, memory)
 
     def delete(self, object_name: str, ids: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
         """Deletes by Id: tables with the one column `Id`. They go to the org's recycle bin."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import pyarrow as pa
 
-from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import RequestRejected, ServiceUnavailable, SyncError
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, json_records
 from salesforce_sync.salesforce.session import Session
@@ -24,6 +24,16 @@ SPLITTING = frozenset({
 })  # fmt: skip
 
 
+class Answered(NamedTuple):
+    """Results in the order of the rows, None for rows of calls that ended with an error; and that error.
+
+    Of several errors it is one after which nobody knows whether the call was done, if there is such a one.
+    """
+
+    results: list[WriteResult | None]
+    error: SyncError | None = None
+
+
 class CollectionWriter:
     """Remembers for each object how many rows a call took when it would not take all of them."""
 
@@ -31,17 +41,26 @@ class CollectionWriter:
         self._session = session
         self.rows_per_call: dict[str, int] = {}
 
-    def write(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
-        """A result for each row, in order."""
+    def write(self, request: WriteRequest, chunk: pa.Table) -> Answered:
+        """A result for each row, in order, and the error of the calls that gave none."""
         records = json_records(request, chunk)
         size = self.rows_per_call.get(request.object, COLLECTION_ROWS)
         groups = [records[start : start + size] for start in range(0, len(records), size)]
-        if len(groups) == 1:
-            return self._group(request, groups[0])
         with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-            return [
-                result for results in pool.map(lambda group: self._group(request, group), groups) for result in results
-            ]
+            calls = [pool.submit(self._group, request, group) for group in groups]
+        results: list[WriteResult | None] = []
+        errors: list[SyncError] = []
+        for call, group in zip(calls, groups, strict=True):
+            error = call.exception()
+            if error is None:
+                results += call.result()
+            elif isinstance(error, SyncError):
+                results += [None] * len(group)
+                errors.append(error)
+            else:
+                raise error
+        unknown = [error for error in errors if isinstance(error, ServiceUnavailable)]
+        return Answered(results, next(iter([*unknown, *errors]), None))
 
     def _group(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
         """Sends the records; halves them while Salesforce fails over them, until a bad row stands alone and is refused by itself."""

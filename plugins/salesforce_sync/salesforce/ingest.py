@@ -23,21 +23,21 @@ DIGESTED_BYTES = 1024 * 1024
 
 
 class IngestWriter:
-    def __init__(self, session: Session, memory: JobMemory | None, patience: float | None) -> None:
-        self._session, self._memory, self._patience = session, memory, patience
+    def __init__(self, session: Session, patience: float | None) -> None:
+        self._session, self._patience = session, patience
 
-    def write(self, request: WriteRequest, chunk: pa.Table) -> list[WriteResult]:
-        """A result for each row, in order."""
+    def write(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None = None) -> list[WriteResult]:
+        """A result for each row, in order. A job that the `memory` knows of is taken up, if it has these rows."""
         what = f"bulk {request.operation} of {chunk.num_rows} {request.object}"
         with tempfile.TemporaryFile(prefix="salesforce-sync-") as upload:
             write_csv(request, chunk, upload)
             content = _digest(request, upload)
-            path = self._left_behind(content, what)
+            path = self._left_behind(content, what, memory)
             if path is None:
                 try:
-                    path = self._submit(request, upload, content, what)
+                    path = self._submit(request, upload, content, what, memory)
                 except ServiceUnavailable:  # the job is aborted: nothing was written, and a new one may do better
-                    path = self._submit(request, upload, content, what)
+                    path = self._submit(request, upload, content, what, memory)
         job = wait_for_job(self._session, path, what=what, patience=self._patience)
         keys = chunk.column(request.key).to_pylist()
         results = self._results(request, path, job, what)
@@ -48,15 +48,17 @@ class IngestWriter:
             )
         return [results[key] for key in keys]
 
-    def _left_behind(self, content: str, what: str) -> str | None:
+    def _left_behind(self, content: str, what: str, memory: JobMemory | None) -> str | None:
         """The path of the job that an earlier try of this task began with the same rows, if it still runs or is done."""
-        job = left_behind(self._session, self._memory, "ingest", content, what=what)
+        job = left_behind(self._session, memory, "ingest", content, what=what)
         if job is not None and job["state"] == "Open":  # its rows never arrived in full
             path = self._session.path(f"jobs/ingest/{job['id']}")
             self._session.request("PATCH", path, what=f"{what}: aborting", json_body={"state": "Aborted"})
         return self._session.path(f"jobs/ingest/{job['id']}") if job is not None and job["state"] in USEFUL else None
 
-    def _submit(self, request: WriteRequest, upload: IO[bytes], content: str, what: str) -> str:
+    def _submit(
+        self, request: WriteRequest, upload: IO[bytes], content: str, what: str, memory: JobMemory | None
+    ) -> str:
         description = {
             "object": request.object,
             "operation": str(request.operation),
@@ -69,9 +71,11 @@ class IngestWriter:
             "POST", self._session.path("jobs/ingest"), what=what, json_body=description
         ).value
         path = self._session.path(f"jobs/ingest/{created['id']}")
-        self._advance("PUT", f"{path}/batches", path, what, body=upload, headers={"content-type": "text/csv"})
-        if self._memory is not None:
-            self._memory.remember(content, created["id"])
+        size = str(upload.seek(0, 2))
+        headers = {"content-type": "text/csv", "content-length": size}
+        self._advance("PUT", f"{path}/batches", path, what, body=upload, headers=headers)
+        if memory is not None:
+            memory.remember(content, created["id"])
         self._advance("PATCH", path, path, what, json_body={"state": "UploadComplete"})
         return path
 

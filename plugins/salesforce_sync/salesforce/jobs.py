@@ -42,6 +42,22 @@ def left_behind(
     return found
 
 
+def abandon(session: Session, job_id: str) -> str | None:
+    """The path of an ingest job that is still at work; None when it is over. One that was never closed is aborted.
+
+    An aborted job cannot be closed any more: nothing of it lands afterwards.
+    """
+    path = session.path(f"jobs/ingest/{job_id}")
+    try:
+        state = session.request("GET", path, what=f"looking for job {job_id}").value["state"]
+    except RequestRejected:
+        return None  # Salesforce keeps jobs for seven days
+    if state == "Open":
+        session.request("PATCH", path, what=f"aborting job {job_id}", json_body={"state": "Aborted"})
+        return None
+    return path if state in UNFINISHED else None
+
+
 def poll_waits() -> Iterator[float]:
     """Seconds to wait before each poll: short at first, since most jobs are, then longer."""
     seconds = FIRST_POLL_SECONDS

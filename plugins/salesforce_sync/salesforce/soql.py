@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from urllib.parse import quote
+
+LIST_CHARACTERS = 8_000  # of an IN list in a query's URL, which Salesforce takes up to 16 kB of
 
 
 def soql_text(value: object) -> str:
@@ -14,3 +18,19 @@ def soql_text(value: object) -> str:
 def soql_moment(moment: datetime) -> str:
     """An aware date-time as a SOQL literal, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def in_lists(values: Sequence[str], characters: int = LIST_CHARACTERS) -> Iterator[str]:
+    """The values as SOQL lists, each short enough for the URL of a query."""
+    listed: list[str] = []
+    length = 0
+    for value in values:
+        text = soql_text(value)
+        size = len(quote(f"{text}, "))
+        if listed and length + size > characters:
+            yield ", ".join(listed)
+            listed, length = [], 0
+        listed.append(text)
+        length += size
+    if listed:
+        yield ", ".join(listed)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from salesforce_sync.errors import AuthenticationFailed, RequestRejected, RowLocked, ServiceUnavailable, SyncError
+from salesforce_sync.errors import BudgetExhausted, AuthenticationFailed, RequestRejected, RowLocked, ServiceUnavailable, SyncError
 
 RETRYABLE_CODES = frozenset({
     "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "API_TEMPORARILY_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT",
@@ -63,9 +63,8 @@ def as_exception(error: WireError, what: str) -> SyncError:
     if error.code == "UNABLE_TO_LOCK_ROW":
         return RowLocked(said)
     if error.code == "REQUEST_LIMIT_EXCEEDED" and not error.is_transient:
-        return RequestRejected(
-            said,
-            code=error.code,
+        return BudgetExhausted(
+            f"{said}.",
             fix="The org's API calls for 24 hours are used up: wait, or buy more (Setup > Company Information).",
         )
     if error.is_transient:

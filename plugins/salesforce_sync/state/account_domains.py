@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy import Connection, delete, exists, func, select
 
 from salesforce_sync.matching.accounts import AccountCandidate
 from salesforce_sync.state.engine import is_one_of, upsert
@@ -48,6 +48,14 @@ def refresh(connection: Connection, org: str, changes: Sequence[AccountChange], 
         if item.domain is not None
     ]  # fmt: skip
     upsert(connection, account_domains, rows)
+
+
+def latest_mark(connection: Connection, org: str) -> datetime:
+    """The latest `seen_at` in the index; the beginning of time when it is empty."""
+    found = connection.execute(select(func.max(account_domains.c.seen_at)).where(account_domains.c.org == org)).scalar()
+    if found is None:
+        return datetime.min.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def drop_unseen(connection: Connection, org: str, *, before: datetime) -> None:

@@ -1,8 +1,8 @@
 """The API budget of an org, shared by all DAGs: calls in 24 hours as the org counts them, calls and logins by the clock hour.
 
-Tasks take calls in advance, a few at a time, so that the ledger costs one small transaction for many calls. What is taken counts as
-outstanding beside what the org reports, until the task that took it reports or gives it back: so no two tasks spend the same call. What a
-killed task took is forgotten with the hour.
+Tasks take calls in advance, a few at a time, so that the ledger costs one small transaction for many calls. What a
+holder has taken counts beside what the org reports, until the holder reports or gives it back: so no two tasks spend the
+same call. What a killed task took is freed by its next try, or by the task that takes its lease over.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from salesforce_sync.state.engine import upsert
-from salesforce_sync.state.schema import api_budget
+from salesforce_sync.state.schema import api_budget, api_calls_taken
 
 OVERTAKING = timedelta(minutes=1)
 LOGINS_PER_HOUR = 3_000  # Salesforce refuses a user more than 3,600
@@ -32,20 +32,37 @@ class BudgetRule:
     share_percent: int = 100
 
 
-def take(connection: Connection, org: str, wanted: int, rule: BudgetRule, now: datetime) -> int:
+def take(
+    connection: Connection, org: str, wanted: int, rule: BudgetRule, now: datetime, *, holder: str = ""
+) -> int:
     """How many of the wanted calls may be made. While the org's allocation is not known, one at a time: its answer will tell."""
     row = _row(connection, org, now)
-    left = (
-        1
-        if row.allowed is None
-        else row.allowed * (100 - rule.reserve_percent) * rule.share_percent // 10_000 - row.used - row.outstanding
-    )
+    left = 1
+    if row.allowed is not None:
+        granted_in_all = row.allowed * (100 - rule.reserve_percent) * rule.share_percent // 10_000
+        left = granted_in_all - row.used - outstanding(connection, org)
     if rule.calls_per_hour:
         left = min(left, rule.calls_per_hour * rule.share_percent // 100 - row.hour_calls)
     granted = max(0, min(wanted, left))
-    values = {"outstanding": api_budget.c.outstanding + granted, "hour_calls": api_budget.c.hour_calls + granted}
-    connection.execute(update(api_budget).where(api_budget.c.org == org).values(**values))
+    connection.execute(
+        update(api_budget).where(api_budget.c.org == org).values(hour_calls=api_budget.c.hour_calls + granted)
+    )
+    taken = {"org": org, "holder": holder, "calls": granted, "taken_at": now}
+    upsert(
+        connection, api_calls_taken, [taken], key=["org", "holder"], changes={"calls": api_calls_taken.c.calls + granted}
+    )
     return granted
+
+
+def outstanding(connection: Connection, org: str) -> int:
+    """How many calls all holders together have taken in advance."""
+    query = select(func.coalesce(func.sum(api_calls_taken.c.calls), 0)).where(api_calls_taken.c.org == org)
+    return int(connection.execute(query).scalar_one())
+
+
+def free(connection: Connection, holder: str) -> None:
+    """Gives back what a holder took that is gone."""
+    connection.execute(delete(api_calls_taken).where(api_calls_taken.c.holder == holder))
 
 
 @dataclass(frozen=True)
@@ -58,17 +75,26 @@ class UsageReport:
 
 
 def settle(
-    connection: Connection, org: str, *, made: int, unused: int, report: UsageReport | None, now: datetime
+    connection: Connection,
+    org: str,
+    *,
+    made: int,
+    unused: int,
+    report: UsageReport | None,
+    now: datetime,
+    holder: str = "",
 ) -> None:
     """A task made so many of the calls that it took, and gives the others back.
 
     `report` is the answer to its last call. When another task has a later one, that one counts: it includes these calls.
     """
     row = _row(connection, org, now)
-    values: dict[str, Any] = {
-        "outstanding": max(0, row.outstanding - made - unused),
-        "hour_calls": max(0, row.hour_calls - unused),
-    }
+    values: dict[str, Any] = {"hour_calls": max(0, row.hour_calls - unused)}
+    taken = (api_calls_taken.c.org == org) & (api_calls_taken.c.holder == holder)
+    connection.execute(
+        update(api_calls_taken).where(taken).values(calls=api_calls_taken.c.calls - made - unused)
+    )
+    connection.execute(delete(api_calls_taken).where(taken, api_calls_taken.c.calls <= 0))
     if report is not None:
         last = None if row.reported_at is None else _aware(row.reported_at)
         if last is None or report.at > last + OVERTAKING:
@@ -100,7 +126,6 @@ def _row(connection: Connection, org: str, now: datetime) -> Any:
         "org": org,
         "allowed": None,
         "used": 0,
-        "outstanding": 0,
         "reported_at": None,
         "hour": hour,
         "hour_calls": 0,
@@ -111,7 +136,7 @@ def _row(connection: Connection, org: str, now: datetime) -> Any:
     if _aware(row.hour) == hour:
         return row
     connection.execute(
-        update(api_budget).where(api_budget.c.org == org).values(hour=hour, hour_calls=0, hour_logins=0, outstanding=0)
+        update(api_budget).where(api_budget.c.org == org).values(hour=hour, hour_calls=0, hour_logins=0)
     )
     return connection.execute(select(api_budget).where(api_budget.c.org == org)).one()
 

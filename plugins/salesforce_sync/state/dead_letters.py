@@ -1,51 +1,82 @@
-"""Dead letters: refused records with what they held and why, until they are delivered."""
+"""Dead letters: refused records with what they held and why. Each is due again after a while, until it is delivered."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, case, delete, select, update
 
-from salesforce_sync.records import Outcome, RecordResult
+from salesforce_sync.records import SUPERSEDED, Outcome, RecordResult
 from salesforce_sync.state.engine import is_one_of, upsert
 from salesforce_sync.state.schema import dead_letters
 
+FIRST_WAIT, LONGEST_WAIT = timedelta(hours=1), timedelta(days=1)
 
-def record(connection: Connection, org: str, mapping: str, sync_run_id: int, results: Sequence[RecordResult]) -> None:
-    """Keeps every refused record (a further attempt when it is there already) and resolves those that are delivered now.
 
-    Of several results for one record the last one counts.
+class Due(NamedTuple):
+    """A letter whose record is to be read and sent again; `origin` says where, None: by its id."""
+
+    record_id: str
+    origin: str | None
+
+
+def record(
+    connection: Connection,
+    org: str,
+    mapping: str,
+    sync_run_id: int,
+    results: Sequence[RecordResult],
+    *,
+    now: datetime | None = None,
+) -> None:
+    """Keeps every refused record (a further attempt when it is there already) and resolves those that are delivered.
+
+    Of several results for one record the last one counts. A letter with a later version than a result stays as it is.
     """
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     columns = dead_letters.c
     last = {item.record_id: item for item in results}
     refused = [item for item in last.values() if item.outcome is Outcome.REJECTED]
-    delivered = [item.record_id for item in last.values() if item.outcome not in (Outcome.REJECTED, Outcome.SKIPPED)]
-    waiting = (columns.org == org) & (columns.mapping == mapping) & columns.resolved_at.is_(None)
-    connection.execute(
-        update(dead_letters).where(waiting, is_one_of(connection, columns.record_id, delivered)).values(resolved_at=now)
-    )
+    closing = [
+        item.record_id
+        for item in last.values()
+        if item.outcome not in (Outcome.REJECTED, Outcome.WAITING) and item.code != SUPERSEDED
+    ]
+    if not refused and not _any_open(connection, org, mapping):
+        return
+    still_open = (columns.org == org) & (columns.mapping == mapping) & columns.resolved_at.is_(None)
+    resolved = update(dead_letters).where(still_open, is_one_of(connection, columns.record_id, closing))
+    connection.execute(resolved.values(resolved_at=now, due_at=None))
+    attempts = _attempts(connection, org, mapping, [item.record_id for item in refused])
     rows = [
         {
-            "org": org, "mapping": mapping, "record_id": item.record_id, "payload": item.payload or "{}", "code": item.code or "",
-            "message": item.message or "", "attempts": 1, "sync_run_id": sync_run_id, "first_failed_at": now, "last_failed_at": now,
-            "resolved_at": None,
+            "org": org, "mapping": mapping, "record_id": item.record_id, "payload": item.payload or "{}",
+            "code": item.code or "", "message": item.message or "", "attempts": attempts.get(item.record_id, 0) + 1,
+            "sync_run_id": sync_run_id, "version": item.version or "", "reading": item.reading, "origin": item.origin,
+            "due_at": now + waiting_time(attempts.get(item.record_id, 0) + 1), "first_failed_at": now,
+            "last_failed_at": now, "resolved_at": None,
         }
         for item in refused
     ]  # fmt: skip
-    # Another attempt on top of those of a letter that is still open; a letter that was resolved begins anew.
-    attempts = case((columns.resolved_at.is_(None), columns.attempts + 1), else_=1)
     first = case((columns.resolved_at.is_(None), columns.first_failed_at), else_=now)
-    upsert(
-        connection,
-        dead_letters,
-        rows,
-        key=["org", "mapping", "record_id"],
-        keep=["id"],
-        changes={"attempts": attempts, "first_failed_at": first},
+    key = ["org", "mapping", "record_id"]
+    upsert(connection, dead_letters, rows, key=key, keep=["id"], changes={"first_failed_at": first})
+
+
+def waiting_time(attempts: int) -> timedelta:
+    """How long a letter waits after so many attempts: an hour, then twice as long each time, at most a day."""
+    return min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1)) if attempts < 20 else LONGEST_WAIT
+
+
+def due(connection: Connection, org: str, mapping: str, now: datetime) -> list[Due]:
+    """The letters whose records are to be read again."""
+    columns = dead_letters.c
+    query = select(columns.record_id, columns.origin).where(
+        columns.org == org, columns.mapping == mapping, columns.resolved_at.is_(None), columns.due_at <= now
     )
+    return [Due(*row) for row in connection.execute(query)]
 
 
 def unresolved(connection: Connection, *, mapping: str | None = None) -> list[dict[str, Any]]:
@@ -54,3 +85,33 @@ def unresolved(connection: Connection, *, mapping: str | None = None) -> list[di
     if mapping is not None:
         query = query.where(dead_letters.c.mapping == mapping)
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def of_record(connection: Connection, record_id: str) -> list[dict[str, Any]]:
+    """The letters of a record, resolved ones included."""
+    query = select(dead_letters).where(dead_letters.c.record_id == record_id)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def purge(connection: Connection, *, before: datetime) -> None:
+    """Deletes the letters that were resolved, or first written, before this moment: they hold personal data."""
+    columns = dead_letters.c
+    connection.execute(delete(dead_letters).where((columns.resolved_at < before) | (columns.first_failed_at < before)))
+
+
+def _any_open(connection: Connection, org: str, mapping: str) -> bool:
+    columns = dead_letters.c
+    query = select(columns.id).where(columns.org == org, columns.mapping == mapping, columns.resolved_at.is_(None))
+    return connection.execute(query.limit(1)).scalar() is not None
+
+
+def _attempts(connection: Connection, org: str, mapping: str, record_ids: Iterable[str]) -> dict[str, int]:
+    """How often the records of these letters, which are still open, were refused."""
+    columns = dead_letters.c
+    query = select(columns.record_id, columns.attempts).where(
+        columns.org == org,
+        columns.mapping == mapping,
+        columns.resolved_at.is_(None),
+        is_one_of(connection, columns.record_id, list(record_ids)),
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}

@@ -34,7 +34,7 @@ from salesforce_sync.errors import InvalidSetting, ServiceUnavailable
 from salesforce_sync.home import airflow_home
 
 URL_VARIABLE = "SALESFORCE_SYNC_STATE_URL"  # environment variable: an SQLAlchemy URL
-HEAD = "0004"  # the newest migration; a test keeps it in step with migrations/versions
+HEAD = "0005"  # the newest migration; a test keeps it in step with migrations/versions
 BUSY_SECONDS = 60
 ROWS_PER_STATEMENT = 1_000
 # A statement that is used often would be planned once, without its values: then PostgreSQL does not know how long an array is.
@@ -107,8 +107,14 @@ def reading(engine: Engine) -> Connection:
 
 def _migrate_if_behind(engine: Engine) -> None:
     try:
-        if _version(engine) == HEAD:
+        found = _version(engine)
+        if found == HEAD:
             return
+        if found is not None and found > HEAD:
+            raise InvalidSetting(
+                f"The state database is newer ({found}) than this version of the package ({HEAD}).",
+                fix="Install the newer version again, or restore the database's backup from before its upgrade.",
+            )
         migrate(engine)
     except DBAPIError as error:
         shown = engine.url.render_as_string(hide_password=True)

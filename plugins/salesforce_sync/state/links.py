@@ -1,16 +1,27 @@
-"""Record links: vendor id <-> Salesforce id, with the fingerprints of the values that were last sent and of the staged record behind them."""
+"""Record links: the two ids of a record, and what was last delivered of it.
+
+`record_id` is the id on the side that the record comes from: the vendor's id to Salesforce, Salesforce's id to a vendor.
+A link that ends stays as a tombstone, with its version, so that nothing older brings the record back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from salesforce_sync.records import RecordResult
-from salesforce_sync.state.engine import is_one_of, upsert
+from salesforce_sync.state.bulk import moment, upsert_rows
+from salesforce_sync.state.engine import is_one_of
 from salesforce_sync.state.schema import record_links
+
+NOTHING = ""  # the fingerprint of a link of which nothing is known to be delivered
+COLUMNS = (
+    "org", "mapping", "record_id", "salesforce_id", "fingerprint", "staged_fingerprint", "vendor_id", "unique_key",
+    "version", "reading", "fingerprint_version", "consent", "gone", "linked_at", "updated_at",
+)  # fmt: skip
 
 
 class Link(NamedTuple):
@@ -19,66 +30,123 @@ class Link(NamedTuple):
     staged_fingerprint: str | None
     vendor_id: str | None
     unique_key: str | None
-    version: str | None
+    version: str
+    reading: int
+    fingerprint_version: int
+    consent: str | None
+    gone: bool
+
+    def is_newer_than(self, version: str, reading: int) -> bool:
+        return (self.version, self.reading) > (version, reading)
+
+
+class Linked(NamedTuple):
+    """A link with the record that it belongs to."""
+
+    mapping: str
+    record_id: str
+    link: Link
 
 
 def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, Link]:
-    """The links of these records, by vendor id; records without one are left out."""
+    """The links of these records, tombstones included; records without one are left out."""
     columns = record_links.c
     wanted = [columns.record_id, *(columns[name] for name in Link._fields)]
-    query = select(*wanted).where(
-        columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.record_id, record_ids)
-    )
-    return {row[0]: Link(*row[1:]) for row in connection.execute(query)}
+    these = is_one_of(connection, columns.record_id, record_ids)
+    query = select(*wanted).where(columns.org == org, columns.mapping == mapping, these)
+    make = Link._make
+    return {row[0]: make(row[1:]) for row in connection.execute(query).cursor.fetchall()}
 
 
-def taken_keys(connection: Connection, org: str, mapping: str, unique_keys: Sequence[str]) -> frozenset[str]:
-    """Which of these unique keys a record of the mapping has."""
+def with_keys(
+    connection: Connection, org: str, mappings: Sequence[str], *, unique_keys: Sequence[str], vendor_ids: Sequence[str]
+) -> list[Linked]:
+    """The links of these mappings that have one of the unique keys or of the vendor's ids, tombstones included."""
     columns = record_links.c
-    query = select(columns.unique_key).where(
-        columns.org == org, columns.mapping == mapping, is_one_of(connection, columns.unique_key, unique_keys)
-    )
-    return frozenset(connection.execute(query).scalars())
+    wanted = [columns.mapping, columns.record_id, *(columns[name] for name in Link._fields)]
+    ours = (columns.org == org) & columns.mapping.in_(list(mappings))
+    found: dict[tuple[str, str], Linked] = {}
+    for column, values in ((columns.unique_key, unique_keys), (columns.vendor_id, vendor_ids)):
+        if values:
+            for row in connection.execute(select(*wanted).where(ours, is_one_of(connection, column, values))):
+                found[row[0], row[1]] = Linked(row[0], row[1], Link(*row[2:]))
+    return list(found.values())
 
 
 def by_vendor_id(
     connection: Connection, org: str, mappings: Sequence[str], vendor_ids: Sequence[str]
 ) -> dict[str, str]:
-    """Vendor id -> the Salesforce id of the record that became it; where records of several mappings did, the first mapping's."""
+    """Vendor id -> the Salesforce id of the record that became it; of several mappings' records, the first mapping's."""
     columns = record_links.c
     query = select(columns.mapping, columns.vendor_id, columns.salesforce_id).where(
-        columns.org == org, columns.mapping.in_(mappings), is_one_of(connection, columns.vendor_id, vendor_ids)
+        columns.org == org,
+        columns.mapping.in_(mappings),
+        columns.gone.is_(False),
+        is_one_of(connection, columns.vendor_id, vendor_ids),
     )
     rows = sorted(connection.execute(query), key=lambda row: mappings.index(row[0]), reverse=True)
     return {row[1]: row[2] for row in rows}
 
 
-def others_with_vendor_id(connection: Connection, org: str, vendor_id: str, *, besides: str) -> str | None:
-    """A record, of any mapping, that has become the same record of the vendor; None when there is none."""
+def by_salesforce_id(
+    connection: Connection, org: str, mapping: str, salesforce_ids: Sequence[str]
+) -> dict[str, tuple[str, Link]]:
+    """Salesforce id -> (record id, link)."""
     columns = record_links.c
-    query = select(columns.record_id).where(
-        columns.org == org, columns.vendor_id == vendor_id, columns.record_id != besides
-    )
-    return connection.execute(query.limit(1)).scalar()
+    wanted = [columns.record_id, *(columns[name] for name in Link._fields)]
+    these = is_one_of(connection, columns.salesforce_id, salesforce_ids)
+    query = select(*wanted).where(columns.org == org, columns.mapping == mapping, these)
+    return {row[1]: (row[0], Link(*row[1:])) for row in connection.execute(query)}
 
 
-def save(connection: Connection, org: str, mapping: str, results: Sequence[RecordResult]) -> None:
+def any_of(connection: Connection, org: str, mapping: str) -> bool:
+    """Whether the mapping has any link."""
+    columns = record_links.c
+    query = select(columns.record_id).where(columns.org == org, columns.mapping == mapping).limit(1)
+    return connection.execute(query).scalar() is not None
+
+
+def of_record(connection: Connection, any_id: str) -> list[Linked]:
+    """The links of a record, by whichever of its ids, in all orgs."""
+    columns = record_links.c
+    wanted = [columns.mapping, columns.record_id, *(columns[name] for name in Link._fields)]
+    is_it = (columns.record_id == any_id) | (columns.salesforce_id == any_id) | (columns.vendor_id == any_id)
+    return [Linked(row[0], row[1], Link(*row[2:])) for row in connection.execute(select(*wanted).where(is_it))]
+
+
+def save(connection: Connection, org: str, mapping: str, results: Iterable[RecordResult]) -> None:
     """Links every result that has a Salesforce id and a fingerprint."""
-    now = datetime.now(UTC)
+    now = moment(connection, datetime.now(UTC))
     rows = [
-        {
-            "org": org, "mapping": mapping, "record_id": result.record_id, "salesforce_id": result.salesforce_id,
-            "fingerprint": result.fingerprint, "staged_fingerprint": result.staged_fingerprint, "vendor_id": result.vendor_id,
-            "unique_key": result.unique_key, "version": result.version, "linked_at": now, "updated_at": now,
-        }
-        for result in results
-        if result.salesforce_id and result.fingerprint
+        (
+            org, mapping, item.record_id, item.salesforce_id, item.fingerprint, item.staged_fingerprint, item.vendor_id,
+            item.unique_key, item.version or "", item.reading, item.fingerprint_version, item.consent, item.gone, now, now,
+        )
+        for item in results
+        if item.salesforce_id and item.fingerprint is not None
     ]  # fmt: skip
-    upsert(connection, record_links, rows, keep=["linked_at"])
+    upsert_rows(connection, record_links, COLUMNS, rows, keep=["linked_at"])
 
 
-def forget(connection: Connection, org: str, mapping: str, salesforce_ids: Sequence[str]) -> None:
-    """Removes the links of records that are gone from Salesforce, so that they would be created again."""
+def bury(connection: Connection, org: str, mapping: str, salesforce_ids: Sequence[str]) -> None:
+    """Makes tombstones of the links of records that are gone from Salesforce: they would be created again."""
     columns = record_links.c
     gone = is_one_of(connection, columns.salesforce_id, salesforce_ids)
-    connection.execute(delete(record_links).where(columns.org == org, columns.mapping == mapping, gone))
+    values = {"gone": True, "fingerprint": NOTHING, "staged_fingerprint": None, "updated_at": datetime.now(UTC)}
+    connection.execute(
+        update(record_links).where(columns.org == org, columns.mapping == mapping, gone).values(**values)
+    )
+
+
+def purge(connection: Connection, *, before: datetime) -> None:
+    """Removes tombstones that were made before this moment."""
+    connection.execute(delete(record_links).where(record_links.c.gone.is_(True), record_links.c.updated_at < before))
+
+
+def living(connection: Connection, org: str, mapping: str) -> list[str]:
+    """The records of the mapping that have a link which is no tombstone."""
+    columns = record_links.c
+    query = select(columns.record_id).where(
+        columns.org == org, columns.mapping == mapping, columns.gone.is_(False)
+    )
+    return list(connection.execute(query).scalars())

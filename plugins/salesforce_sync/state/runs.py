@@ -50,6 +50,19 @@ def end(
     connection.execute(update(sync_runs).where(sync_runs.c.id == sync_run_id).values(**values))
 
 
+def interrupt(connection: Connection, run: RunIdentity) -> None:
+    """Ends the runs of a task instance that died at work."""
+    same = (sync_runs.c.dag_id == run.dag_id) & (sync_runs.c.run_id == run.run_id) & (sync_runs.c.task_id == run.task_id)
+    stale = same & (sync_runs.c.try_number <= run.try_number) & (sync_runs.c.status == RUNNING)
+    connection.execute(update(sync_runs).where(stale).values(status=INTERRUPTED, ended_at=datetime.now(UTC)))
+
+
+def interrupt_older(connection: Connection, *, before: datetime) -> None:
+    """Ends the runs that began before this moment and never ended: no task works that long."""
+    stale = (sync_runs.c.status == RUNNING) & (sync_runs.c.started_at < before)
+    connection.execute(update(sync_runs).where(stale).values(status=INTERRUPTED, ended_at=datetime.now(UTC)))
+
+
 def of_dag_run(connection: Connection, dag_id: str, run_id: str) -> list[dict[str, Any]]:
     """Every sync run of a DAG run, oldest first, as plain dicts."""
     query = select(sync_runs).where(sync_runs.c.dag_id == dag_id, sync_runs.c.run_id == run_id).order_by(sync_runs.c.id)

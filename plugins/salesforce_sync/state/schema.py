@@ -7,14 +7,17 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -43,7 +46,7 @@ sync_runs = Table(
     Column("started_at", _Moment, nullable=False),
     Column("ended_at", _Moment),
     *(Column(name, Integer, nullable=False, server_default="0")
-      for name in ("read", "created", "updated", "deleted", "unchanged", "skipped", "rejected", "api_calls")),
+      for name in ("read", "created", "updated", "deleted", "unchanged", "skipped", "rejected", "waiting", "api_calls")),
     Column("watermark_from", String(40)),
     Column("watermark_to", String(40)),
     Index(None, "dag_id", "run_id"),
@@ -74,7 +77,11 @@ record_links = Table(
     Column("staged_fingerprint", String(16)),  # of the staged record, and what it was mapped by
     Column("vendor_id", String(255)),  # of a record that goes to a vendor; then record_id is its Salesforce id, too
     Column("unique_key", String(64)),  # a hash of the values that make it unique there
-    Column("version", String(40)),  # when Salesforce last changed what was sent
+    Column("version", String(40), nullable=False, server_default=""),  # the source's stamp of what was delivered, or ""
+    Column("reading", BigInteger, nullable=False, server_default="0"),  # the number of the reading that it came with
+    Column("fingerprint_version", Integer, nullable=False, server_default="1"),  # see mapping/fingerprint.py
+    Column("consent", String(1)),  # Y or N: the consent that was last delivered for this record
+    Column("gone", Boolean, nullable=False, server_default=false()),  # a tombstone: the record is gone, its version counts
     Column("linked_at", _Moment, nullable=False),
     Column("updated_at", _Moment, nullable=False),
     Index(None, "org", "mapping", "salesforce_id"),
@@ -110,6 +117,10 @@ dead_letters = Table(
     Column("message", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("sync_run_id", _Id),
+    Column("version", String(40), nullable=False, server_default=""),
+    Column("reading", BigInteger, nullable=False, server_default="0"),
+    Column("origin", String(255)),  # where the record can be read again: a day, a mailing; null: by its id
+    Column("due_at", _Moment),  # when it is read and sent again; null once it is resolved or given up
     Column("first_failed_at", _Moment, nullable=False),
     Column("last_failed_at", _Moment, nullable=False),
     Column("resolved_at", _Moment),
@@ -139,7 +150,6 @@ api_budget = Table(
     Column("org", String(18), primary_key=True),
     Column("allowed", Integer),  # in 24 hours, as the org last said; unknown at first
     Column("used", Integer, nullable=False),  # of them, by everybody
-    Column("outstanding", Integer, nullable=False),  # taken by tasks in advance
     Column("reported_at", _Moment),
     Column("hour", _Moment, nullable=False),  # the clock hour that the next two columns count
     Column("hour_calls", Integer, nullable=False),
@@ -169,14 +179,131 @@ bulk_jobs = Table(
     Column("began_at", _Moment, nullable=False),
 )  # fmt: skip
 
-backlog = Table(
-    "backlog", metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),  # the order in which batches wait
+leases = Table(
+    "leases", metadata,
+    Column("name", String(255), primary_key=True),  # an org and what is written or read there
+    Column("epoch", BigInteger, nullable=False),  # grows with every taking
+    Column("holder", String(600)),  # which try of which task; null: free
+    Column("beat", BigInteger, nullable=False),  # grows with every transaction of the holder
+    Column("reading", BigInteger, nullable=False),  # the number of the last reading
+)  # fmt: skip
+
+inbox = Table(
+    "inbox", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),  # the order in which batches were registered
     Column("org", String(18), nullable=False),
     Column("mapping", String(200), nullable=False),
+    Column("stream", String(255), nullable=False),
+    Column("reading", BigInteger, nullable=False),
     Column("path", Text, nullable=False),
+    Column("digest", String(64)),  # of the file; null: staged before there were digests
     Column("count", Integer, nullable=False),
-    Column("high_cursor", String(40)),
-    Column("waiting_since", _Moment, nullable=False),
-    Index(None, "org", "mapping"),
+    Column("origin", String(255)),  # the day or the mailing that the records are of
+    Column("paths", Text),  # JSON: the paths that were staged; null: unknown
+    Column("read_from", String(40)),  # the watermark before; "": none; null: the stream has no watermark
+    Column("resend", Boolean, nullable=False, server_default=false()),
+    Column("status", String(10), nullable=False),  # waiting, done, lost
+    Column("settled", LargeBinary),  # which rows have their outcome: one bit a row, compressed
+    Column("counts", Text),  # JSON: rows by outcome
+    Column("dag_id", String(250), nullable=False),
+    Column("run_id", String(250), nullable=False),
+    Column("registered_at", _Moment, nullable=False),
+    Column("ended_at", _Moment),
+    Index(None, "org", "mapping", "status"),
+    Index(None, "status", "ended_at"),
+)  # fmt: skip
+
+coverage = Table(
+    "coverage", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("stream", String(200), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("reading", BigInteger, nullable=False),
+)  # fmt: skip
+
+plans = Table(
+    "plans", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("org", String(18), nullable=False),
+    Column("target", String(255), nullable=False),  # the group's name
+    Column("epoch", BigInteger, nullable=False),
+    Column("path", Text, nullable=False),  # a folder: one Parquet file for each chunk
+    Column("status", String(10), nullable=False),  # made, held, under way, done, rejected, replaced
+    Column("chunks", Integer, nullable=False),
+    Column("counts", Text, nullable=False),  # JSON: rows by action
+    Column("sync_run_id", _Id),
+    Column("made_at", _Moment, nullable=False),
+    Column("ended_at", _Moment),
+    Index(None, "org", "target", "status"),
+)  # fmt: skip
+
+notes = Table(
+    "notes", metadata,
+    Column("plan_id", _Id, primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("org", String(18), nullable=False),
+    Column("target", String(255), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("content", String(64)),  # of a Bulk job: a hash of its rows
+    Column("job_id", String(18)),
+    Column("rested", Float, nullable=False),  # seconds that the chunk has rested since its sender's term ended
+    Column("tries", Integer, nullable=False),
+    Column("noted_at", _Moment, nullable=False),
+    Index(None, "org", "target"),
+)  # fmt: skip
+
+waits = Table(
+    "waits", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("mapping", String(200), primary_key=True),
+    Column("record_id", String(255), primary_key=True),
+    Column("reason", String(80), nullable=False),
+    Column("key", String(255), nullable=False),  # what is missing, or held by another
+    Column("version", String(40), nullable=False),
+    Column("reading", BigInteger, nullable=False),
+    Column("origin", String(255)),
+    Column("since", _Moment, nullable=False),
+    Index(None, "org", "mapping", "key"),
+)  # fmt: skip
+
+claims = Table(
+    "claims", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("org", String(18), nullable=False),
+    Column("stream", String(200), nullable=False),
+    Column("customer", String(255), nullable=False),
+    Column("record_id", String(255)),  # what the customer's values are delivered as
+    Column("status", String(10), nullable=False),  # listed, removed, read, delivered, told
+    Column("epoch", BigInteger, nullable=False),  # of the reading that listed it
+    Column("rested", Float, nullable=False),  # seconds since a removal whose answer is not known
+    Column("reading", BigInteger, nullable=False),  # the reading that its values came with
+    Column("outcome", String(20)),
+    Column("code", String(80)),
+    Column("limit_told", Boolean, nullable=False, server_default=false()),
+    Column("claimed_at", _Moment, nullable=False),
+    Column("ended_at", _Moment),
+    Index(None, "org", "stream", "status"),
+)  # fmt: skip
+
+api_calls_taken = Table(
+    "api_calls_taken", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("holder", String(64), primary_key=True),  # who took them in advance; freed by its end or by who takes over
+    Column("calls", Integer, nullable=False),
+    Column("taken_at", _Moment, nullable=False),
+)  # fmt: skip
+
+known_orgs = Table(
+    "known_orgs", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("signed_in_at", _Moment, nullable=False),
+)  # fmt: skip
+
+sync_log_sets = Table(
+    "sync_log_sets", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("sync_run_id", _Id, ForeignKey("sync_runs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("outcome", String(20), nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("ids", LargeBinary, nullable=False),  # sorted 8-byte hashes of the records' ids, compressed
 )  # fmt: skip

@@ -1,11 +1,11 @@
-"""Which version of a vendor's collection (a mailing, say) was delivered: one that has not changed since need not be read again."""
+"""Which version of a vendor's collection (a mailing, say) was registered: one that has not changed need not be read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from salesforce_sync.state.engine import upsert
 from salesforce_sync.state.schema import seen_versions
@@ -25,3 +25,11 @@ def remember(connection: Connection, org: str, stream: str, versions: Mapping[st
         for item, version in sorted(versions.items())
     ]
     upsert(connection, seen_versions, rows)
+
+
+def forget(connection: Connection, org: str, stream: str, item: str) -> None:
+    """The item has to be read again, whatever its version."""
+    columns = seen_versions.c
+    connection.execute(
+        delete(seen_versions).where(columns.org == org, columns.stream == stream, columns.item == item)
+    )

@@ -1,10 +1,10 @@
-"""Watermarks: up to where a stream is delivered or dead-lettered. They never move back."""
+"""Watermarks: up to where a stream was read. They move back only when what was read is lost."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select, update
 
 from salesforce_sync.state.engine import upsert
 from salesforce_sync.state.schema import watermarks
@@ -25,3 +25,13 @@ def advance(connection: Connection, org: str, stream: str, value: str) -> str:
             connection, watermarks, [{"org": org, "stream": stream, "value": highest, "updated_at": datetime.now(UTC)}]
         )
     return highest
+
+
+def take_back(connection: Connection, org: str, stream: str, value: str) -> None:
+    """Moves the watermark back to `value`, if it is further on; "" removes it, so that everything is read again."""
+    columns = watermarks.c
+    ours = (columns.org == org) & (columns.stream == stream)
+    if value == "":
+        connection.execute(delete(watermarks).where(ours))
+    else:
+        connection.execute(update(watermarks).where(ours, columns.value > value).values(value=value))

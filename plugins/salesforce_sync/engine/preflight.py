@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from salesforce_sync.errors import InvalidMapping, MissingMetadata
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.records import Counts
-from salesforce_sync.steps.context import StepContext, require_objects, sync_run
+from salesforce_sync.state import orgs
+from salesforce_sync.engine.context import Context, require_objects, sync_run
 
 
 def check_salesforce(
-    context: StepContext,
+    context: Context,
     name: str,
     *,
     mappings: Mapping[str, MappingFile],
@@ -29,19 +29,20 @@ def check_salesforce(
         require_objects(context, names)
         problems = [] if describe_anew else _problems(context, names, mappings, reads)
         if problems or describe_anew:
-            context.client.refresh(names)
+            context.salesforce.refresh(names)
             problems = _problems(context, names, mappings, reads)
         if problems:
             raise InvalidMapping(f"The org {context.org} does not fit: {'; '.join(problems)}.", fix=MissingMetadata.fix)
         sentence = f"You are successfully connected to Salesforce (org {context.org})"
         run.notes.append(sentence)
         with context.state.begin() as connection:
-            run.finish(connection, Counts())
+            orgs.remember(connection, context.org)
+            run.finish(connection)
     return sentence
 
 
 def _problems(
-    context: StepContext, names: Sequence[str], mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]]
+    context: Context, names: Sequence[str], mappings: Mapping[str, MappingFile], reads: Mapping[str, Sequence[str]]
 ) -> list[str]:
     described = require_objects(context, names)
     problems = [

@@ -19,14 +19,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from salesforce_sync.engine.context import Context, first_refusals, refuse_too_many
+from salesforce_sync.engine.derive import Derived, derived
+from salesforce_sync.engine.to_salesforce import deliver_made
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.records import Counts, RecordResult
+from salesforce_sync.records import Counts, RecordResult, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
-from salesforce_sync.state import sync_log
-from salesforce_sync.state.engine import chunks
-from salesforce_sync.steps.context import StepContext, SyncRun, first_refusals, refuse_too_many, sync_run
-from salesforce_sync.steps.load import from_memory, load
-from salesforce_sync.steps.process import has_own_product, in_lists
+from salesforce_sync.salesforce.soql import in_lists
+from salesforce_sync.systems.peerspot.process import has_own_product
 
 log = logging.getLogger(__name__)
 
@@ -74,26 +74,26 @@ class Company:
     last_visit: date = date.min
 
 
-def signals(context: StepContext, mappings: SignalMappings, rules: SignalRules) -> Counts:
+def signals(context: Context, mappings: SignalMappings, rules: SignalRules) -> Counts:
     """Acts on the activities of the last fortnight; gives what became of the records that it wrote."""
-    with sync_run(context, STEP) as run:
-        work = _Signals(context, run, mappings, rules)
-        counts = work.run_all()
-    refuse_too_many(counts, STEP, first_refusals(work.results))
-    return counts
+    with derived(context, STEP, ["Opportunity", "Task", "CampaignMember"]) as flow:
+        work = _Signals(context, flow, mappings, rules)
+        work.run_all()
+    refuse_too_many(flow.run.counts, STEP, first_refusals(work.results))
+    return flow.run.counts
 
 
 @dataclass
 class _Signals:
-    context: StepContext
-    run: SyncRun
+    context: Context
+    flow: Derived
     mappings: SignalMappings
     rules: SignalRules
     results: list[RecordResult] = field(default_factory=list)
 
-    def run_all(self) -> Counts:
+    def run_all(self) -> None:
         enabled, today = self.rules.enabled, self.rules.today
-        self.context.client.describe(OBJECTS)  # together, which costs one call
+        self.context.salesforce.describe(OBJECTS)  # together, which costs one call
         companies = list(self._companies().values())
         accounts = {company.account_id: company for company in companies if company.account_id}
         tasks: list[dict[str, Any]] = []
@@ -116,12 +116,6 @@ class _Signals:
             self._create(MEMBERS, self.mappings.members, self._members(companies))
         if "prospects" in enabled and self.rules.prospects_path is not None:
             write_prospects(self.rules.prospects_path, companies)
-        counts = Counts.of(result.outcome for result in self.results)
-        with self.context.state.begin() as connection:
-            for part in chunks(self.results):
-                sync_log.write(connection, self.run.id, part)
-            self.run.finish(connection, counts)
-        return counts
 
     def _companies(self) -> dict[str, Company]:
         """The companies of the last fortnight's activities, by Account or, without one, by domain."""
@@ -130,7 +124,7 @@ class _Signals:
         since = (self.rules.today - RECENT).isoformat()
         fields = "Id, Company_Name__c, Account_Domain__c, Country__c, Date_Visited__c, Account__c"
         account = "Account__r.Name, Account__r.Type, Account__r.OwnerId"
-        for table in self.context.client.read(
+        for table in self.context.salesforce.read(
             f"SELECT {fields}, {account} FROM PeerSpot_Activity__c WHERE Date_Visited__c >= {since}"
         ):
             for row in table.to_pylist():
@@ -142,7 +136,7 @@ class _Signals:
                 company.last_visit = max(company.last_visit, row["Date_Visited__c"])
                 by_activity[row["Id"]] = company
         ties = "SELECT Activity__c, Vendor_Product__r.Name, Vendor_Product__r.My_Company_Product__c FROM PeerSpot_Activity_Product__c"
-        for table in self.context.client.read(f"{ties} WHERE Activity__r.Date_Visited__c >= {since}"):
+        for table in self.context.salesforce.read(f"{ties} WHERE Activity__r.Date_Visited__c >= {since}"):
             for row in table.to_pylist():
                 product, seen = row["Vendor_Product__r.Name"], by_activity.get(row["Activity__c"])
                 if seen is not None and product:
@@ -155,8 +149,8 @@ class _Signals:
         """Whether any Vendor Product is marked as ours; while none is, every product would look like a competitor's."""
         found = has_own_product(self.context)
         if not found:
-            self.run.notes.append("No churn Tasks: no Vendor Product is marked as My Company Product.")
-            log.warning(self.run.notes[-1])
+            self.flow.run.notes.append("No churn Tasks: no Vendor Product is marked as My Company Product.")
+            log.warning(self.flow.run.notes[-1])
         return found
 
     # -- Opportunities ------------------------------------------------------------------------------------------------------------
@@ -169,7 +163,7 @@ class _Signals:
         return [
             row
             for listed in in_lists(sorted(accounts))
-            for table in self.context.client.read(
+            for table in self.context.salesforce.read(
                 f"SELECT {fields} FROM Opportunity WHERE AccountId IN ({listed}) AND {condition}"
             )
             for row in table.to_pylist()
@@ -192,18 +186,17 @@ class _Signals:
                 "PeerSpot_Visits_14d__c": list(counts),
             }
         )
-        for _, results in self.context.client.write(WriteRequest("Opportunity", Operation.UPDATE), [table]):
-            self.results += [
-                RecordResult(record_id, result.outcome, record_id, result.code, result.message)
-                for record_id, result in zip(ids, results, strict=True)
-            ]
+        def make(row: dict[str, Any], result: WriteResult) -> RecordResult:
+            return RecordResult(row["Id"], result.outcome, row["Id"], result.code, result.message)
+
+        self.results += self.flow.write(WriteRequest("Opportunity", Operation.UPDATE), table, make)
 
     # -- Tasks and Campaign Members -----------------------------------------------------------------------------------------------
 
     def _create(self, name: str, mapping: MappingFile, records: list[dict[str, Any]]) -> None:
         """Creates what was not created before: these mappings are create-only."""
         if records:
-            load(self.context, name, mapping, from_memory(mapping, records))
+            deliver_made(self.context, self.flow.lease, name, mapping, records)
 
     def _members(self, companies: Iterable[Company]) -> list[dict[str, Any]]:
         """Members to be: unconverted Leads of these companies that nobody has been in touch with lately."""
@@ -213,13 +206,13 @@ class _Signals:
         leads = [
             row["Id"]
             for listed in in_lists(sorted({company.name for company in companies if company.name}))
-            for table in self.context.client.read(f"SELECT Id FROM Lead WHERE Company IN ({listed}) AND {condition}")
+            for table in self.context.salesforce.read(f"SELECT Id FROM Lead WHERE Company IN ({listed}) AND {condition}")
             for row in table.to_pylist()
         ]
         already = {
             row["LeadId"]
             for listed in in_lists(leads)
-            for table in self.context.client.read(
+            for table in self.context.salesforce.read(
                 f"SELECT LeadId FROM CampaignMember WHERE CampaignId = '{campaign}' AND LeadId IN ({listed})"
             )
             for row in table.to_pylist()

@@ -1,4 +1,4 @@
-"""What every step is given, and the frame around its work: a sync run that begins before it and ends with it, whatever happens."""
+"""What the engine's functions are given, and the frame around their work: a sync run, which ends whatever happens."""
 
 from __future__ import annotations
 
@@ -10,59 +10,72 @@ from itertools import islice
 
 from sqlalchemy import Connection, Engine
 
-from salesforce_sync.errors import BudgetExhausted, JobUnderWay, MissingMetadata, SyncError, TooManyRejects
+from salesforce_sync.errors import BudgetExhausted, MissingMetadata, MustWait, SyncError, TooManyRejects
 from salesforce_sync.records import Counts, Outcome, RecordResult, RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.metadata import ObjectInfo
+from salesforce_sync.staging import Staging
 from salesforce_sync.state import runs
+from salesforce_sync.state.leases import Held
 
 SHOWN_EXAMPLES = 3
-_ENDINGS: dict[type[SyncError], str] = {BudgetExhausted: runs.LIMITED, JobUnderWay: runs.WAITING}
+_ENDINGS: tuple[tuple[type[SyncError], str], ...] = ((BudgetExhausted, runs.LIMITED), (MustWait, runs.WAITING))
 RARE_COLLECTIONS = 50_000  # new objects between two looks for cycles; Python's own choice is 700
 SMALLEST_LIMIT, LIMIT_SHARE = 20, 0.10  # a run may refuse 20 records, or a tenth of what it read, whichever is more
 
 
-@dataclass
-class StepContext:
-    """One task instance at work: the org, the state database, and which run it is."""
+@dataclass(frozen=True)
+class Timing:
+    """`rest_seconds`: how long a record rests after a call without an answer, before it is sent again. Longer than a call
+    may take: the client waits 120 s for an answer, and Salesforce ends a request after 10 minutes."""
 
-    client: SalesforceClient
+    rest_seconds: float = 600.0
+
+
+@dataclass
+class Context:
+    """One task instance at work: the state database, the staged files, and the org, by its client or, for a task that
+    holds no Salesforce credentials, by its id alone."""
+
     state: Engine
     run: RunIdentity
+    staging: Staging
+    client: SalesforceClient | None = None
+    known_org: str = ""
+    timing: Timing = field(default_factory=Timing)
+    overdue: Held | None = None  # a lease whose holder has given no sign of life for long: it may be taken over
+    rested: dict[tuple[int, int], float] = field(default_factory=dict)  # noted chunk -> seconds that it was waited for
+    made: int = 0  # how often records that were made here were registered
     active: list[SyncRun] = field(default_factory=list)  # the sync runs that are under way, the innermost last
 
     @property
+    def salesforce(self) -> SalesforceClient:
+        assert self.client is not None, "this task does not speak to Salesforce"
+        return self.client
+
+    @property
     def org(self) -> str:
-        return self.client.org_id
+        """The org's 18-character id: what state is kept apart by."""
+        return self.client.org_id if self.client is not None else self.known_org
 
     @property
     def calls(self) -> int:
         """The Salesforce calls that were made so far."""
-        return self.client.calls
-
-
-@dataclass
-class VendorContext:
-    """One task instance at work on a vendor's side alone; it knows the org by its id, and makes no Salesforce calls."""
-
-    org: str
-    state: Engine
-    run: RunIdentity
-    active: list[SyncRun] = field(default_factory=list)
-    calls: int = 0
+        return 0 if self.client is None else self.client.calls
 
 
 @dataclass
 class SyncRun:
-    """A begun sync run. `finish` writes its end on the connection that commits the step's records."""
+    """A begun sync run. `counts` grows with every commit, so that a run that fails says what it had done."""
 
     id: int
     step: str
-    context: StepContext | VendorContext
+    context: Context
     calls_before: int
     nested_calls: int = 0
     notes: list[str] = field(default_factory=list)
-    finished: Counts | None = None
+    counts: Counts = field(default_factory=Counts)
+    ended: bool = False
 
     @property
     def api_calls(self) -> int:
@@ -70,19 +83,26 @@ class SyncRun:
         return self.context.calls - self.calls_before - self.nested_calls
 
     def finish(
-        self, connection: Connection, counts: Counts, *, watermark_from: str | None = None, watermark_to: str | None = None,
+        self,
+        connection: Connection,
+        *,
         status: str = runs.SUCCESS,
-    ) -> None:  # fmt: skip
+        message: str = "",
+        watermark_from: str | None = None,
+        watermark_to: str | None = None,
+    ) -> None:
+        """Writes the run's end."""
         runs.end(
-            connection, self.id, status=status, counts=counts, api_calls=self.api_calls, message=" ".join(self.notes),
-            watermark_from=watermark_from, watermark_to=watermark_to,
+            connection, self.id, status=status, counts=self.counts, api_calls=self.api_calls,
+            message=" ".join([*self.notes, *([message] if message else [])]), watermark_from=watermark_from,
+            watermark_to=watermark_to,
         )  # fmt: skip
-        self.finished = counts
+        self.ended = True
 
 
 @contextmanager
 def at_work() -> Iterator[None]:
-    """Spares a step that makes millions of small objects the search for cycles among all that Airflow has loaded: a third of its time."""
+    """Spares work that makes millions of small objects Python's search for cycles: a third of its time."""
     usual = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(RARE_COLLECTIONS, 20, 20)
@@ -94,8 +114,8 @@ def at_work() -> Iterator[None]:
 
 
 @contextmanager
-def sync_run(context: StepContext | VendorContext, step: str) -> Iterator[SyncRun]:
-    """Begins the run of a step; when the block raises before `finish`, the run ends as failed, limited or waiting, with the error's text."""
+def sync_run(context: Context, step: str) -> Iterator[SyncRun]:
+    """Begins the run of a step and ends it: as successful, or, when the block raises, as failed, limited or waiting."""
     before, org = context.calls, context.org  # the org is known by signing in, which is not for a transaction
     with context.state.begin() as connection:
         run_id = runs.begin(connection, context.run, step, org=org)
@@ -104,13 +124,13 @@ def sync_run(context: StepContext | VendorContext, step: str) -> Iterator[SyncRu
     try:
         with at_work():
             yield run
+        _end(run, runs.SUCCESS, "")
     except SyncError as error:
-        if run.finished is None:
-            status = _ENDINGS.get(type(error), runs.FAILED)
-            with context.state.begin() as connection:
-                runs.end(
-                    connection, run_id, status=status, counts=Counts(), api_calls=run.api_calls, message=str(error)
-                )
+        status = next((status for kind, status in _ENDINGS if isinstance(error, kind)), runs.FAILED)
+        _end(run, status, str(error))
+        raise
+    except Exception as error:
+        _end(run, runs.FAILED, type(error).__name__)  # its text may quote anything, a record or a URL with a token
         raise
     finally:
         context.active.pop()
@@ -118,9 +138,15 @@ def sync_run(context: StepContext | VendorContext, step: str) -> Iterator[SyncRu
             context.active[-1].nested_calls += context.calls - before
 
 
-def require_objects(context: StepContext, names: Iterable[str]) -> dict[str, ObjectInfo]:
+def _end(run: SyncRun, status: str, message: str) -> None:
+    if not run.ended:
+        with run.context.state.begin() as connection:
+            run.finish(connection, status=status, message=message)
+
+
+def require_objects(context: Context, names: Iterable[str]) -> dict[str, ObjectInfo]:
     """The descriptions of these objects, in one call; MissingMetadata names all that the org does not have."""
-    described = context.client.describe(names)
+    described = context.salesforce.describe(names)
     found = {name: info for name, info in described.items() if info is not None}
     absent = sorted(described.keys() - found.keys())
     if absent:

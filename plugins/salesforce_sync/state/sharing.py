@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import msgspec
 from sqlalchemy import Connection, Engine
@@ -87,8 +88,10 @@ class SharedDescriptions:
 class SharedBudget:
     """The org's API calls as all tasks together may spend them. Safe between threads."""
 
-    def __init__(self, state: Engine, rule: BudgetRule) -> None:
+    def __init__(self, state: Engine, rule: BudgetRule, *, holder: str = "") -> None:
+        """`holder` is who takes the calls: what it leaves behind when it dies is freed by its next try."""
         self._state, self._rule = state, rule
+        self._holder = holder or uuid4().hex
         self._lock = threading.Lock()
         self._org = ""
         self._taken = self._left = 0
@@ -105,14 +108,15 @@ class SharedBudget:
         now = datetime.now(UTC)
         with self._state.begin() as connection:
             self._settle(connection, now)
-            self._taken = self._left = api_budget.take(connection, self._org, CALLS_AT_ONCE, self._rule, now)
+            self._taken = self._left = api_budget.take(connection, self._org, CALLS_AT_ONCE, self._rule, now, holder=self._holder)
         if self._left == 0:
             raise BudgetExhausted(f"The API budget of org {self._org} is spent: {self._said()}.")
 
     def _settle(self, connection: Connection, now: datetime) -> None:
         api_budget.settle(
-            connection, self._org, made=self._taken - self._left, unused=self._left, report=self._report, now=now
-        )
+            connection, self._org, made=self._taken - self._left, unused=self._left, report=self._report, now=now,
+            holder=self._holder,
+        )  # fmt: skip
         self._taken = self._left = 0
 
     def _said(self) -> str:

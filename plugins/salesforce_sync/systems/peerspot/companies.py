@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
+from salesforce_sync.engine.context import Context, require_objects
+from salesforce_sync.engine.derive import derived
+from salesforce_sync.engine.to_salesforce import deliver_made
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Counts
-from salesforce_sync.steps.context import StepContext, require_objects, sync_run
-from salesforce_sync.steps.load import from_memory, load
 
 log = logging.getLogger(__name__)
 
-STEP, COMPANIES = "peerspot/company_activity", "peerspot/companies"
+STEP, COMPANIES, OBJECT = "peerspot/company_activity", "peerspot/companies", "PeerSpot_Company__c"
 SPAN = timedelta(days=60)  # the longest span that a report of the pack asks for: PS-56
 MANY = 5  # visits; "> 4 activities"
 
@@ -76,32 +77,28 @@ def _iso(day: date | None) -> str | None:
     return day.isoformat() if day else None
 
 
-def companies(context: StepContext, mapping: MappingFile, *, today: date, resend: bool = False) -> Counts:
+def companies(context: Context, mapping: MappingFile, *, today: date, resend: bool = False) -> Counts:
     """Brings PeerSpot_Company__c up to date with the activities of the 60 days before `today`; gives what became of the companies.
 
     An activity without a registrable domain, one from a public mail domain say, belongs to no company.
     """
     since = (today - SPAN).isoformat()
-    with sync_run(context, STEP) as run:
+    with derived(context, STEP, [OBJECT]) as flow:
         require_objects(
-            context,
-            ["PeerSpot_Activity__c", "PeerSpot_Activity_Product__c", "PeerSpot_Vendor_Product__c", "Opportunity"],
+            context, ["PeerSpot_Activity__c", "PeerSpot_Activity_Product__c", "PeerSpot_Vendor_Product__c", "Opportunity"]
         )
         seen = _visits(context, since)
         _add_products(context, since, seen)
         open_accounts = _with_open_opportunity(context, since)
         records = [company.record(domain, open_accounts) for domain, company in sorted(seen.items())]
-        counts = load(context, COMPANIES, mapping, from_memory(mapping, records), resend=resend).counts
-        with context.state.begin() as connection:
-            run.finish(connection, Counts())
-    return counts
+        return deliver_made(context, flow.lease, COMPANIES, mapping, records, resend=resend).total
 
 
-def _visits(context: StepContext, since: str) -> dict[str, Seen]:
+def _visits(context: Context, since: str) -> dict[str, Seen]:
     """The companies by domain, with their visits."""
     fields = "Account_Domain__c, Company_Name__c, Country__c, Account__c, Date_Visited__c, Pages_Visited__c"
     found: dict[str, Seen] = {}
-    for table in context.client.read(
+    for table in context.salesforce.read(
         f"SELECT {fields} FROM PeerSpot_Activity__c WHERE Date_Visited__c >= {since} AND Account_Domain__c != null"
     ):
         for row in table.to_pylist():
@@ -109,10 +106,10 @@ def _visits(context: StepContext, since: str) -> dict[str, Seen]:
     return found
 
 
-def _add_products(context: StepContext, since: str, seen: dict[str, Seen]) -> None:
+def _add_products(context: Context, since: str, seen: dict[str, Seen]) -> None:
     fields = "Activity__r.Account_Domain__c, Activity__r.Date_Visited__c, Vendor_Product__r.Name, Vendor_Product__r.My_Company_Product__c"
     condition = f"Activity__r.Date_Visited__c >= {since} AND Activity__r.Account_Domain__c != null AND Vendor_Product__c != null"
-    for table in context.client.read(f"SELECT {fields} FROM PeerSpot_Activity_Product__c WHERE {condition}"):
+    for table in context.salesforce.read(f"SELECT {fields} FROM PeerSpot_Activity_Product__c WHERE {condition}"):
         for row in table.to_pylist():
             company = seen.get(row["Activity__r.Account_Domain__c"])
             if company is not None:  # else the activity came after the visits were read: the next run takes it
@@ -120,8 +117,8 @@ def _add_products(context: StepContext, since: str, seen: dict[str, Seen]) -> No
                 company.add_product(row["Vendor_Product__r.Name"], mine=mine, day=row["Activity__r.Date_Visited__c"])
 
 
-def _with_open_opportunity(context: StepContext, since: str) -> set[str]:
+def _with_open_opportunity(context: Context, since: str) -> set[str]:
     """The Accounts of these activities that have an open Opportunity."""
     accounts = f"SELECT Account__c FROM PeerSpot_Activity__c WHERE Date_Visited__c >= {since}"
     soql = f"SELECT AccountId FROM Opportunity WHERE IsClosed = false AND AccountId IN ({accounts})"
-    return {row["AccountId"] for table in context.client.read(soql) for row in table.to_pylist()}
+    return {row["AccountId"] for table in context.salesforce.read(soql) for row in table.to_pylist()}

@@ -1,4 +1,4 @@
-"""THE list: system -> its hook. A new integration is one more line."""
+"""THE list: system -> its hook. A new integration is one more line; its own business is in its own room here."""
 
 from __future__ import annotations
 

@@ -1,0 +1,115 @@
+"""Committing: what became of rows, in one fenced transaction with the links, letters, waits, claims and the inbox."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from sqlalchemy import Connection
+
+from salesforce_sync.engine.context import SyncRun
+from salesforce_sync.engine.plan import Places
+from salesforce_sync.records import SUPERSEDED, Counts, Outcome, RecordResult
+from salesforce_sync.state import claims, dead_letters, inbox, links, sync_log, waits
+from salesforce_sync.state.waits import Wait
+
+_LATEST = 2**62  # an unchanged record is settled for every reading of it so far
+LINKED = frozenset({Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED, Outcome.UNCHANGED, Outcome.SKIPPED})
+
+
+def commit(
+    connection: Connection,
+    run: SyncRun,
+    mapping: str,
+    results: Sequence[RecordResult],
+    *,
+    unchanged: Sequence[tuple[int, Places, list[str]]] = (),
+    streams: Mapping[int, str] | None = None,
+) -> Counts:
+    """T4: writes the results of a mapping's rows; `unchanged` are rows by batch whose record needs nothing at all.
+
+    `streams` names the stream of each batch, for the claims that wait for a result. Gives the counts.
+    """
+    org = run.context.org
+    _log(connection, run, results, unchanged)
+    links.save(connection, org, mapping, [item for item in results if item.outcome in LINKED])
+    dead_letters.record(connection, org, mapping, run.id, results)
+    if unchanged:
+        same = [record_id for _, _, ids in unchanged for record_id in ids]
+        dead_letters.record(connection, org, mapping, run.id, _as_results(same, Outcome.UNCHANGED))
+    _wait(connection, org, mapping, results)
+    _settle_batches(connection, results, unchanged)
+    _settle_claims(connection, org, results, unchanged, streams or {})
+    tally = Counter(result.outcome for result in results)
+    tally[Outcome.UNCHANGED] += sum(len(ids) for _, _, ids in unchanged)
+    counts = Counts(read=sum(tally.values()), **{str(outcome): count for outcome, count in tally.items()})
+    run.counts += counts
+    return counts
+
+
+def _log(
+    connection: Connection,
+    run: SyncRun,
+    results: Sequence[RecordResult],
+    unchanged: Sequence[tuple[int, Places, list[str]]],
+) -> None:
+    same = [record_id for _, _, ids in unchanged for record_id in ids]
+    same += [item.record_id for item in results if item.outcome is Outcome.UNCHANGED and item.code is None]
+    sync_log.write_unchanged(connection, run.id, same)
+    told = [item for item in results if item.outcome is not Outcome.UNCHANGED or item.code is not None]
+    sync_log.write(connection, run.id, told)
+
+
+def _as_results(record_ids: Sequence[str], outcome: Outcome) -> list[RecordResult]:
+    return [RecordResult(record_id, outcome) for record_id in record_ids]
+
+
+def _wait(connection: Connection, org: str, mapping: str, results: Sequence[RecordResult]) -> None:
+    waiting = [
+        Wait(mapping, item.record_id, item.code or "", item.key or "", item.version or "", item.reading, item.origin)
+        for item in results
+        if item.outcome is Outcome.WAITING
+    ]
+    if waits.counts(connection, org, [mapping]):
+        over = [item.record_id for item in results if item.outcome is not Outcome.WAITING and item.code != SUPERSEDED]
+        waits.remove(connection, org, mapping, over)
+    if waiting:
+        waits.add(connection, org, waiting)
+
+
+def _settle_batches(
+    connection: Connection, results: Sequence[RecordResult], unchanged: Sequence[tuple[int, Places, list[str]]]
+) -> None:
+    rows: dict[int, list[int]] = {}
+    counts: dict[int, Counter[str]] = {}
+    for item in results:
+        if item.batch:
+            rows.setdefault(item.batch, []).append(item.row)
+            counts.setdefault(item.batch, Counter())[str(item.outcome)] += 1
+    for batch, places, ids in unchanged:
+        rows.setdefault(batch, []).extend(np.asarray(places).tolist())
+        counts.setdefault(batch, Counter())[str(Outcome.UNCHANGED)] += len(ids)
+    inbox.settle(connection, {batch: (rows[batch], counts[batch]) for batch in rows})
+
+
+def _settle_claims(
+    connection: Connection,
+    org: str,
+    results: Sequence[RecordResult],
+    unchanged: Sequence[tuple[int, Places, list[str]]],
+    streams: Mapping[int, str],
+) -> None:
+    for stream in sorted(set(streams.values())):
+        if claims.any_read(connection, org, stream):
+            told = [item for item in results if streams.get(item.batch) == stream and item.code != SUPERSEDED]
+            told += [
+                RecordResult(record_id, Outcome.UNCHANGED, reading=_LATEST)
+                for batch, _, ids in unchanged
+                if streams.get(batch) == stream
+                for record_id in ids
+            ]
+            claims.deliver(connection, org, stream, told)
+
+
+

@@ -1,0 +1,493 @@
+"""Delivering: everything that waits for a group, whoever staged it, planned, written chunk by chunk, and committed.
+
+    T2  the plan's row
+    T3  the note of a chunk; then it is sent, outside of any transaction
+    T4  its results, links, letters, waits, claims; the note removed
+    T5  the lease given back, unless batches came in meanwhile
+
+Each is one transaction, fenced by the epoch of the target's lease. docs/architecture.md has the argument for each order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from salesforce_sync.engine.commit import commit
+from salesforce_sync.engine.context import Context, SyncRun, refuse_too_many, sync_run
+from salesforce_sync.engine.group import Group, Member
+from salesforce_sync.engine.lease import Lease, hold
+from salesforce_sync.engine.plan import Chunk, Look, Mask, PlanWriter, facts_of, newest
+from salesforce_sync.engine.read import take_back
+from salesforce_sync.errors import (
+    BudgetExhausted,
+    CallsMayLand,
+    JobUnderWay,
+    RowLocked,
+    ServiceUnavailable,
+    StagedDataMissing,
+    SyncError,
+    TooManyRejects,
+)
+from salesforce_sync.mapping.apply import Mapped
+from salesforce_sync.mapping.columns import Columns
+from salesforce_sync.records import Counts, Outcome, RecordResult
+from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
+from salesforce_sync.staging import PLANS
+from salesforce_sync.state import inbox, plans, runs, waits
+from salesforce_sync.state.engine import reading
+from salesforce_sync.state.inbox import Batch
+from salesforce_sync.state.plans import Note
+
+log = logging.getLogger(__name__)
+
+SHOWN_REFUSALS = 10
+ALL_ALIKE = 200  # so many refusals with one code, and nothing else, and the fault is not in the rows
+CHUNK_TRIES = 5  # then its rows are sent one by one
+
+
+@dataclass
+class Sent:
+    """What is known of a chunk's rows after it was sent: results in order, None for rows whose outcome is not known."""
+
+    results: list[RecordResult | None]
+    error: SyncError | None = None
+
+
+class End(Protocol):
+    """The side that is written."""
+
+    def check(self, group: Group) -> None:
+        """Raises when the mappings do not fit, before anything is planned."""
+
+    def version(self, member: Member) -> str:
+        """Changes with whatever could make a staged record come out differently."""
+
+    def paths(self, member: Member) -> Sequence[str]:
+        """What the mapping reads of a staged record."""
+
+    def map(self, member: Member, columns: Columns) -> Mapped: ...
+
+    def plan(
+        self, context: Context, group: Group, looks: Mapping[str, Look], changed: Iterator[tuple[Member, pa.Table]],
+        writer: PlanWriter,
+    ) -> None:
+        """Writes the chunks for the changed rows, in the order in which they are to be sent.
+
+        Rows that turn out to need no call become settled results of their member's look.
+        """  # fmt: skip
+
+    def rows_per_chunk(self) -> int: ...
+
+    def send(self, context: Context, chunk: pa.Table, jobs: NoteJobs, *, repeated: bool) -> Sent:
+        """Writes the rows. `repeated`: they were sent before, and nobody knows with what outcome."""
+
+
+@dataclass
+class Delivered:
+    """What a delivery did: counts by mapping; `limited` says why it stopped, when the API budget was spent."""
+
+    counts: dict[str, Counts] = field(default_factory=dict)
+    limited: str = ""
+    refused: set[str] = field(default_factory=set)  # ids of refused records
+
+    @property
+    def total(self) -> Counts:
+        return sum(self.counts.values(), Counts())
+
+
+class NoteJobs:
+    """Keeps the id of a chunk's Bulk job in its note, so that the job is found again: the client's JobMemory."""
+
+    def __init__(self, lease: Lease, note: Note | None, plan_id: int, chunk: int) -> None:
+        self._lease, self._note, self._place = lease, note, (plan_id, chunk)
+
+    def find(self, content: str) -> str | None:
+        return self._note.job_id if self._note is not None and self._note.content == content else None
+
+    def remember(self, content: str, job_id: str) -> None:
+        """Before the job is closed: a holder that lost its lease cannot note it, and so never closes it."""
+        with self._lease.transaction() as connection:
+            plans.change_note(connection, *self._place, content=content, job_id=job_id)
+
+
+def deliver(
+    context: Context, group: Group, end: End, *, lease: Lease | None = None, limit: bool = True
+) -> Delivered:
+    """Delivers all that waits for the group. LeaseHeld when another task does so already.
+
+    With `lease`, the caller holds the targets and goes on holding them. Without `limit`, any number of records may be
+    refused. Rows that need the API budget which is spent wait
+    for the next delivery: then the sync runs end as `limited`. After everything else is committed, raises RowLocked when
+    rows were refused for a passing reason, TooManyRejects, StagedDataMissing, or CallsMayLand.
+    """
+    if lease is not None:
+        assert lease.covers(group.targets)
+        return _Delivery(context, group, end, lease, owns_lease=False, limit=limit).run()
+    with hold(context, group.targets) as held:
+        return _Delivery(context, group, end, held, owns_lease=True, limit=limit).run()
+
+
+@dataclass
+class _Delivery:
+    context: Context
+    group: Group
+    end: End
+    lease: Lease
+    owns_lease: bool
+    limit: bool
+    steps: dict[str, SyncRun] = field(default_factory=dict)
+    delivered: Delivered = field(default_factory=Delivered)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    codes: Counter[str] = field(default_factory=Counter)
+    locked: int = 0
+    lost: list[str] = field(default_factory=list)
+    resting: list[Note] = field(default_factory=list)
+    seen: int = 0  # the newest batch that was planned
+    streams: dict[int, str] = field(default_factory=dict)
+    answered: bool = False  # whether any row was accepted, or refused with another code than the first
+    first_code: str | None = None
+    refused_alike: int = 0
+
+    def run(self) -> Delivered:
+        with ExitStack() as stack:
+            for member in self.group.members:
+                self.steps[member.name] = stack.enter_context(sync_run(self.context, member.name))
+            try:
+                self._settle_notes()
+                self.end.check(self.group)
+                while not self._pass():
+                    pass
+            except BudgetExhausted as error:
+                self.delivered.limited = str(error)
+                log.warning("%s: %s", self.group.name, error)
+                self._finish(release=True, status=runs.LIMITED)
+            finally:
+                self._report()
+        self._raise_at_last()
+        return self.delivered
+
+    # -- one pass: plan, write, look once more ---------------------------------------------------------------------
+
+    def _pass(self) -> bool:
+        """Plans and writes what waits; True when nothing is left that this delivery could do."""
+        batches = self._batches()
+        self.seen = max([self.seen, *(batch.id for batch in batches)])
+        looks = self._looks()
+        writer = PlanWriter(self.context, self._folder(), self.end.rows_per_chunk())
+        self.end.plan(self.context, self.group, looks, self._changed(batches, looks), writer)
+        plan_id = self._make(looks, writer)
+        self._commit_settled(looks)
+        for chunk in writer.chunks:
+            self._write(plan_id, chunk)
+        with self.lease.transaction() as connection:
+            plans.finish(connection, plan_id)
+        return self._finish(release=self.owns_lease)
+
+    def _batches(self) -> list[Batch]:
+        """What waits. A batch that lacks what the mapping reads now is taken back, to be read again."""
+        with reading(self.context.state) as connection:
+            found = inbox.waiting(connection, self.context.org, self.group.names)
+        paths = {member.name: set(self.end.paths(member)) for member in self.group.members}
+        usable = []
+        for batch in found:
+            if batch.paths is not None and not paths[batch.mapping] <= batch.paths:
+                self._lose(batch, "it lacks a field that the mapping reads now")
+            else:
+                usable.append(batch)
+        self.streams |= {batch.id: batch.stream for batch in usable}
+        return usable
+
+    def _lose(self, batch: Batch, why: str) -> None:
+        with self.lease.transaction() as connection:
+            take_back(connection, self.context.org, batch)
+        self.lost.append(f"{batch.mapping}: {batch.ref.count} records of the batch {batch.id} ({why})")
+        log.error("%s: the batch %s is lost: %s. Its records are read again.", batch.mapping, batch.ref.path, why)
+
+    def _looks(self) -> dict[str, Look]:
+        resting = self._resting_records()
+        return {
+            member.name: Look(
+                self.context, member, self.end.paths(member), self.end.version(member), self._mapper(member),
+                resting.get(member.name, frozenset()),
+            )
+            for member in self.group.members
+        }  # fmt: skip
+
+    def _mapper(self, member: Member) -> Any:
+        return lambda columns: self.end.map(member, columns)
+
+    def _changed(self, batches: Sequence[Batch], looks: Mapping[str, Look]) -> Iterator[tuple[Member, pa.Table]]:
+        for member in self.group.members:
+            own = self._readable([batch for batch in batches if batch.mapping == member.name])
+            for batch, chosen in own:
+                try:
+                    table = looks[member.name].changed(batch, chosen)
+                except StagedDataMissing as error:
+                    self._lose(batch, str(error))
+                    continue
+                if table is not None:
+                    yield member, table
+
+    def _readable(self, batches: list[Batch]) -> list[tuple[Batch, Mask]]:
+        """The batches whose files are there and whole, each with the rows that are the newest of their record."""
+        good = []
+        for batch in batches:
+            try:
+                self.context.staging.versions(batch.ref)
+                good.append(batch)
+            except StagedDataMissing as error:
+                self._lose(batch, str(error))
+        masks = newest(good, lambda batch: self.context.staging.versions(batch.ref))
+        return [(batch, masks[batch.id]) for batch in good]
+
+    def _folder(self) -> Any:
+        number = f"{self.lease.epoch}-{self.steps[self.group.names[0]].id}-{self.seen}"
+        return self.context.staging.folder(PLANS, self.context.org, self.group.name, number)
+
+    def _make(self, looks: Mapping[str, Look], writer: PlanWriter) -> int:
+        """T2."""
+        counts: Counter[str] = Counter({"write": sum(chunk.rows for chunk in writer.chunks)})
+        for look in looks.values():
+            counts += look.settled.counts
+        with self.lease.transaction() as connection:
+            return plans.make(
+                connection, org=self.context.org, target=self.group.name, epoch=self.lease.epoch,
+                path=str(writer.folder), chunks=len(writer.chunks), counts=counts,
+                sync_run_id=self.steps[self.group.names[0]].id,
+            )  # fmt: skip
+
+    def _commit_settled(self, looks: Mapping[str, Look]) -> None:
+        for name, look in looks.items():
+            settled = look.settled
+            if settled.results or settled.unchanged:
+                with self.lease.transaction() as connection:
+                    self._commit(connection, name, settled.results, settled.unchanged)
+
+    def _commit(
+        self, connection: Any, name: str, results: Sequence[RecordResult], unchanged: Sequence[Any] = ()
+    ) -> None:
+        batches = {item.batch for item in results} | {batch for batch, _, _ in unchanged}
+        streams = {batch: self.streams[batch] for batch in batches if batch in self.streams}
+        commit(connection, self.steps[name], name, results, unchanged=unchanged, streams=streams)
+        for item in results:
+            if item.outcome in (Outcome.REJECTED, Outcome.WAITING) or item.code is not None:
+                self.codes[item.code or ""] += 1
+            if item.outcome is Outcome.REJECTED:
+                self.delivered.refused.add(item.record_id)
+                shown = self.examples.setdefault(name, [])
+                if len(shown) < SHOWN_REFUSALS:
+                    shown.append(f"{item.record_id}: {item.message}")
+                    log.warning("%s: %s was refused: %s %s", name, item.record_id, item.code, item.message)
+
+    # -- a chunk ---------------------------------------------------------------------------------------------------
+
+    def _write(self, plan_id: int, chunk: Chunk) -> None:
+        """Notes, sends and commits a chunk."""
+        with self.lease.transaction() as connection:
+            plans.note(
+                connection, org=self.context.org, target=self.group.name, plan_id=plan_id, chunk=chunk.number,
+                epoch=self.lease.epoch,
+            )  # fmt: skip
+        table = self.context.staging.read_table(chunk.path)
+        jobs = NoteJobs(self.lease, None, plan_id, chunk.number)
+        self._send(table, chunk.member.name, jobs, (plan_id, chunk.number), repeated=False)
+
+    def _send(
+        self, table: pa.Table, name: str, jobs: NoteJobs, place: tuple[int, int], *, repeated: bool, tries: int = 0
+    ) -> None:
+        try:
+            sent = self.end.send(self.context, table, jobs, repeated=repeated)
+        except JobUnderWay:
+            raise
+        except SyncError as error:
+            sent = Sent([None] * table.num_rows, error)
+        known = [item for item in sent.results if item is not None]
+        passing = [item for item in known if item.outcome is Outcome.REJECTED and item.code in RETRYABLE_CODES]
+        kept = self._with_payloads([item for item in known if item not in passing] if passing else known)
+        unknown = _outcome_is_unknown(sent.error) and len(known) < len(sent.results)
+        with self.lease.transaction() as connection:
+            self._commit(connection, name, kept)
+            if unknown:
+                plans.change_note(connection, *place, tries=tries + 1, rested=0.0, epoch=self.lease.epoch)
+            else:
+                plans.remove_note(connection, *place)
+        self.locked += len(passing)
+        log.info("%s: %d rows written", name, len(known))
+        if sent.error is not None:
+            raise sent.error
+        self._stop_when_all_alike(name, known)
+
+    def _with_payloads(self, results: list[RecordResult]) -> list[RecordResult]:
+        """The results, those of refused rows with what they held, for their dead letters."""
+        rows: dict[int, dict[int, int]] = {}  # batch -> row -> place among the results
+        for place, item in enumerate(results):
+            if item.outcome is Outcome.REJECTED and item.payload is None and item.batch:
+                rows.setdefault(item.batch, {})[item.row] = place
+        if not rows:
+            return results
+        with reading(self.context.state) as connection:
+            refs = {batch.id: batch.ref for batch in inbox.waiting(connection, self.context.org, self.group.names)}
+        for batch, wanted in rows.items():
+            try:
+                payloads = self.context.staging.read(refs[batch]).columns.payloads(list(wanted))
+            except StagedDataMissing:
+                continue  # the letter has no content then; the record is read again when it is due
+            for place, payload in zip(wanted.values(), payloads, strict=True):
+                results[place] = results[place]._replace(payload=payload)
+        return results
+
+    def _stop_when_all_alike(self, name: str, results: Sequence[RecordResult]) -> None:
+        """Ends the delivery when its first rows are all refused with one code: then the fault is in no row."""
+        if self.answered:
+            return
+        for item in results:
+            if item.outcome is not Outcome.REJECTED or item.code != (self.first_code or item.code):
+                self.answered = True
+                return
+            self.first_code, self.refused_alike = item.code, self.refused_alike + 1
+        if self.refused_alike >= ALL_ALIKE:
+            raise TooManyRejects(
+                f"{name}: the first {self.refused_alike} records were all refused: {results[-1].code} {results[-1].message}",
+                fix="Correct what all of them have in common (a permission, a rule, the mapping); the rest waits for the next run.",
+            )
+
+    # -- notes of holders that died, and of calls without an answer ------------------------------------------------
+
+    def _settle_notes(self) -> None:
+        """Repeats the chunks that were sent without a committed result, once their calls cannot arrive any more."""
+        with reading(self.context.state) as connection:
+            found = plans.open_notes(connection, self.context.org, self.group.name)
+        for note in found:
+            rested = note.rested + self.context.rested.get((note.plan_id, note.chunk), 0.0)
+            with self.lease.transaction() as connection:
+                plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
+            if note.job_id is None and rested < self.context.timing.rest_seconds:
+                self.resting.append(note)
+            else:
+                self._repeat(note)
+
+    def _repeat(self, note: Note) -> None:
+        chunk = self._chunk_of(note)
+        if chunk is None:
+            with self.lease.transaction() as connection:
+                plans.remove_note(connection, note.plan_id, note.chunk)
+            return
+        name = facts_of(chunk)["member"]
+        self._learn_streams(chunk)
+        rows = self._open_rows(chunk)
+        jobs = NoteJobs(self.lease, note, note.plan_id, note.chunk)
+        place = (note.plan_id, note.chunk)
+        if note.tries < CHUNK_TRIES:
+            self._send(rows, name, jobs, place, repeated=True, tries=note.tries)
+            return
+        for start in range(rows.num_rows):
+            self._send_alone(rows.slice(start, 1), name, jobs)
+        with self.lease.transaction() as connection:
+            plans.remove_note(connection, *place)
+
+    def _send_alone(self, row: pa.Table, name: str, jobs: NoteJobs) -> None:
+        """A row of a chunk that kept failing: it is refused by itself when it fails once more."""
+        try:
+            sent = self.end.send(self.context, row, jobs, repeated=True)
+            error = sent.error
+        except (JobUnderWay, BudgetExhausted):
+            raise
+        except SyncError as failure:
+            sent, error = Sent([None]), failure
+        (result,) = sent.results
+        if result is None:
+            marks = {key: row.column(key)[0].as_py() for key in ("_id", "_batch", "_row", "_version", "_reading", "_origin")}
+            result = RecordResult(
+                marks["_id"], Outcome.REJECTED, code="UNANSWERED", message=str(error and error.args[0]),
+                version=marks["_version"], reading=marks["_reading"], batch=marks["_batch"], row=marks["_row"],
+                origin=marks["_origin"],
+            )  # fmt: skip
+        with self.lease.transaction() as connection:
+            self._commit(connection, name, [result])
+
+    def _chunk_of(self, note: Note) -> pa.Table | None:
+        folder = type(self.context.staging.root)(note.path)
+        try:
+            return self.context.staging.read_table(str(folder / f"{note.chunk:05d}.parquet"))
+        except StagedDataMissing as error:
+            log.error("%s: the plan %s is gone: %s", self.group.name, note.path, error)
+            return None
+
+    def _open_rows(self, chunk: pa.Table) -> pa.Table:
+        """The rows of a chunk that have no outcome yet."""
+        with reading(self.context.state) as connection:
+            waiting = {batch.id: batch.open_rows for batch in inbox.waiting(connection, self.context.org, self.group.names)}
+        pairs = zip(chunk.column("_batch").to_pylist(), chunk.column("_row").to_pylist(), strict=True)
+        still_open = [batch in waiting and bool(waiting[batch][row]) for batch, row in pairs]
+        return chunk.filter(pa.array(still_open, pa.bool_()))
+
+    def _learn_streams(self, chunk: pa.Table) -> None:
+        with reading(self.context.state) as connection:
+            found = inbox.waiting(connection, self.context.org, self.group.names)
+        self.streams |= {batch.id: batch.stream for batch in found}
+
+    def _resting_records(self) -> dict[str, frozenset[str]]:
+        """The records of chunks that may still land, by member."""
+        found: dict[str, set[str]] = {}
+        for note in self.resting:
+            chunk = self._chunk_of(note)
+            if chunk is not None:
+                ids = found.setdefault(facts_of(chunk)["member"], set())
+                ids.update(self._open_rows(chunk).column("_id").to_pylist())
+        return {name: frozenset(ids) for name, ids in found.items()}
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _finish(self, *, release: bool, status: str = runs.SUCCESS) -> bool:
+        """T5: gives the lease back, unless batches were registered since the plan was made. True when it is over."""
+        with self.lease.transaction() as connection:
+            waiting = inbox.waiting(connection, self.context.org, self.group.names)
+            if status == runs.SUCCESS and any(batch.id > self.seen for batch in waiting):
+                return False
+            left = sum(int(batch.open_rows.sum()) for batch in waiting)
+            for run in self.steps.values():
+                if status == runs.LIMITED:
+                    run.notes.append(f"{self.delivered.limited} {left} records wait for the next run.")
+                if not run.ended:
+                    run.finish(connection, status=status)
+            if release:
+                self.lease.release(connection)
+        return True
+
+    def _report(self) -> None:
+        self.delivered.counts = {name: run.counts for name, run in self.steps.items()}
+        if self.codes:
+            told = ", ".join(f"{count:,} {code}" for code, count in self.codes.most_common())
+            log.info("%s, by code: %s", self.group.name, told)
+        with reading(self.context.state) as connection:
+            waiting = waits.counts(connection, self.context.org, self.group.names)
+        for reason, count in waiting.items():
+            log.info("%s: %s records wait: %s", self.group.name, f"{count:,}", reason)
+
+    def _raise_at_last(self) -> None:
+        """What makes the task red or wait, after everything that could be done is committed."""
+        if self.lost:
+            raise StagedDataMissing(f"Staged batches are lost: {'; '.join(self.lost)}.")
+        if self.locked:
+            raise RowLocked(
+                f"{self.group.name}: {self.locked} records were refused because Salesforce had them locked; "
+                "the others are saved."
+            )
+        for name, counts in self.delivered.counts.items() if self.limit else ():
+            refuse_too_many(counts, name, self.examples.get(name, []))
+        if self.resting:
+            places = [(note.plan_id, note.chunk) for note in self.resting]
+            left = max(self.context.timing.rest_seconds - note.rested for note in self.resting)
+            raise CallsMayLand(places, left)
+
+
+def _outcome_is_unknown(error: SyncError | None) -> bool:
+    """Whether a call that ended with this error may have been done, or may still be."""
+    return isinstance(error, ServiceUnavailable)

@@ -1,0 +1,305 @@
+"""Planning: of all rows that wait, the newest version of each record; what has not changed needs nothing.
+
+A plan is a folder of Parquet files, one for each chunk that is to be written, so that a chunk can be repeated with its
+own values after its sender died.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from salesforce_sync.engine.context import Context
+from salesforce_sync.engine.group import Member
+from salesforce_sync.mapping.apply import Mapped
+from salesforce_sync.mapping.columns import Columns
+from salesforce_sync.mapping.fingerprint import fingerprints, version_1
+from salesforce_sync.records import FINGERPRINT_VERSION, SUPERSEDED, Outcome, RecordResult
+from salesforce_sync.staging import StagedRows
+from salesforce_sync.state import links
+from salesforce_sync.state.engine import reading
+from salesforce_sync.state.inbox import Batch
+from salesforce_sync.state.links import Link
+
+UNMAPPABLE = "UNMAPPABLE"
+LONGEST_ID = 255
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
+
+# What a plan keeps of a row beside its values; the names of its columns.
+MARKS = {
+    "_id": pa.string(), "_batch": pa.int64(), "_row": pa.int64(), "_version": pa.string(), "_reading": pa.int64(),
+    "_origin": pa.string(), "_fingerprint": pa.string(), "_staged": pa.string(),
+}  # fmt: skip
+
+
+@dataclass
+class Settled:
+    """Outcomes that need no call, of one member's rows."""
+
+    results: list[RecordResult] = field(default_factory=list)
+    unchanged: list[tuple[int, Places, list[str]]] = field(default_factory=list)  # batch, rows, record ids
+
+    @property
+    def counts(self) -> Counter[str]:
+        found = Counter(str(result.outcome) for result in self.results)
+        same = sum(len(ids) for _, _, ids in self.unchanged)
+        return found + Counter({str(Outcome.UNCHANGED): same})
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a plan that is written, noted and committed as one."""
+
+    number: int
+    member: Member
+    path: str
+    rows: int
+
+
+def newest(batches: Sequence[Batch], load: Callable[[Batch], tuple[list[str | None], list[str]]]) -> dict[int, Mask]:
+    """For each batch of one mapping, by its id, a mask of the rows that are the newest of their record.
+
+    `load` gives the ids and stamps of a batch's rows. Versions are compared as (stamp, reading); of rows with one version,
+    the later one counts. A row without an id is the newest of itself. Rows that have their outcome already take part: the
+    caller masks them. Of each row, 8 bytes are in memory at a time.
+    """
+    masks = {batch.id: np.ones(batch.ref.count, dtype=bool) for batch in batches}
+    hashed = [_hashes(load(batch)[0]) for batch in batches]
+    if not hashed:
+        return masks
+    distinct, counts = np.unique(np.concatenate(hashed), return_counts=True)
+    repeated = distinct[counts > 1]
+    best: dict[str, tuple[tuple[str, int, int], int, int]] = {}  # record -> (version, batch, row)
+    for number, (batch, found) in enumerate(zip(batches, hashed, strict=True)):
+        places = np.flatnonzero(np.isin(found, repeated)).tolist() if len(repeated) else []
+        ids, stamps = load(batch) if places else ([], [])
+        for row in places:
+            record_id = ids[row]
+            if record_id is None:
+                continue
+            version = (stamps[row], batch.reading, number)
+            if record_id in best:
+                before, batch_id, place = best[record_id]
+                if before > version:
+                    masks[batch.id][row] = False
+                    continue
+                masks[batch_id][place] = False
+            best[record_id] = (version, batch.id, row)
+    return masks
+
+
+def _hashes(ids: Sequence[str | None]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """8 bytes for each id; different ids may share them, the same id always does. None is made unique by its place."""
+    texts = np.array([f"\0{place}" if value is None else value for place, value in enumerate(ids)], dtype=object)
+    return pd.util.hash_array(texts, categorize=False) if len(texts) else np.empty(0, np.uint64)
+
+
+@dataclass
+class Look:
+    """Looks at the rows of one member's batches, and tells those that need no call from those that changed."""
+
+    context: Context
+    member: Member
+    paths: Sequence[str]  # what the mapping reads: of these, a staged record's mark is made
+    version: str  # of the mapping
+    map: Callable[[Columns], Mapped]
+    resting: frozenset[str] = frozenset()  # records of chunks that may still land: they are left out
+    settled: Settled = field(default_factory=Settled)
+    left_out: int = 0
+
+    def changed(self, batch: Batch, chosen: Mask) -> pa.Table | None:
+        """The mapped rows of the batch that differ from what was delivered, with their marks; None when there are none."""
+        rows = self.context.staging.read(batch.ref)
+        open_rows = batch.open_rows
+        self._supersede(batch, rows, open_rows & ~chosen)
+        places = np.flatnonzero(open_rows & chosen)
+        if self.resting:
+            rest = np.array([rows.ids[place] in self.resting for place in places], dtype=bool)
+            self.left_out += int(rest.sum())
+            places = places[~rest]
+        if not len(places):
+            return None
+        with reading(self.context.state) as connection:
+            wanted = [rows.ids[place] for place in places]
+            ids = [record_id for record_id in wanted if record_id is not None]
+            known = links.find(connection, self.context.org, self.member.name, ids)
+        places = self._newer(batch, rows, places, known)
+        columns = rows.columns.take(places)
+        marked = columns.table.select([path for path in columns.table.column_names if path in set(self.paths)])
+        staged = fingerprints(marked, key=self.version)
+        fresh = self._unsettled(batch, rows, places, staged, known)
+        places, columns = places[fresh], columns.take(fresh)
+        staged = [staged[place] for place in np.flatnonzero(fresh)]
+        if not len(places):
+            return None
+        mapped = self.map(columns)
+        self._refuse(batch, rows, places, columns, mapped.problems)
+        if not mapped.table.num_rows:
+            return None
+        return self._different(batch, rows, places[mapped.places], [staged[p] for p in mapped.places], mapped.table, known)
+
+    def _supersede(self, batch: Batch, rows: StagedRows, mask: Mask) -> None:
+        for place in np.flatnonzero(mask).tolist():
+            self._settle(batch, rows, place, Outcome.SKIPPED, code=SUPERSEDED)
+
+    def _newer(self, batch: Batch, rows: StagedRows, places: Places, known: Mapping[str, Link]) -> Places:
+        """The rows but for those of which a later version was delivered."""
+        if not known or batch.resend:
+            return places
+        late = np.array(
+            [
+                (link := known.get(rows.ids[place] or "")) is not None
+                and link.is_newer_than(rows.stamps[place], batch.reading)
+                for place in places
+            ],
+            dtype=bool,
+        )
+        for place in places[late].tolist():
+            self._settle(batch, rows, place, Outcome.SKIPPED, code=SUPERSEDED)
+        return places[~late]
+
+    def _unsettled(
+        self, batch: Batch, rows: StagedRows, places: Places, staged: Sequence[str], known: Mapping[str, Link]
+    ) -> Mask:
+        """Which rows have to be mapped: not those whose staged record is the one that was delivered."""
+        fresh = np.ones(len(places), dtype=bool)
+        if not known:
+            return fresh
+        create_only, resend = self.member.mapping.create_only, batch.resend
+        for number, (place, mark) in enumerate(zip(places.tolist(), staged, strict=True)):
+            link = known.get(rows.ids[place] or "")
+            if link is not None and not link.gone:
+                fresh[number] = not create_only and (resend or link.staged_fingerprint != mark)
+        self._unchanged(batch, rows, places[~fresh])
+        return fresh
+
+    def _refuse(
+        self, batch: Batch, rows: StagedRows, places: Places, columns: Columns, problems: Mapping[int, str]
+    ) -> None:
+        if not problems:
+            return
+        where = sorted(problems)
+        for place, payload in zip(where, columns.payloads(where), strict=True):
+            row = int(places[place])
+            name = loggable_id(rows.ids[row], payload)
+            refusal = {"code": UNMAPPABLE, "message": problems[place], "payload": payload}
+            self._settle(batch, rows, row, Outcome.REJECTED, record_id=name, **refusal)
+
+    def _different(
+        self,
+        batch: Batch,
+        rows: StagedRows,
+        places: Places,
+        staged: Sequence[str],
+        table: pa.Table,
+        known: Mapping[str, Link],
+    ) -> pa.Table | None:
+        """The mapped rows whose values are not those that were delivered, with their marks."""
+        made = fingerprints(table)
+        fresh = np.ones(len(places), dtype=bool)
+        if known and not batch.resend:
+            links_of = [known.get(rows.ids[place] or "") for place in places]
+            old = version_1(table) if any(link and link.fingerprint_version == 1 for link in links_of) else made
+            for number, link in enumerate(links_of):
+                if link is None or link.gone:
+                    continue
+                mark = made if link.fingerprint_version == FINGERPRINT_VERSION else old
+                if link.fingerprint == mark[number]:
+                    fresh[number] = False
+                    self._same_values(batch, rows, int(places[number]), made[number], staged[number], link)
+        kept = np.flatnonzero(fresh)
+        if not len(kept):
+            return None
+        marks: dict[str, Sequence[Any]] = {
+            "_id": [rows.ids[place] for place in places[kept]],
+            "_batch": np.full(len(kept), batch.id),
+            "_row": places[kept],
+            "_version": [rows.stamps[place] for place in places[kept]],
+            "_reading": np.full(len(kept), batch.reading),
+            "_origin": [batch.origin] * len(kept),
+            "_fingerprint": [made[place] for place in kept],
+            "_staged": [staged[place] for place in kept],
+        }
+        chosen = table if len(kept) == table.num_rows else table.take(pa.array(kept))
+        for name, kind in MARKS.items():
+            chosen = chosen.append_column(name, pa.array(marks[name], kind))
+        return chosen
+
+    def _same_values(
+        self, batch: Batch, rows: StagedRows, place: int, fingerprint: str, staged: str, link: Link
+    ) -> None:
+        """Nothing to send, but the link learns the record's version and fingerprints."""
+        self._settle(
+            batch, rows, place, Outcome.UNCHANGED, salesforce_id=link.salesforce_id, fingerprint=fingerprint,
+            staged_fingerprint=staged, vendor_id=link.vendor_id, unique_key=link.unique_key, consent=link.consent,
+        )  # fmt: skip
+
+    def _unchanged(self, batch: Batch, rows: StagedRows, places: Places) -> None:
+        if len(places):
+            self.settled.unchanged.append((batch.id, places, [rows.ids[place] or "" for place in places.tolist()]))
+
+    def _settle(
+        self, batch: Batch, rows: StagedRows, place: int, outcome: Outcome, *, record_id: str = "", **more: Any
+    ) -> None:
+        name = record_id or loggable_id(rows.ids[place], f"{batch.id}:{place}")
+        self.settled.results.append(
+            RecordResult(
+                name, outcome, version=rows.stamps[place], reading=batch.reading, batch=batch.id, row=place,
+                origin=batch.origin, **more,
+            )
+        )  # fmt: skip
+
+
+def loggable_id(record_id: str | None, content: str) -> str:
+    """An id that the log can hold: a record without one, or with an endless one, is named by a hash of its content."""
+    if record_id and len(record_id) <= LONGEST_ID:
+        return record_id
+    return "no-id-" + hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+@dataclass
+class PlanWriter:
+    """Writes chunks into a plan's folder: `rows` at a time, of one member each."""
+
+    context: Context
+    folder: Any
+    rows: int
+    chunks: list[Chunk] = field(default_factory=list)
+
+    def add(self, member: Member, tables: Iterable[pa.Table], **facts: str) -> None:
+        """The rows, in chunks. `facts` are kept with each: how its rows are to be written, say."""
+        for table in in_parts(tables, self.rows):
+            number = len(self.chunks)
+            kept = table.replace_schema_metadata({"facts": json.dumps({"member": member.name, **facts})})
+            ref = self.context.staging.write(self.folder, number, kept)
+            self.chunks.append(Chunk(number, member, ref.path, table.num_rows))
+
+
+def facts_of(chunk: pa.Table) -> dict[str, str]:
+    """What was kept with the chunk."""
+    found: dict[str, str] = json.loads(chunk.schema.metadata[b"facts"])
+    return found
+
+
+def in_parts(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The rows again, in tables of at most so many, all but the last one full."""
+    pending: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        pending.append(table)
+        count += table.num_rows
+        while count >= rows:
+            joined = pa.concat_tables(pending)
+            yield joined.slice(0, rows)
+            pending, count = [joined.slice(rows)], count - rows
+    if count:
+        yield pa.concat_tables(pending)

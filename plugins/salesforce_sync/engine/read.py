@@ -1,0 +1,105 @@
+"""Reading: what a source gives is staged, and registered in the inbox in the transaction that moves the reading's mark.
+
+One task at a time reads a stream; the number of its reading comes with the lease. A file counts only when the taking that
+read it registers it, else the records are read again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from salesforce_sync.engine.context import Context, SyncRun, sync_run
+from salesforce_sync.engine.lease import Lease, hold
+from salesforce_sync.records import BatchRef, Counts
+from salesforce_sync.staging import BatchWriter
+from salesforce_sync.state import claims, coverage, inbox, leases, versions, watermarks
+from salesforce_sync.state.engine import reading as looking
+from salesforce_sync.state.inbox import Batch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Reading:
+    """A reading under way. What is staged becomes part of the inbox by `register`, and by nothing else."""
+
+    context: Context
+    stream: str
+    lease: Lease
+    number: int
+    run: SyncRun
+    staged: list[tuple[str, BatchRef, tuple[str, ...], str | None]] = field(default_factory=list)
+
+    def folder(self, mapping: str, part: str = "") -> Any:
+        """Where this reading stages the records of a mapping: no other reading writes there."""
+        return self.context.staging.folder(self.context.org, self.stream, f"{self.number:09d}", mapping, part or "all")
+
+    def writer(
+        self, mapping: str, *, id_path: str, paths: Sequence[str], origin: str | None = None, stamp_path: str = ""
+    ) -> BatchWriter:
+        """Stages records one by one; hand its batches to `add`."""
+        folder = self.folder(mapping, origin or "")
+        return self.context.staging.records(
+            folder, id_path=id_path, paths=paths, origin=origin, stamp_path=stamp_path
+        )
+
+    def add(
+        self, mapping: str, refs: Sequence[BatchRef], *, paths: Sequence[str], read_from: str | None = None
+    ) -> int:
+        """Keeps the batches for `register`; gives how many records they hold. `read_from` is the watermark before."""
+        self.staged += [(mapping, ref, tuple(paths), read_from) for ref in refs]
+        return sum(ref.count for ref in refs)
+
+    def register(
+        self, *, resend: bool = False, marks: Callable[[Connection], None] = lambda _: None, release: bool = True
+    ) -> None:
+        """T1: inbox rows, and what `marks` writes (a watermark, covered days, versions), in one fenced transaction.
+
+        The lease is given back in it, unless the caller goes on under it.
+        """
+        with self.lease.transaction() as connection:
+            for mapping, ref, paths, read_from in self.staged:
+                inbox.register(
+                    connection, self.context.run, org=self.context.org, mapping=mapping, stream=self.stream,
+                    reading=self.number, refs=[ref], paths=paths, read_from=read_from, resend=resend,
+                )  # fmt: skip
+            marks(connection)
+            self.run.counts += Counts(read=sum(ref.count for _, ref, _, _ in self.staged))
+            if release:
+                self.lease.release(connection)
+        self.staged = []
+
+
+@contextmanager
+def reading(context: Context, stream: str, *, name: str = "") -> Iterator[Reading]:
+    """The right to read a stream, and the number of this reading. LeaseHeld while another task reads it.
+
+    `name` is the sync run's; without it, the stream's.
+    """
+    with hold(context, [f"read/{stream}"]) as lease, sync_run(context, name or f"{stream}/extract") as run:
+        with looking(context.state) as connection:
+            (lease_name,) = lease.epochs
+            number = leases.reading_number(connection, lease_name)
+        yield Reading(context, stream, lease, number, run)
+
+
+def take_back(connection: Connection, org: str, batch: Batch) -> None:
+    """A batch's file is lost: what it held counts as not read, in whichever way its stream is read."""
+    inbox.lose(connection, batch.id)
+    if batch.origin is not None:
+        coverage.uncover(connection, org, batch.stream, [batch.origin])
+        versions.forget(connection, org, batch.stream, batch.origin)
+    if batch.read_from is not None:
+        watermarks.take_back(connection, org, batch.mapping, batch.read_from)
+    claims.read_again(connection, org, batch.stream, batch.reading)
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """Numbers by name, as a log line says them."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "nothing"

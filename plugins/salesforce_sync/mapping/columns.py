@@ -1,0 +1,114 @@
+"""Records as typed columns, one for each path that a mapping reads.
+
+A column has the type of its values. Values of several kinds, lists and objects are JSON text, and the column's metadata
+says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from salesforce_sync.mapping.paths import clean, clean_text, nested, value_below
+
+_JSON = {b"values": b"json"}
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """A column's distinct values, and for each row the place of its value among them, -1 for none."""
+
+    values: list[Any]
+    places: np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Rows of records. A path that is no column has no value in any row."""
+
+    table: pa.Table
+
+    @classmethod
+    def of(cls, records: Iterable[Mapping[str, Any]], paths: Sequence[str]) -> Columns:
+        """The values at these paths of the records."""
+        names = [path.split(".") for path in paths]
+        values: list[list[Any]] = [[] for _ in paths]
+        for record in records:
+            for column, parts in zip(values, names, strict=True):
+                column.append(value_below(record, parts))
+        return cls.made_of(dict(zip(paths, values, strict=True)))
+
+    @classmethod
+    def made_of(cls, values: Mapping[str, Sequence[Any]]) -> Columns:
+        """The columns by path, each of the type that its values have."""
+        arrays, fields = [], []
+        for path, column in values.items():
+            array = _typed(column)
+            is_json = array is None
+            arrays.append(_as_json(column) if array is None else array)
+            fields.append(pa.field(path, arrays[-1].type, metadata=_JSON if is_json else None))
+        return cls(pa.Table.from_arrays(arrays, schema=pa.schema(fields)))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def take(self, rows: Any) -> Columns:
+        """The rows at these places, or those that a mask marks."""
+        chosen = np.asarray(rows)
+        places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        if len(places) == len(self) and chosen.dtype == bool:
+            return self
+        return Columns(self.table.take(pa.array(places)))
+
+    def distinct(self, path: str) -> Distinct:
+        """The column's distinct values, decoded; a blank text is no value."""
+        if path not in self.table.column_names:
+            return Distinct([], np.full(len(self), -1, dtype=np.int64))
+        encoded = self.table.column(path).combine_chunks().dictionary_encode()
+        if isinstance(encoded, pa.ChunkedArray):
+            encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
+        values = encoded.dictionary.to_pylist()
+        if self._is_json(path):
+            values = [clean(json.loads(value)) for value in values]
+        values = [clean_text(value) if isinstance(value, str) and "\0" in value else value for value in values]
+        values = [None if isinstance(value, str) and (not value or value.isspace()) else value for value in values]
+        return Distinct(values, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64))
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as records, in the source's own shape; what has no value is left out."""
+        plain = [
+            [None if value is None else json.loads(value) for value in self.table.column(path).to_pylist()]
+            if self._is_json(path)
+            else self.table.column(path).to_pylist()
+            for path in self.table.column_names
+        ]
+        names = self.table.column_names
+        return [nested(dict(zip(names, row, strict=True))) for row in zip(*plain, strict=True)]
+
+    def payloads(self, rows: Sequence[int]) -> list[str]:
+        """JSON of these rows, for dead letters."""
+        return [_encode(clean(record)) for record in self.take(np.asarray(rows, dtype=np.int64)).records()]
+
+    def _is_json(self, path: str) -> bool:
+        return (self.table.schema.field(path).metadata or {}).get(b"values") == b"json"
+
+
+def _typed(values: Sequence[Any]) -> pa.Array | None:
+    """The values as one typed array; None when they are of several kinds, or no plain values."""
+    try:
+        array = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeError, OverflowError):
+        return None
+    if pa.types.is_nested(array.type) or pa.types.is_binary(array.type):
+        return None
+    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+
+
+def _as_json(values: Sequence[Any]) -> pa.Array:
+    return pa.array([None if value is None else _encode(value) for value in values], pa.string())

@@ -1,0 +1,62 @@
+"""Values by dotted path, and the values' texts: what both ends of a mapping have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def value_at(record: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, None where the path leads nowhere. Empty text counts as no value, as in Salesforce."""
+    return value_below(record, path.split("."))
+
+
+def value_below(node: Any, names: list[str]) -> Any:
+    """As `value_at`, with the path taken apart."""
+    for name in names:
+        if not isinstance(node, dict):  # what JSON calls an object; a test for any Mapping takes three times as long
+            return None
+        node = node.get(name)
+    return None if isinstance(node, str) and (not node or node.isspace()) else node
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted path as a record; None is left out."""
+    record: dict[str, Any] = {}
+    for path, value in values.items():
+        if value is None:
+            continue
+        *parents, name = path.split(".")
+        node = record
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return record
+
+
+def as_text(value: Any) -> str | None:
+    """The value as Salesforce would hold it in a text field: trimmed; numbers and booleans are written out.
+
+    None for what is no text: lists and objects.
+    """
+    if isinstance(value, str):
+        return (value if value.isascii() and "\0" not in value else clean_text(value)).strip() or None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)) and value == value:
+        return str(int(value)) if float(value).is_integer() else repr(value)
+    return None
+
+
+def clean(value: Any) -> Any:
+    """The record, or a part of it, with every text clean."""
+    if isinstance(value, dict):
+        return {name: clean(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    return clean_text(value) if isinstance(value, str) else value
+
+
+def clean_text(text: str) -> str:
+    """The text without what JSON allows and neither PostgreSQL nor UTF-8 takes: NUL and lone surrogates."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,78 @@
+"""Leases: who may write to a target or read a stream. A row each; its epoch fences every transaction of its holder.
+
+No wall clock is compared: a waiter that sees the same beat for a while, by its own monotonic clock, takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select, update
+
+from salesforce_sync.state.engine import upsert
+from salesforce_sync.state.schema import leases
+
+
+class Held(NamedTuple):
+    """A lease that somebody holds: what a waiter has to see unchanged before it takes over."""
+
+    name: str
+    epoch: int
+    beat: int
+    holder: str
+
+
+def take(
+    connection: Connection, names: Sequence[str], holder: str, *, overdue: Held | None = None
+) -> dict[str, int] | Held:
+    """Takes all leases, and gives their epochs; or the first one that another holds, and takes none.
+
+    A held lease is taken over when it still has the epoch and the beat of `overdue`.
+    """
+    found = {}
+    for name in sorted(names):
+        row = _locked(connection, name)
+        if row.holder is not None and (overdue is None or (name, row.epoch, row.beat) != overdue[:3]):
+            return Held(name, row.epoch, row.beat, row.holder)
+        found[name] = int(row.epoch) + 1
+    for name, epoch in found.items():
+        values = {"epoch": epoch, "holder": holder, "beat": leases.c.beat + 1, "reading": leases.c.reading + 1}
+        connection.execute(update(leases).where(leases.c.name == name).values(**values))
+    return found
+
+
+def reading_number(connection: Connection, name: str) -> int:
+    """The number that the present taking of the lease gave to its reading."""
+    return int(connection.execute(select(leases.c.reading).where(leases.c.name == name)).scalar_one())
+
+
+def prove(connection: Connection, epochs: Mapping[str, int]) -> bool:
+    """Whether the leases are still held under these epochs; locks their rows and raises their beats."""
+    for name in sorted(epochs):
+        if _locked(connection, name).epoch != epochs[name]:
+            return False
+    for name in epochs:
+        connection.execute(update(leases).where(leases.c.name == name).values(beat=leases.c.beat + 1))
+    return True
+
+
+def free(connection: Connection, epochs: Mapping[str, int]) -> None:
+    """Gives back those of the leases that are still held under these epochs."""
+    for name, epoch in epochs.items():
+        still_ours = (leases.c.name == name) & (leases.c.epoch == epoch)
+        connection.execute(update(leases).where(still_ours).values(holder=None))
+
+
+def look(connection: Connection, name: str) -> Held | None:
+    """The lease as it is now, if somebody holds it."""
+    row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
+    return None if row is None or row.holder is None else Held(name, row.epoch, row.beat, row.holder)
+
+
+def _locked(connection: Connection, name: str) -> Held:
+    first = {"name": name, "epoch": 0, "holder": None, "beat": 0, "reading": 0}
+    upsert(connection, leases, [first], update_existing=False)
+    columns = leases.c
+    query = select(columns.name, columns.epoch, columns.beat, columns.holder).where(columns.name == name)
+    return Held(*connection.execute(query.with_for_update()).one())

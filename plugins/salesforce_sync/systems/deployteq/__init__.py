@@ -1,0 +1,1 @@
+"""Deployteq: what only this system needs."""

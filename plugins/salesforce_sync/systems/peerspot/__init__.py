@@ -1,0 +1,1 @@
+"""PeerSpot: what only this system needs."""
