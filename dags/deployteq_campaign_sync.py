@@ -1,4 +1,4 @@
-"""What Deployteq campaigns send to Salesforce, and what became of it: the Salesforce Synchronize object. See docs/runbooks/deployteq.md."""
+"""What Deployteq campaigns send to Salesforce, each outcome told: the Salesforce Synchronize object. See docs/runbooks/deployteq.md."""
 
 from datetime import datetime, timedelta
 
@@ -6,10 +6,10 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
 from salesforce_sync.operators.alerts import alert_on_timeout
-from salesforce_sync.operators.load import LoadOperator
-from salesforce_sync.operators.preflight import ORG, CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.deliver import DeliverOperator
 from salesforce_sync.operators.retry import default_args
-from salesforce_sync.operators.synchronize import QUEUED, ExtractQueueOperator, ReportFatesOperator
+from salesforce_sync.systems.deployteq.operators import ReadQueueOperator, TellOutcomesOperator
 
 MAPPINGS = {"contacts": "deployteq/synchronize_contacts", "leads": "deployteq/synchronize_leads"}
 
@@ -31,20 +31,23 @@ with DAG(
         system="deployteq",
         mappings=[*MAPPINGS.values()],
         settings=["deployteq_synchronize"],
-        describe_anew=False,
+        fresh=False,
     )
     # A run is judged by its last task: this one fails with any task before it, which the reports alone would hide.
     done = EmptyOperator(task_id="done", trigger_rule="none_failed")
     check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
     for kind, mapping in MAPPINGS.items():
-        extract = ExtractQueueOperator(
-            task_id=f"extract_{kind}", system="deployteq", kind=kind, mapping=mapping, org=ORG
-        )
-        load = LoadOperator(task_id=f"load_{kind}", mapping=mapping, batches=extract.output)
+        extract = ReadQueueOperator(task_id=f"extract_{kind}", system="deployteq", kind=kind, mapping=mapping)
+        load = DeliverOperator(task_id=f"load_{kind}", mapping=mapping)
         # Whatever became of the load: what it did deliver, or refuse, is told.
-        report = ReportFatesOperator(
-            task_id=f"report_{kind}", system="deployteq", kind=kind, mapping=mapping, queued=extract.output[QUEUED], org=ORG,
+        report = TellOutcomesOperator(
+            task_id=f"report_{kind}",
+            system="deployteq",
+            kind=kind,
+            mapping=mapping,
             trigger_rule="all_done_min_one_success",
-        )  # fmt: skip
-        [check_salesforce, check_deployteq] >> extract >> load >> report
+        )
+        check_deployteq >> extract
+        [check_salesforce, extract] >> load
+        [extract, load] >> report
         [load, report] >> done

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from salesforce_sync.operators.alerts import alert_on_timeout
-from salesforce_sync.operators.load import LoadOperator
-from salesforce_sync.operators.moments import ExtractMomentsOperator, RememberVersionsOperator
-from salesforce_sync.operators.preflight import ORG, CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.deliver import DeliverOperator
 from salesforce_sync.operators.retry import default_args
+from salesforce_sync.systems.deployteq.operators import ReadMomentsOperator
 
 NAME = "deployteq/moments"
 LEADS, CONTACTS = "deployteq/lead_moments", "deployteq/contact_moments"
@@ -38,21 +38,19 @@ with DAG(
         system="deployteq",
         mappings=[LEADS, CONTACTS],
         settings=["deployteq_moments_days"],
-        describe_anew=False,
+        fresh=False,
     )
     check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
-    extract = ExtractMomentsOperator(
+    extract = ReadMomentsOperator(
         task_id="extract",
         system="deployteq",
         name=NAME,
         mappings={"Lead": LEADS, "Contact": CONTACTS},
         links_of=["deployteq/contacts", "deployteq/leads"],
         days="deployteq_moments_days",
-        org=ORG,
     )
-    load_leads = LoadOperator(task_id="load_leads", mapping=LEADS, batches=extract.output, budget_share=BUDGET_SHARE)
-    load_contacts = LoadOperator(
-        task_id="load_contacts", mapping=CONTACTS, batches=extract.output, budget_share=BUDGET_SHARE
-    )
-    remember = RememberVersionsOperator(task_id="remember", name=NAME, versions=extract.output["versions"], org=ORG)
-    [check_salesforce, check_deployteq] >> extract >> [load_leads, load_contacts] >> remember
+    load_leads = DeliverOperator(task_id="load_leads", mapping=LEADS, budget_share=BUDGET_SHARE)
+    load_contacts = DeliverOperator(task_id="load_contacts", mapping=CONTACTS, budget_share=BUDGET_SHARE)
+    check_deployteq >> extract
+    [check_salesforce, extract] >> load_leads
+    [check_salesforce, extract] >> load_contacts

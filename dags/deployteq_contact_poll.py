@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from salesforce_sync.operators.alerts import alert_on_timeout
-from salesforce_sync.operators.changes import ExtractChangesOperator
-from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVendorOperator
-from salesforce_sync.operators.push import PushOperator
+from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.deliver import DeliverToVendorOperator
+from salesforce_sync.operators.read import ReadChangesOperator
 from salesforce_sync.operators.retry import default_args
 
 MAPPINGS = [
@@ -43,11 +43,10 @@ with DAG(
         system="deployteq",
         mappings=MAPPINGS,
         settings=["deployteq_deleted"],
-        describe_anew=False,
+        fresh=False,
     )
     check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
-    extract = ExtractChangesOperator(task_id="extract", mappings=MAPPINGS)
-    push = PushOperator(
-        task_id="push", system="deployteq", mappings=MAPPINGS, batches=extract.output, deleted="deployteq_deleted"
-    )
-    [check_salesforce, check_deployteq] >> extract >> push
+    extract = ReadChangesOperator(task_id="extract", mappings=MAPPINGS)
+    push = DeliverToVendorOperator(task_id="push", system="deployteq", mappings=MAPPINGS, deleted="deployteq_deleted")
+    check_salesforce >> extract
+    [check_deployteq, extract] >> push

@@ -6,15 +6,13 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param
 
 from salesforce_sync.operators.alerts import alert_on_timeout
-from salesforce_sync.operators.companies import CompaniesOperator
-from salesforce_sync.operators.extract import ExtractOperator
-from salesforce_sync.operators.load import LoadOperator
-from salesforce_sync.operators.preflight import CheckSalesforceOperator, CheckVendorOperator
-from salesforce_sync.operators.process import ProcessActivitiesOperator
-from salesforce_sync.operators.purge import PurgeOperator
+from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendorOperator
+from salesforce_sync.operators.clean import CleanOperator
+from salesforce_sync.operators.deliver import DeliverOperator
+from salesforce_sync.operators.read import ReadDaysOperator
 from salesforce_sync.operators.retry import default_args
-from salesforce_sync.operators.signals import SignalsOperator
 from salesforce_sync.settings import peerspot_slot
+from salesforce_sync.systems.peerspot.operators import CompaniesOperator, ProcessActivitiesOperator, SignalsOperator
 from salesforce_sync.timetables import IntentTimetable
 
 STEPS = ["extract", "process", "signals", "clean"]
@@ -54,32 +52,33 @@ with DAG(
     check_salesforce = CheckSalesforceOperator(
         task_id="check_salesforce",
         system="peerspot",
-        mappings=[ACTIVITIES, COMPANIES, "peerspot/vendor_products", "peerspot/activity_products"],
-        reads={"Account": ["Website", "ParentId", "CreatedDate", "SystemModstamp"]},
+        mappings=[ACTIVITIES, COMPANIES, "peerspot/vendor_products"],
+        reads={
+            "Account": ["Website", "ParentId", "CreatedDate", "SystemModstamp"],
+            "PeerSpot_Activity_Product__c": ["PeerSpot_External_Id__c", "Activity__c", "Vendor_Product__c"],
+        },
         settings=["peerspot_account_choice", "peerspot_signals"],
     )
     check_peerspot = CheckVendorOperator(task_id="check_peerspot", step="extract", system="peerspot")
-    extract = ExtractOperator(
+    extract = ReadDaysOperator(
         task_id="extract",
         task_display_name="PeerSpot Activity Extractor",
         step="extract",
         system="peerspot",
         mapping=ACTIVITIES,
-        retention="peerspot_retention_days",
+        catch_up="peerspot_catch_up_days",
+        keep="peerspot_retention_days",
     )
-    load = LoadOperator(task_id="load", step="extract", mapping=ACTIVITIES, batches=extract.output)
+    load = DeliverOperator(task_id="load", step="extract", mapping=ACTIVITIES)
     process = ProcessActivitiesOperator(
         task_id="process",
         task_display_name="PeerSpot Activity Processor",
         step="process",
         trigger_rule="none_failed",  # runs alone when the run was triggered with this step only
-        max_active_tis_per_dag=1,  # it takes all unprocessed activities: two at once would do the same work twice
     )
-    companies = CompaniesOperator(
-        task_id="companies", step="process", trigger_rule="none_failed", max_active_tis_per_dag=1
-    )
-    signals = SignalsOperator(task_id="signals", step="signals", trigger_rule="none_failed", max_active_tis_per_dag=1)
-    clean = PurgeOperator(
+    companies = CompaniesOperator(task_id="companies", step="process", trigger_rule="none_failed")
+    signals = SignalsOperator(task_id="signals", step="signals", trigger_rule="none_failed")
+    clean = CleanOperator(
         task_id="clean",
         task_display_name="PeerSpot Activity Cleaner",
         step="clean",
@@ -88,11 +87,10 @@ with DAG(
         date_field="Date_Visited__c",
         record_id_field="PeerSpot_External_Id__c",
         mapping=ACTIVITIES,
-        retention="peerspot_retention_days",
+        keep="peerspot_retention_days",
         trigger_rule="all_done",  # retention holds whatever became of the steps before
-        max_active_tis_per_dag=1,
     )
-    clean_companies = PurgeOperator(
+    clean_companies = CleanOperator(
         task_id="clean_companies",
         step="clean",
         name="peerspot/clean_companies",
@@ -100,13 +98,13 @@ with DAG(
         date_field="Last_Visit__c",
         record_id_field="Domain__c",
         mapping=COMPANIES,
-        retention="peerspot_retention_days",
+        keep="peerspot_retention_days",
         trigger_rule="none_failed",
-        max_active_tis_per_dag=1,
     )
     # A run is judged by its last task: this one fails with any task before it, which `clean` alone would hide.
     done = EmptyOperator(task_id="done", trigger_rule="none_failed")
-    [check_salesforce, check_peerspot] >> extract >> load >> process
+    check_peerspot >> extract
+    [check_salesforce, extract] >> load >> process
     check_salesforce >> process
     process >> [companies, signals] >> clean >> clean_companies
     [companies, signals, clean, clean_companies] >> done

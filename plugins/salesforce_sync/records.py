@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-
 SUPERSEDED = "SUPERSEDED"  # the code of a row that is older than what was delivered, or than another row
+MISSING_AT_VENDOR = "MISSING_AT_VENDOR"  # a hook's code for a record that the vendor has not, or not any more
 FINGERPRINT_VERSION = 2  # of the function in mapping/fingerprint.py that makes them now
 
 

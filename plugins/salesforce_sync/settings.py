@@ -90,6 +90,11 @@ SETTINGS = {
             _whole_number(1, 999),
         ),
         Setting(
+            "peerspot_catch_up_days", "30", "a whole number from 1 to 365",
+            "How many days back a scheduled run looks for days that nobody read, because the scheduler was down, say.",
+            _whole_number(1, 365),
+        ),
+        Setting(
             "peerspot_account_choice", "parentless_oldest", "parentless_oldest or oldest",
             "Which Account gets an activity when several have its domain: the oldest, or the oldest of those without a parent Account.",
             _one_of("parentless_oldest", "oldest"),
@@ -137,6 +142,22 @@ SETTINGS = {
             "salesforce_calls_per_hour", "0", "a whole number from 0 to 1000000; 0 for no limit",
             "How many API calls all DAGs together may make within a clock hour.",
             _whole_number(0, 1_000_000),
+        ),
+        Setting(
+            "delivery_rest_minutes", "10", "a whole number from 0 to 120",
+            "How long a record rests after a call without an answer, before it is sent again: longer than the other side may still be at work "
+            "on the call.",
+            _whole_number(0, 120),
+        ),
+        Setting(
+            "dead_letter_retention_days", "30", "a whole number from 1 to 3650",
+            "How long a refused record is kept with its content, and read and sent again when it is due.",
+            _whole_number(1, 3650),
+        ),
+        Setting(
+            "plan_retention_days", "30", "a whole number from 1 to 365",
+            "How long plans are kept: files beside the staged batches, with the values that were written.",
+            _whole_number(1, 365),
         ),
         Setting(
             "sync_log_retention_days", "90", "a whole number from 1 to 3650",

@@ -73,7 +73,9 @@ class Staging:
     def write(self, folder: Any, number: int, table: pa.Table, *, origin: str | None = None) -> BatchRef:
         """Writes one file; StagingFailed when it cannot be written."""
         path = folder / f"{number:05d}.parquet"
-        unfinished = folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path  # others show whole files only
+        unfinished = (
+            folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path
+        )  # others show whole files only
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", store_schema=True)
         content = buffer.getvalue()

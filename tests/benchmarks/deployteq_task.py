@@ -23,6 +23,11 @@ def main(folder: Path, known: dict[str, Any]) -> None:
             **known["vendor_credentials"]["deployteq"],
         }
     )
+    from salesforce_sync.steps.changes import stage_changes
+    from salesforce_sync.steps.context import StepContext, VendorContext
+    from salesforce_sync.steps.load import Source
+    from salesforce_sync.steps.push import org_of, push
+
     from salesforce_sync.hooks.deployteq import DeployteqHook
     from salesforce_sync.mapping.loader import load_mapping
     from salesforce_sync.records import RunIdentity
@@ -31,10 +36,6 @@ def main(folder: Path, known: dict[str, Any]) -> None:
     from salesforce_sync.salesforce.signin import ClientCredentials
     from salesforce_sync.staging import Staging
     from salesforce_sync.state.engine import open_state
-    from salesforce_sync.steps.changes import stage_changes
-    from salesforce_sync.steps.context import StepContext, VendorContext
-    from salesforce_sync.steps.load import Source
-    from salesforce_sync.steps.push import org_of, push
 
     DeployteqHook.requests_per_second = 1_000_000
     name, run, staging = "deployteq/contacts", RunIdentity("bench", "run", "task"), Staging(folder / "staging")

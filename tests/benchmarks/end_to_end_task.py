@@ -56,6 +56,10 @@ class _Vendor:
 def ours(changed: int, url: str, folder: Path) -> tuple[int, float]:
     from datetime import date
 
+    from salesforce_sync.steps.context import StepContext
+    from salesforce_sync.steps.extract import extract
+    from salesforce_sync.steps.load import Source, load
+
     from salesforce_sync.mapping.model import MappingFile
     from salesforce_sync.records import RunIdentity
     from salesforce_sync.salesforce.client import SalesforceClient
@@ -63,9 +67,6 @@ def ours(changed: int, url: str, folder: Path) -> tuple[int, float]:
     from salesforce_sync.salesforce.signin import ClientCredentials
     from salesforce_sync.staging import Staging
     from salesforce_sync.state.engine import open_state
-    from salesforce_sync.steps.context import StepContext
-    from salesforce_sync.steps.extract import extract
-    from salesforce_sync.steps.load import Source, load
     from salesforce_sync.windows import DateWindow
 
     mapping = MappingFile.model_validate({

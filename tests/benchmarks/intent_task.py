@@ -18,6 +18,13 @@ import airflow.sdk  # noqa: F401 - a task has it in memory, so the measurement h
 
 
 def main(task: str, run_id: str, folder: Path, known: dict[str, Any]) -> None:
+    from salesforce_sync.steps.companies import COMPANIES, companies
+    from salesforce_sync.steps.context import StepContext
+    from salesforce_sync.steps.extract import extract
+    from salesforce_sync.steps.load import Source, load
+    from salesforce_sync.steps.process import ProcessMappings, process
+    from salesforce_sync.steps.purge import PurgeRule, purge
+
     from salesforce_sync.mapping.loader import load_mapping
     from salesforce_sync.records import BatchRef, RunIdentity
     from salesforce_sync.salesforce.client import SalesforceClient
@@ -25,12 +32,6 @@ def main(task: str, run_id: str, folder: Path, known: dict[str, Any]) -> None:
     from salesforce_sync.salesforce.signin import ClientCredentials
     from salesforce_sync.staging import Staging
     from salesforce_sync.state.engine import open_state
-    from salesforce_sync.steps.companies import COMPANIES, companies
-    from salesforce_sync.steps.context import StepContext
-    from salesforce_sync.steps.extract import extract
-    from salesforce_sync.steps.load import Source, load
-    from salesforce_sync.steps.process import ProcessMappings, process
-    from salesforce_sync.steps.purge import PurgeRule, purge
     from salesforce_sync.windows import DateWindow
 
     salesforce = ClientCredentials(

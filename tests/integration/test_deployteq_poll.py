@@ -4,75 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
 from salesforce_sync.errors import ServiceUnavailable, TooManyRejects
-from salesforce_sync.mapping.loader import load_mapping
-from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.transforms import TransformCall
-from salesforce_sync.records import BatchRef, Counts, RunIdentity
-from salesforce_sync.salesforce.client import SalesforceClient
-from salesforce_sync.staging import Staging
+from salesforce_sync.records import Counts
 from salesforce_sync.state import dead_letters, sync_log
 from salesforce_sync.state.engine import open_state
-from salesforce_sync.steps.changes import stage_changes
-from salesforce_sync.steps.context import StepContext, VendorContext
-from salesforce_sync.steps.load import Source
-from salesforce_sync.steps.push import org_of, push
-from salesforce_sync.steps.sharing import SharedDescriptions
 from support.airflow import variables
+from support.flows import Poll
 from support.world import World
 
 pytestmark = pytest.mark.airflow
 CONTACTS, LEADS = "deployteq/contacts", "deployteq/leads"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-@dataclass
-class Poll:
-    """The poll's tasks, one after the other; every poll is a run of its own."""
-
-    world: World
-    state: Engine
-    folder: Path
-    hook: Any
-    mappings: dict[str, MappingFile] = field(
-        default_factory=lambda: {name: load_mapping(name) for name in (CONTACTS, LEADS)}
-    )
-    runs: int = 0
-    delete: bool = False
-
-    @property
-    def staging(self) -> Staging:
-        return Staging(self.folder)
-
-    def extract(self, name: str, *, full: bool = False) -> list[BatchRef]:
-        client = SalesforceClient(self.world.client().session, descriptions=SharedDescriptions(self.state, "secret"))
-        context = StepContext(client, self.state, RunIdentity("deployteq_contact_poll", f"run-{self.runs}", "extract"))
-        return stage_changes(context, name, self.mappings[name], self.staging, full=full)
-
-    def push(self, name: str, batches: list[BatchRef]) -> Counts:
-        context = VendorContext(
-            org_of(batches), self.state, RunIdentity("deployteq_contact_poll", f"run-{self.runs}", "push")
-        )
-        return push(
-            context, name, self.mappings[name], Source.staged(batches, self.staging), self.hook, delete=self.delete
-        ).counts
-
-    def __call__(self, *, full: bool = False) -> dict[str, Counts]:
-        self.runs += 1
-        staged = {name: self.extract(name, full=full) for name in self.mappings}
-        return {name: self.push(name, batches) for name, batches in staged.items()}
-
-    def fate(self, record_id: str) -> list[tuple[str, str | None]]:
-        with self.state.connect() as connection:
-            return [(row["outcome"], row["code"]) for row in sync_log.of_record(connection, record_id)]
 
 
 @pytest.fixture
@@ -137,7 +86,7 @@ def test_only_what_changed_is_sent_and_nothing_else_of_a_customer_is_touched(wor
     world.update("Contact", {"Id": first, "FirstName": "Ann"})
     world.vendors.deployteq.calls.clear()
     assert poll()[CONTACTS] == Counts(read=2, updated=1, unchanged=1)  # the look-back reads the other once more
-    assert world.vendors.deployteq.calls == {"insert_bulk_unique": 1}
+    assert world.vendors.deployteq.calls == {"update": 1}  # by the id that it got
     assert [(customer["lastname"], customer["gender"]) for customer in world.customers] == [
         ("Contact 1", "WOMAN"), ("changed at Deployteq", "WOMAN"),
     ]  # fmt: skip
@@ -196,7 +145,8 @@ def test_by_e_mail_a_converted_lead_stays_one_customer(world: World, poll: Poll)
     convert_lead(world.org, Conversion(lead))
     counts = poll()
     (contact,) = world.query("SELECT Id FROM Contact")
-    assert counts[CONTACTS] == Counts(read=1, created=1)
+    assert counts == {CONTACTS: Counts(read=1, updated=1), LEADS: Counts(read=1, skipped=1)}
+    assert poll.history(lead)[0] == ("skipped", "CONVERTED_IN_SALESFORCE")
     assert [(customer["externalId"], customer["status"]) for customer in world.customers] == [
         (contact["Id"], "CUSTOMER")
     ]
@@ -218,8 +168,8 @@ def test_by_salesforce_id_a_converted_lead_is_a_second_customer(world: World, po
 def test_a_lead_with_the_e_mail_address_of_a_contact_is_left_to_it(world: World, poll: Poll) -> None:
     world.insert("Contact", _contact(Email="Same@acme.example"))
     (lead,) = world.insert("Lead", _lead(Email="same@acme.example"))
-    assert poll()[LEADS] == Counts(read=1, skipped=1)
-    assert poll.fate(lead) == [("skipped", "LEFT_TO_OTHER_RECORD")]
+    assert poll()[LEADS] == Counts(read=1, waiting=1)
+    assert poll.history(lead) == [("waiting", "LEFT_TO_OTHER_RECORD")]
     assert [customer["lastname"] for customer in world.customers] == ["Contact 1"]
 
 
@@ -227,7 +177,7 @@ def test_a_lead_with_the_e_mail_address_of_a_contact_is_left_to_it(world: World,
 def test_a_record_without_an_e_mail_address_is_skipped_with_the_reason(world: World, poll: Poll) -> None:
     (lead,) = world.insert("Lead", _lead(Email=None))
     assert poll()[LEADS] == Counts(read=1, skipped=1)
-    assert poll.fate(lead) == [("skipped", "NO_UNIQUE_VALUE")]
+    assert poll.history(lead) == [("skipped", "NO_UNIQUE_VALUE")]
 
 
 @pytest.mark.requirement("DQ-A5")
@@ -236,7 +186,7 @@ def test_a_deleted_record_is_logged_and_its_customer_stays(world: World, poll: P
     poll()
     world.delete("Lead", lead)
     assert poll()[LEADS] == Counts(read=1, skipped=1)
-    assert poll.fate(lead)[0] == ("skipped", "DELETED_IN_SALESFORCE")
+    assert poll.history(lead)[0] == ("skipped", "DELETED_IN_SALESFORCE")
     assert len(world.customers) == 1
 
 
@@ -256,21 +206,25 @@ def test_a_deleted_records_customer_is_deleted_when_the_setting_says_so(world: W
 @pytest.mark.requirement("DQ-A5")
 def test_a_merged_record_is_logged_with_the_one_that_it_became(world: World, poll: Poll) -> None:
     gone, stays = world.insert("Lead", _lead(1), _lead(2))
-    run = RunIdentity("deployteq_contact_poll", "run-0", "extract")
-    record = {
-        "Id": gone,
-        "Email": "lead1@acme.example",
-        "SystemModstamp": NOON,
-        "IsDeleted": True,
-        "MasterRecordId": stays,
-    }
-    batches = poll.staging.write_records(
-        run, [record], id_path="Id", paths=[*record], high_cursor=None, org=world.client().org_id
-    )
-    assert poll.push(LEADS, batches) == Counts(read=1, skipped=1)
+    record = {"Id": gone, "Email": "lead1@acme.example", "SystemModstamp": "2026-11-21 12:00:00+00:00"}
+    _register(poll, record | {"IsDeleted": True, "MasterRecordId": stays})
+    assert poll.push()[LEADS] == Counts(read=1, skipped=1)
     with poll.state.connect() as connection:
         (row,) = sync_log.of_record(connection, gone)
     assert (row["code"], row["message"]) == ("MERGED_IN_SALESFORCE", f"merged into {stays}")
+
+
+def _register(poll: Poll, *records: dict[str, Any]) -> None:
+    """Records as if a reading of Leads had found them."""
+    from salesforce_sync.engine.read import reading
+
+    paths = [*poll.mappings[LEADS].salesforce_paths, "SystemModstamp", "IsDeleted", "MasterRecordId"]
+    with reading(poll.context("extract", client=False), LEADS) as work:
+        writer = work.writer(LEADS, id_path="Id", paths=paths, stamp_path="SystemModstamp")
+        for record in records:
+            writer.add(record)
+        work.add(LEADS, writer.close(), paths=paths)
+        work.register()
 
 
 # -- nothing lost, nothing doubled ------------------------------------------------------------------------------------------------
@@ -325,7 +279,7 @@ def _killed(*_: Any, **__: Any) -> None:
 def test_a_poll_that_is_killed_is_made_up_for_by_the_next(
     world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    from salesforce_sync.steps import push as push_step
+    from salesforce_sync.engine import commit
 
     world.insert("Lead", *(_lead(number) for number in range(5)))
     save: Callable[..., Any] = poll.hook.save
@@ -336,37 +290,33 @@ def test_a_poll_that_is_killed_is_made_up_for_by_the_next(
 
     with monkeypatch.context() as patched:
         if when == "before it is committed":
-            patched.setattr(push_step.links, "save", _killed)
+            patched.setattr(commit.links, "save", _killed)
         else:
             patched.setattr(poll.hook, "save", sent_and_killed if when == "after it was sent" else _killed)
         with pytest.raises(KeyboardInterrupt):
             poll()
     world.org.clock.shift(600)
-    assert poll()[LEADS] == Counts(read=5, created=5)
+    assert poll()[LEADS] == Counts(read=10, created=5, unchanged=5)  # the look-back reads them once more
     assert len(world.customers) == 5
 
 
 def test_two_polls_at_once_double_nothing(world: World, poll: Poll) -> None:
     world.insert("Lead", *(_lead(number) for number in range(5)))
+    poll.extract()
     poll.runs = 1
-    first = poll.extract(LEADS)
-    poll.runs = 2
-    second = poll.extract(LEADS)
-    assert poll.push(LEADS, second) == Counts(read=5, created=5)
-    assert poll.push(LEADS, first) == Counts(read=5, unchanged=5)
+    assert poll()[LEADS] == Counts(read=10, created=5, skipped=5)
     assert len(world.customers) == 5
 
 
 def test_a_poll_that_was_overtaken_does_not_bring_old_values_back(world: World, poll: Poll) -> None:
     (lead,) = world.insert("Lead", _lead(City="Gouda"))
+    poll.extract()
     poll.runs = 1
-    overtaken = poll.extract(LEADS)
     world.org.clock.shift(60)
     world.update("Lead", {"Id": lead, "City": "Delft"})
-    poll()
-    assert poll.push(LEADS, overtaken) == Counts(read=1, skipped=1)
+    assert poll()[LEADS] == Counts(read=2, created=1, skipped=1)
     assert [customer["city"] for customer in world.customers] == ["Delft"]
-    assert poll.fate(lead)[0] == ("skipped", "SUPERSEDED")
+    assert poll.history(lead)[-1] == ("skipped", "SUPERSEDED")
 
 
 def test_a_changed_e_mail_address_changes_the_customer_and_makes_no_second_one(world: World, poll: Poll) -> None:
@@ -417,4 +367,4 @@ def test_when_deployteq_is_down_everything_comes_with_the_next_poll(world: World
         poll()
     world.vendors.faults.clear()
     world.org.clock.shift(600)
-    assert poll()[CONTACTS] == Counts(read=1, created=1)
+    assert poll()[CONTACTS] == Counts(read=2, created=1, unchanged=1)

@@ -11,17 +11,17 @@ import pytest
 
 from emulators.salesforce.schema import Field, Schema
 from salesforce_sync import staging
-from salesforce_sync.errors import RowLocked, TooManyRejects
 from salesforce_sync.engine.deliver import Delivered
 from salesforce_sync.engine.group import Group
 from salesforce_sync.engine.lease import hold
 from salesforce_sync.engine.to_salesforce import deliver_made
+from salesforce_sync.errors import RowLocked, TooManyRejects
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.transforms import TransformCall
 from salesforce_sync.records import Counts
+from salesforce_sync.salesforce.soql import in_lists
 from salesforce_sync.state import account_domains, dead_letters, links, runs, sync_log, watermarks
 from salesforce_sync.state.engine import open_state
-from salesforce_sync.salesforce.soql import in_lists
 from support.flows import ACTIVITIES, Intent
 from support.world import World, activity
 
@@ -171,9 +171,7 @@ def test_an_activity_without_an_account_is_kept_with_the_error(world: World, pip
 
 
 @pytest.mark.requirement("PS-35")
-def test_an_activity_is_matched_on_a_later_run_when_an_account_appears(
-    world: World, pipeline_on_both: Intent
-) -> None:
+def test_an_activity_is_matched_on_a_later_run_when_an_account_appears(world: World, pipeline_on_both: Intent) -> None:
     pipeline_on_both.run(activity(1, domain="late.com"), activity(2, domain="never.com"))
     (account,) = world.insert("Account", {"Name": "Late", "Website": "http://late.com"})
     pipeline_on_both.run_id = "run-2"
@@ -251,9 +249,7 @@ def test_the_rule_oldest_takes_the_oldest_account_even_if_it_has_a_parent(world:
         ("gmail.com", False),
     ],
 )
-def test_domains_match_by_what_a_company_registers(
-    world: World, pipeline: Intent, domain: str, matches: bool
-) -> None:
+def test_domains_match_by_what_a_company_registers(world: World, pipeline: Intent, domain: str, matches: bool) -> None:
     (account,) = world.insert("Account", {"Name": "Acme", "Website": "shop.acme.com"})
     world.insert("Account", {"Name": "Mail", "Website": "gmail.com"})
     pipeline.run(activity(domain=domain))
@@ -375,9 +371,7 @@ def test_long_lists_of_domains_go_in_several_queries() -> None:
 
 
 @pytest.mark.requirement("PS-27")
-def test_the_cleaner_deletes_what_is_strictly_older_than_the_retention(
-    world: World, pipeline_on_both: Intent
-) -> None:
+def test_the_cleaner_deletes_what_is_strictly_older_than_the_retention(world: World, pipeline_on_both: Intent) -> None:
     pipeline_on_both.run(
         activity(1, day=date(2026, 5, 24)),  # 181 days before 21 November
         activity(2, day=date(2026, 5, 25)),  # 180 days

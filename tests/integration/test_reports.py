@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from salesforce_sync.records import Counts
-from support.pipeline import Pipeline
+from support.flows import Intent
 from support.reports import report_files, soql
 from support.world import World, activity
 
@@ -25,7 +25,7 @@ def _noon(world: World) -> None:
 
 
 @pytest.fixture
-def seen(world: World, pipeline: Pipeline) -> None:
+def seen(world: World, pipeline: Intent) -> None:
     """A customer, a prospect, an Account with an open Opportunity, and companies without an Account."""
     _, _, busy = world.insert(
         "Account",
@@ -59,7 +59,7 @@ def seen(world: World, pipeline: Pipeline) -> None:
 
 
 @pytest.mark.requirement("PS-07", "PS-09")
-def test_a_company_record_holds_what_its_visits_say(world: World, pipeline: Pipeline, seen: None) -> None:
+def test_a_company_record_holds_what_its_visits_say(world: World, pipeline: Intent, seen: None) -> None:
     fields = (
         "Name, Account__r.Name, Country__c, Products__c, Visits__c, Pages_Visited__c, Last_Visit__c, Fifth_Latest_Visit__c,"
         " My_Product_Visit__c, Competitor_Visit__c, Open_Opportunity__c"
@@ -72,14 +72,14 @@ def test_a_company_record_holds_what_its_visits_say(world: World, pipeline: Pipe
     }  # fmt: skip
 
 
-def test_only_companies_that_changed_are_written_again(world: World, pipeline: Pipeline, seen: None) -> None:
+def test_only_companies_that_changed_are_written_again(world: World, pipeline: Intent, seen: None) -> None:
     assert pipeline.companies() == Counts(read=6, unchanged=6)
     pipeline.run(activity(90, day=days_ago(1), domain="busy.com"))
     assert pipeline.companies() == Counts(read=6, updated=1, unchanged=5)
 
 
 def test_a_product_that_is_marked_as_ours_later_counts_from_the_next_run_on(
-    world: World, pipeline: Pipeline, seen: None
+    world: World, pipeline: Intent, seen: None
 ) -> None:
     (rival,) = world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE PeerSpot_Product_Id__c = '102'")
     world.update("PeerSpot_Vendor_Product__c", {"Id": rival["Id"], "My_Company_Product__c": True})

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, select
 
 from emulators.salesforce.schema import Field, Schema
+from salesforce_sync.engine.deliver import Delivered
+from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
 from salesforce_sync.errors import (
     AuthenticationFailed,
     BudgetExhausted,
     RateLimited,
     RequestRejected,
-    RowLocked,
-    ServiceUnavailable,
-    TooManyRejects,
 )
-from salesforce_sync.operators.base import step_context
 from salesforce_sync.records import RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.salesforce.signin import ClientCredentials
-from salesforce_sync.state import api_budget, bulk_jobs, described_objects
+from salesforce_sync.state import api_budget, bulk_jobs, described_objects, inbox
 from salesforce_sync.state.api_budget import BudgetRule, UsageReport
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.schema import api_budget as budget_table
 from salesforce_sync.state.schema import salesforce_sessions, sync_runs
-from salesforce_sync.steps import load as load_step
-from salesforce_sync.steps.context import StepContext
-from salesforce_sync.steps.load import Loaded, Source
-from salesforce_sync.steps.sharing import SharedBudget, SharedDescriptions, SharedSession, TaskJobs
-from support.pipeline import ACTIVITIES, Pipeline
+from salesforce_sync.state.sharing import SharedBudget, SharedDescriptions, SharedSession, TaskJobs
+from support.flows import ACTIVITIES, Intent
 from support.world import World, activity
 
 ORG = "00D5g0000000001EAA"
@@ -215,57 +208,57 @@ def test_a_field_that_is_new_to_what_was_stored_is_asked_for(world: World, state
         list(client.read("SELECT Missing__c FROM Account"))
 
 
-# -- what waits -------------------------------------------------------------------------------------------------------------------
+# -- what waits -------------------------------------------------------------------------------------------------------
 
 
-def _load(pipeline: Pipeline, records: list[dict[str, object]], *, run_id: str, per_hour: int) -> Loaded:
+def _load(pipeline: Intent, records: list[dict[str, object]], *, run_id: str, per_hour: int) -> Delivered:
     pipeline.run_id = run_id
-    batches = pipeline.extract(records)
+    pipeline.extract(records)
     state = open_state(pipeline.state_url)
     client, budget = _client(pipeline.world, state, rule=BudgetRule(0, per_hour))
-    context = StepContext(client, state, RunIdentity("peerspot_intent", run_id, "load"))
+    context = dataclasses.replace(pipeline.context("load"), client=client)
     try:
-        return load_step.load(context, ACTIVITIES, pipeline.mapping, Source.staged(batches, pipeline.staging))
+        return deliver_to_salesforce(context, ACTIVITIES, pipeline.mapping)
     finally:
         budget.close()
+
+
+def _waiting(state_url: str) -> int:
+    """How many rows have no outcome yet."""
+    with reading(open_state(state_url)) as connection:
+        return sum(int(batch.open_rows.sum()) for batch in inbox.waiting(connection, ORG, [ACTIVITIES]))
 
 
 def test_what_the_budget_does_not_cover_waits_and_is_loaded_by_later_runs_in_order(
     world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipeline = Pipeline(world, state_url, tmp_path)
+    pipeline = Intent(world, state_url, tmp_path)
     monkeypatch.setattr("salesforce_sync.staging.BATCH_ROWS", 100)
     monkeypatch.setattr("salesforce_sync.salesforce.rows.JOB_ROWS", 100)
-    first = _load(pipeline, [activity(number) for number in range(500)], run_id="run-1", per_hour=3)
-    assert (first.waiting, world.count("PeerSpot_Activity__c")) == (3, 200)  # one call describes, two write
-    second = _load(pipeline, [activity(number) for number in range(500, 600)], run_id="run-2", per_hour=3)
-    assert second.waiting == 4  # nothing is left of this hour
+    _load(pipeline, [activity(number) for number in range(500)], run_id="run-1", per_hour=3)
+    assert (_waiting(state_url), world.count("PeerSpot_Activity__c")) == (300, 200)  # one call describes, two write
+    _load(pipeline, [activity(number) for number in range(500, 600)], run_id="run-2", per_hour=3)
+    assert _waiting(state_url) == 400  # nothing is left of this hour
     with open_state(state_url).begin() as connection:
         connection.execute(budget_table.update().values(hour=NOW - timedelta(days=1)))
-    third = _load(pipeline, [], run_id="run-3", per_hour=100)
-    assert (third.waiting, world.count("PeerSpot_Activity__c")) == (0, 600)
+    _load(pipeline, [], run_id="run-3", per_hour=100)
+    assert (_waiting(state_url), world.count("PeerSpot_Activity__c")) == (0, 600)
     with reading(open_state(state_url)) as connection:
-        statuses = connection.execute(select(sync_runs.c.run_id, sync_runs.c.status).order_by(sync_runs.c.id)).all()
+        query = select(sync_runs.c.run_id, sync_runs.c.status).where(sync_runs.c.task_id == "load")
+        statuses = connection.execute(query.order_by(sync_runs.c.id)).all()
     assert statuses == [("run-1", "limited"), ("run-2", "limited"), ("run-3", "success")]
 
 
-def test_the_watermark_does_not_pass_what_waits(world: World, state_url: str, tmp_path: Path) -> None:
-    pipeline = Pipeline(world, state_url, tmp_path)
-    world.insert("PeerSpot_Activity__c", {"PeerSpot_External_Id__c": "x", "Date_Visited__c": "2026-01-01"})
-    loaded = _load(pipeline, [activity(1)], run_id="run-1", per_hour=1)
-    assert loaded.waiting == 1
-    with reading(open_state(state_url)) as connection:
-        assert connection.execute(select(sync_runs.c.watermark_to)).scalar() is None
-
-
-def test_batches_that_wait_are_not_swept(tmp_path: Path, pipeline: Pipeline) -> None:
-    (kept,), (gone,) = (
-        pipeline.extract([activity(1)]),
-        pipeline.__class__(pipeline.world, pipeline.state_url, tmp_path, "run-9").extract([activity(2)]),
-    )
-    later = datetime.now(UTC) + timedelta(days=8)
-    assert pipeline.staging.sweep("peerspot_intent", keep=[kept.path], now=later) == 1
-    assert (Path(kept.path).exists(), Path(gone.path).exists()) == (True, False)
+def test_batches_that_wait_are_not_swept(pipeline: Intent) -> None:
+    pipeline.extract([activity(1)])
+    with reading(open_state(pipeline.state_url)) as connection:
+        (kept,) = inbox.paths_in_use(connection)
+    pipeline.load()
+    pipeline.extract([activity(2)])
+    with reading(open_state(pipeline.state_url)) as connection:
+        (waiting,) = inbox.paths_in_use(connection)
+    assert pipeline.keep_house(now=datetime.now(UTC) + timedelta(days=8))
+    assert (Path(kept).exists(), Path(waiting).exists()) == (False, True)
 
 
 # -- jobs -------------------------------------------------------------------------------------------------------------------------
@@ -288,42 +281,3 @@ def test_rows_that_one_try_sends_twice_are_sent_twice(state: Engine) -> None:
     assert jobs.find("content") is None
     retry = TaskJobs(state, RunIdentity("dag", "run-1", "load", 2))
     assert [retry.find("content"), retry.find("content")] == ["750000000000001AAA", None]
-
-
-@pytest.fixture
-def began(state: Engine, state_url: str, monkeypatch: pytest.MonkeyPatch) -> RunIdentity:
-    """A task that began a Bulk job with the content "content"."""
-    monkeypatch.setenv("SALESFORCE_SYNC_STATE_URL", state_url)
-    credentials = {"login_url": "https://example.my.salesforce.com", "consumer_key": "fake", "consumer_secret": "fake"}
-    monkeypatch.setenv("AIRFLOW_VAR_SALESFORCE_CREDENTIALS", json.dumps(credentials))
-    run = RunIdentity("dag", "run-1", "load", 1)
-    TaskJobs(state, run).remember("content", "750000000000001AAA")
-    return run
-
-
-def test_a_task_that_came_to_its_end_sends_its_rows_anew_when_it_is_cleared(began: RunIdentity, state: Engine) -> None:
-    with step_context({"ti": began, "task": SimpleNamespace(deferrable=True, budget_share=100)}):
-        pass
-    assert TaskJobs(state, began).find("content") is None
-
-
-@pytest.mark.parametrize(
-    ("error", "job"),
-    [
-        (
-            TooManyRejects("All 3 records were refused."),
-            None,
-        ),  # everything else is committed, so the refused rows are to be sent again
-        (RowLocked("3 records were locked."), None),
-        (ServiceUnavailable("Salesforce does not answer."), "750000000000001AAA"),
-    ],
-)
-def test_a_task_that_failed_takes_its_jobs_up_again_unless_their_results_are_committed(
-    error: Exception, job: str | None, began: RunIdentity, state: Engine
-) -> None:
-    with (
-        pytest.raises(type(error)),
-        step_context({"ti": began, "task": SimpleNamespace(deferrable=True, budget_share=100)}),
-    ):
-        raise error
-    assert TaskJobs(state, began).find("content") == job

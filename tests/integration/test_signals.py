@@ -11,21 +11,21 @@ import pytest
 
 from salesforce_sync.mapping.loader import load_mapping
 from salesforce_sync.records import Counts
-from salesforce_sync.steps.signals import MEMBERS, TASKS, SignalMappings, SignalRules, signals
-from support.pipeline import Pipeline
+from salesforce_sync.systems.peerspot.signals import MEMBERS, TASKS, SignalMappings, SignalRules, signals
+from support.flows import Intent
 from support.world import World, activity
 
 TODAY = date(2026, 11, 21)
 MINE, RIVAL = {"id": "101", "name": "Demo Firewall"}, {"id": "102", "name": "Rival Firewall"}
 
 
-def _signals(pipeline: Pipeline, *enabled: str, today: date = TODAY, **rules: Any) -> Counts:
+def _signals(pipeline: Intent, *enabled: str, today: date = TODAY, **rules: Any) -> Counts:
     mappings = SignalMappings(load_mapping(TASKS), load_mapping(MEMBERS))
     return signals(pipeline.context("signals"), mappings, SignalRules(frozenset(enabled), today, **rules))
 
 
 @pytest.fixture
-def seen(world: World, pipeline: Pipeline) -> dict[str, str]:
+def seen(world: World, pipeline: Intent) -> dict[str, str]:
     """A customer who looks at a competitor, a prospect who looks at us, and a company without an Account. Gives the Accounts' ids."""
     customer, prospect = world.insert(
         "Account",
@@ -46,7 +46,7 @@ def seen(world: World, pipeline: Pipeline) -> dict[str, str]:
 
 @pytest.mark.requirement("PS-08")
 def test_a_customer_who_looks_at_a_competitor_gives_its_owner_a_task_once_a_month(
-    world: World, pipeline: Pipeline, seen: dict[str, str]
+    world: World, pipeline: Intent, seen: dict[str, str]
 ) -> None:
     _signals(pipeline, "churn")
     _signals(pipeline, "churn")
@@ -62,7 +62,7 @@ def test_a_customer_who_looks_at_a_competitor_gives_its_owner_a_task_once_a_mont
 
 
 def test_a_task_that_somebody_has_worked_on_is_not_written_again(
-    world: World, pipeline: Pipeline, seen: dict[str, str]
+    world: World, pipeline: Intent, seen: dict[str, str]
 ) -> None:
     _signals(pipeline, "churn")
     world.update(
@@ -79,7 +79,7 @@ def test_a_task_that_somebody_has_worked_on_is_not_written_again(
 
 
 @pytest.mark.requirement("PS-10")
-def test_open_opportunities_show_who_is_looking(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
+def test_open_opportunities_show_who_is_looking(world: World, pipeline: Intent, seen: dict[str, str]) -> None:
     base = {"AccountId": seen["customer"], "CloseDate": "2026-12-31"}
     world.insert(
         "Opportunity",
@@ -98,7 +98,7 @@ def test_open_opportunities_show_who_is_looking(world: World, pipeline: Pipeline
 
 @pytest.mark.requirement("PS-12")
 def test_a_lost_opportunity_whose_account_looks_again_gives_a_task(
-    world: World, pipeline: Pipeline, seen: dict[str, str]
+    world: World, pipeline: Intent, seen: dict[str, str]
 ) -> None:
     base = {"AccountId": seen["prospect"], "StageName": "Closed Lost"}
     lost, _ = world.insert(
@@ -114,7 +114,7 @@ def test_a_lost_opportunity_whose_account_looks_again_gives_a_task(
 
 @pytest.mark.requirement("PS-11")
 def test_dormant_leads_of_companies_that_look_join_the_campaign_once(
-    world: World, pipeline: Pipeline, seen: dict[str, str]
+    world: World, pipeline: Intent, seen: dict[str, str]
 ) -> None:
     (campaign,) = world.insert("Campaign", {"Name": "Nurture"})
     dormant, member, _ = world.insert(
@@ -132,7 +132,7 @@ def test_dormant_leads_of_companies_that_look_join_the_campaign_once(
 
 @pytest.mark.requirement("PS-09")
 def test_the_prospect_list_has_the_companies_that_look_and_are_no_customers(
-    pipeline: Pipeline, seen: dict[str, str], tmp_path: Path
+    pipeline: Intent, seen: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "lists" / "prospects.csv"
     _signals(pipeline, "prospects", prospects_path=path)
@@ -148,7 +148,7 @@ def test_the_prospect_list_has_the_companies_that_look_and_are_no_customers(
 
 
 def test_a_signal_that_was_killed_before_it_was_noted_makes_no_second_task(
-    world: World, pipeline: Pipeline, seen: dict[str, str]
+    world: World, pipeline: Intent, seen: dict[str, str]
 ) -> None:
     _signals(pipeline, "churn")
     pipeline.state_url = f"sqlite:///{pipeline.folder / 'new.db'}"
@@ -157,7 +157,7 @@ def test_a_signal_that_was_killed_before_it_was_noted_makes_no_second_task(
 
 
 def test_while_no_product_is_marked_as_ours_nobody_is_said_to_look_at_the_competition(
-    world: World, pipeline: Pipeline, seen: dict[str, str]
+    world: World, pipeline: Intent, seen: dict[str, str]
 ) -> None:
     (mine,) = world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE My_Company_Product__c = true")
     world.update("PeerSpot_Vendor_Product__c", {"Id": mine["Id"], "My_Company_Product__c": False})
@@ -165,6 +165,6 @@ def test_while_no_product_is_marked_as_ours_nobody_is_said_to_look_at_the_compet
     assert world.count("Task") == 0
 
 
-def test_nothing_is_done_that_is_not_switched_on(world: World, pipeline: Pipeline, seen: dict[str, str]) -> None:
+def test_nothing_is_done_that_is_not_switched_on(world: World, pipeline: Intent, seen: dict[str, str]) -> None:
     assert _signals(pipeline) == Counts()
     assert world.count("Task") == 0

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from salesforce_sync.errors import SyncError
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.schema import dead_letters, sync_log
-from support.pipeline import ACTIVITIES, Pipeline
+from support.flows import ACTIVITIES, Intent
 from support.world import World, activity
 
 RUNS, RECORDS = 50, 400
@@ -42,7 +42,7 @@ def test_fifty_runs_under_faults_end_with_both_sides_equal(
     monkeypatch.setattr("salesforce_sync.salesforce.write.BULK_FROM_ROWS", bulk_from)
     monkeypatch.setattr("salesforce_sync.staging.BATCH_ROWS", 100)
     chance = random.Random(20261121)
-    pipeline = Pipeline(world, sqlite_url, tmp_path)
+    pipeline = Intent(world, sqlite_url, tmp_path)
     source: dict[int, dict[str, Any]] = {}
     for run in range(RUNS):
         pipeline.run_id = f"run-{run}"
@@ -53,12 +53,12 @@ def test_fifty_runs_under_faults_end_with_both_sides_equal(
             )
             for number in changed
         }
-        batches = pipeline.extract([source[number] for number in changed])
+        pipeline.extract([source[number] for number in changed])
         for _ in range(chance.randrange(0, 4)):
             world.salesforce_fault(**chance.choice(FAULTS), times=chance.randrange(1, 4), skip=chance.randrange(0, 4))
         for attempt in range(6):
             try:
-                pipeline.load(batches)
+                pipeline.load()
                 break
             except SyncError:  # what Airflow's retries do
                 assert attempt < 5

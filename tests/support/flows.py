@@ -6,30 +6,44 @@ A task is given what Airflow would give it: run id, try, the org's client or the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from sqlalchemy import Engine
+
+from emulators.vendors.deployteq import Deployteq
 from salesforce_sync.engine.context import Context, Timing
 from salesforce_sync.engine.deliver import Delivered
+from salesforce_sync.engine.from_salesforce import read_changes
 from salesforce_sync.engine.maintain import Retention, keep_house
 from salesforce_sync.engine.purge import PurgeRule, purge
 from salesforce_sync.engine.read_days import DaysRead, Span, read_days
 from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
+from salesforce_sync.engine.to_vendor import deliver_to_vendor
+from salesforce_sync.errors import CallsMayLand, JobUnderWay, LeaseHeld
 from salesforce_sync.mapping.loader import load_mapping
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.privacy import Scrubber
 from salesforce_sync.records import Counts, RunIdentity
+from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.staging import Staging
+from salesforce_sync.state import sync_log
+from salesforce_sync.state.api_budget import BudgetRule
 from salesforce_sync.state.engine import open_state
+from salesforce_sync.state.sharing import SharedBudget, SharedDescriptions
+from salesforce_sync.systems.deployteq.moments import MomentFlow, read_moments
 from salesforce_sync.systems.peerspot.companies import COMPANIES, companies
 from salesforce_sync.systems.peerspot.process import PRODUCTS, process
 from salesforce_sync.windows import DateWindow
 from support.world import World
 
 ACTIVITIES = "peerspot/activities"
+POLLED = ["deployteq/contacts", "deployteq/leads"]
+MOMENTS = {"Lead": "deployteq/lead_moments", "Contact": "deployteq/contact_moments"}
+Answer = TypeVar("Answer")
 NO_REST = Timing(rest_seconds=0)
 
 
@@ -49,6 +63,114 @@ class RecordsSource:
             yield [self._scrubber.scrub(record) for record in self._records[start : start + 5]]
 
 
+def patiently(extra: dict[str, Any], call: Callable[[], Answer]) -> Answer:
+    """Calls until the task need not wait any more, as Airflow's triggerer has it: what a task waits for is over when it
+    is called again. `extra` are parts of the task's context, which learn what was waited for."""
+    for _ in range(100):
+        try:
+            return call()
+        except LeaseHeld as held:
+            extra["overdue"] = held.held
+        except CallsMayLand as resting:
+            extra["rested"] = dict.fromkeys(resting.notes, resting.seconds)
+        except JobUnderWay:
+            pass
+    raise AssertionError("the task waits for ever")
+
+
+@dataclass
+class Poll:
+    """The contact poll; every call is a run of its own."""
+
+    world: World
+    state: Engine
+    folder: Path
+    hook: Any
+    mappings: dict[str, MappingFile] = field(default_factory=lambda: {name: load_mapping(name) for name in POLLED})
+    runs: int = 0
+    delete: bool = False
+    timing: Timing = NO_REST
+    attempt: int = 1
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def context(self, task: str, *, client: bool) -> Context:
+        run = RunIdentity("deployteq_contact_poll", f"run-{self.runs}", task, self.attempt)
+        found = SalesforceClient(self.world.client().session, descriptions=SharedDescriptions(self.state, "secret"))
+        org = "" if client else self.world.client().org_id
+        return Context(
+            self.state, run, Staging(self.folder), found if client else None, org, timing=self.timing, **self.extra
+        )
+
+    def extract(self, *, full: bool = False, resend: bool = False) -> dict[str, int]:
+        context = self.context("extract", client=True)
+        return {
+            name: read_changes(context, name, mapping, full=full, resend=resend)
+            for name, mapping in self.mappings.items()
+        }
+
+    def push(self) -> dict[str, Counts]:
+        context = self.context("push", client=False)
+        return deliver_to_vendor(context, "deployteq", self.mappings, self.hook, delete=self.delete).counts
+
+    def __call__(self, *, full: bool = False, resend: bool = False) -> dict[str, Counts]:
+        self.runs += 1
+        self.extract(full=full, resend=resend)
+        return self.push()
+
+    def history(self, record_id: str) -> list[tuple[str, str | None]]:
+        """What became of the record, the newest first."""
+        with self.state.connect() as connection:
+            return [(row["outcome"], row["code"]) for row in sync_log.of_record(connection, record_id)]
+
+
+@dataclass
+class Moments:
+    """The hourly contact moments; every call is a run of its own."""
+
+    world: World
+    state: Engine
+    folder: Path
+    hook: Any
+    runs: int = 0
+    rule: BudgetRule = field(default_factory=lambda: BudgetRule(0, 0))
+    timing: Timing = NO_REST
+
+    def _run(self, task: str) -> RunIdentity:
+        return RunIdentity("deployteq_contact_moments", f"run-{self.runs}", task)
+
+    @property
+    def vendor(self) -> Deployteq:
+        return self.world.vendors.deployteq
+
+    @property
+    def org(self) -> str:
+        return self.world.client().org_id
+
+    def extract(self, *, resend: bool = False) -> dict[str, int]:
+        mappings = {kind: (name, load_mapping(name)) for kind, name in MOMENTS.items()}
+        flow = MomentFlow("deployteq/moments", mappings, POLLED)
+        window = DateWindow(date(2026, 11, 1), date(2026, 11, 30))
+        context = Context(
+            self.state, self._run("extract"), Staging(self.folder), known_org=self.org, timing=self.timing
+        )
+        return read_moments(context, flow, self.hook, window, resend=resend)
+
+    def load(self, name: str) -> Delivered:
+        budget = SharedBudget(self.state, self.rule)
+        client = self.world.client()
+        client.session._budget = budget
+        try:
+            context = Context(self.state, self._run(name), Staging(self.folder), client, timing=self.timing)
+            return deliver_to_salesforce(context, name, load_mapping(name))
+        finally:
+            budget.close()
+
+    def __call__(self) -> dict[str, Counts]:
+        self.runs += 1
+        self.extract()
+        return {name: self.load(name).total for name in MOMENTS.values()}
+
+
 @dataclass
 class Intent:
     """The intent DAG. Every call is a task of the run `run_id`; `today` is what the cleaner takes for today."""
@@ -60,6 +182,7 @@ class Intent:
     today: date = date(2026, 11, 21)
     attempt: int = 1
     timing: Timing = NO_REST
+    patient: bool = False  # whether a task waits for what it has to wait for, or raises
     extra: dict[str, Any] = field(default_factory=dict)  # further parts of every context
 
     def context(self, task: str) -> Context:
@@ -86,12 +209,21 @@ class Intent:
     ) -> DaysRead:
         source = records if hasattr(records, "read") else RecordsSource(records)
         run = RunIdentity("peerspot_intent", self.run_id, "extract", self.attempt)
-        context = Context(open_state(self.state_url), run, self.staging, known_org=self.world.client().org_id, timing=self.timing)
         span = Span(DateWindow(first or last, last), scheduled)
-        return read_days(context, source, ACTIVITIES, self.mapping, span, today=self.today, resend=resend)
+        org = self.world.client().org_id
+
+        def call() -> DaysRead:
+            state = open_state(self.state_url)
+            context = Context(state, run, self.staging, known_org=org, timing=self.timing, **self.extra)
+            return read_days(context, source, ACTIVITIES, self.mapping, span, today=self.today, resend=resend)
+
+        return self._call(call)
+
+    def _call(self, call: Callable[[], Answer]) -> Answer:
+        return patiently(self.extra, call) if self.patient else call()
 
     def load(self, mapping: MappingFile | None = None) -> Delivered:
-        return deliver_to_salesforce(self.context("load"), ACTIVITIES, mapping or self.mapping)
+        return self._call(lambda: deliver_to_salesforce(self.context("load"), ACTIVITIES, mapping or self.mapping))
 
     def take(self, records: Sequence[dict[str, Any]], **options: Any) -> Delivered:
         """Extract and load."""
@@ -99,17 +231,19 @@ class Intent:
         return self.load()
 
     def process(self, *, account_choice: str = "parentless_oldest") -> Counts:
-        return process(self.context("process"), load_mapping(PRODUCTS), account_choice=account_choice)
+        products = load_mapping(PRODUCTS)
+        return self._call(lambda: process(self.context("process"), products, account_choice=account_choice))
 
     def companies(self) -> Counts:
-        return companies(self.context("companies"), load_mapping(COMPANIES), today=self.today)
+        mapping = load_mapping(COMPANIES)
+        return self._call(lambda: companies(self.context("companies"), mapping, today=self.today))
 
     def clean(self, *, days: int = 180) -> Counts:
         rule = PurgeRule(
             "peerspot/clean", "PeerSpot_Activity__c", "Date_Visited__c", "PeerSpot_External_Id__c", ACTIVITIES, days,
             self.today,
         )  # fmt: skip
-        return purge(self.context("clean"), rule)
+        return self._call(lambda: purge(self.context("clean"), rule))
 
     def keep_house(self, *, now: datetime | None = None, **days: int) -> bool:
         return keep_house(self.context("load"), Retention(**days), now=now)

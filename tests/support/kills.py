@@ -16,7 +16,7 @@ from typing import Any
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.salesforce.signin import ClientCredentials
-from support.pipeline import Pipeline
+from support.flows import Intent
 from support.world import World
 
 _context = multiprocessing.get_context("forkserver")
@@ -69,7 +69,7 @@ def _run(world: Any, state_url: str, folder: Path, records: list[dict[str, Any]]
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    send, write = Session._send, Staging.write_table
+    send, write = Session._send, Staging.write
 
     def ticking_send(self: Session, *args: Any, **kwargs: Any) -> Any:
         tick()
@@ -82,8 +82,8 @@ def _run(world: Any, state_url: str, folder: Path, records: list[dict[str, Any]]
         tick()
         return ref
 
-    Session._send, Staging.write_table = ticking_send, ticking_write  # type: ignore[method-assign]
+    Session._send, Staging.write = ticking_send, ticking_write  # type: ignore[method-assign]
     event.listen(open_state(state_url), "commit", tick)
-    pipeline = Pipeline(world, state_url, folder)
+    pipeline = Intent(world, state_url, folder)
     pipeline.run(*records)
     pipeline.clean()

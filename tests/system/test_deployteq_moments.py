@@ -23,8 +23,9 @@ def test_e_mails_to_polled_leads_arrive_and_are_not_read_twice(
     world.vendors.deployteq.send("November")
     finished = dags.run(DAG)
     assert finished.state == "success"
-    assert (finished.results["load_leads"]["created"], finished.results["remember"]) == (1, 1)
+    assert finished.results["extract"] == {"deployteq/lead_moments": 1, "deployteq/contact_moments": 0}
+    assert finished.results["load_leads"]["created"] == 1
     assert world.query("SELECT Lead__c, Status__c FROM ClangLeadContactMoment__c") == [
         {"Lead__c": lead, "Status__c": "Sent"}
     ]
-    assert dags.run(DAG).results["remember"] == 0
+    assert dags.run(DAG).results["extract"] == {"deployteq/lead_moments": 0, "deployteq/contact_moments": 0}

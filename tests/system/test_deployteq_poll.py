@@ -12,7 +12,7 @@ from support.world import World
 
 pytestmark = [pytest.mark.airflow, pytest.mark.system]
 DAG = "deployteq_contact_poll"
-NOTHING = dict.fromkeys(("read", "created", "updated", "deleted", "unchanged", "skipped", "rejected"), 0)
+NOTHING = dict.fromkeys(("read", "created", "updated", "deleted", "unchanged", "skipped", "rejected", "waiting"), 0)
 
 
 def _seed(world: World) -> None:
@@ -67,7 +67,7 @@ def test_a_wrong_token_stops_the_poll_before_anything_moves(dags: DagRunner, wor
     _seed(world)
     dags.set_variable("deployteq_credentials", json.dumps(world.deployteq_credentials | {"token": "wrong"}))
     finished = dags.run(DAG)
-    assert (finished.state, finished.tasks["check_deployteq"], finished.tasks["extract"]) == (
+    assert (finished.state, finished.tasks["check_deployteq"], finished.tasks["push"]) == (
         "failed",
         "failed",
         "upstream_failed",

@@ -14,7 +14,7 @@ CONTRACTS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["
 BREAKS = {
     "Layers": ("salesforce_sync/records.py", "import salesforce_sync.salesforce.client"),
     "The pure core knows no Airflow, database or network": ("salesforce_sync/windows.py", "import sqlalchemy"),
-    "The client and the steps know no Airflow": ("salesforce_sync/staging.py", "import airflow"),
+    "The client, the state and the engine know no Airflow": ("salesforce_sync/staging.py", "import airflow"),
     "The emulators know nothing of the package": ("emulators/control.py", "import salesforce_sync.errors"),
 }
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from salesforce_sync.mapping.loader import SHIPPED, read_mapping
-from salesforce_sync.steps.process import DOMAIN_NOT_FOUND
+from salesforce_sync.systems.peerspot.process import DOMAIN_NOT_FOUND
 from support.reports import REPORTS_APP, columns, report_files
 
 PROJECT = Path(__file__).parents[2] / "include" / "salesforce"

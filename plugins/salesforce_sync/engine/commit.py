@@ -15,7 +15,9 @@ from salesforce_sync.state import claims, dead_letters, inbox, links, sync_log, 
 from salesforce_sync.state.waits import Wait
 
 _LATEST = 2**62  # an unchanged record is settled for every reading of it so far
-LINKED = frozenset({Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED, Outcome.UNCHANGED, Outcome.SKIPPED})
+LINKED = frozenset(
+    {Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED, Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.WAITING}
+)
 
 
 def commit(
@@ -41,7 +43,7 @@ def commit(
     _wait(connection, org, mapping, results)
     _settle_batches(connection, results, unchanged)
     _settle_claims(connection, org, results, unchanged, streams or {})
-    tally = Counter(result.outcome for result in results)
+    tally = Counter(result.outcome for result in results if result.batch)  # the others are no outcome of a row
     tally[Outcome.UNCHANGED] += sum(len(ids) for _, _, ids in unchanged)
     counts = Counts(read=sum(tally.values()), **{str(outcome): count for outcome, count in tally.items()})
     run.counts += counts
@@ -110,6 +112,3 @@ def _settle_claims(
                 for record_id in ids
             ]
             claims.deliver(connection, org, stream, told)
-
-
-

@@ -72,10 +72,17 @@ class End(Protocol):
     def paths(self, member: Member) -> Sequence[str]:
         """What the mapping reads of a staged record."""
 
+    def also(self, member: Member) -> Sequence[str]:
+        """What else of a staged record may change its outcome, where it is staged."""
+
     def map(self, member: Member, columns: Columns) -> Mapped: ...
 
     def plan(
-        self, context: Context, group: Group, looks: Mapping[str, Look], changed: Iterator[tuple[Member, pa.Table]],
+        self,
+        context: Context,
+        group: Group,
+        looks: Mapping[str, Look],
+        changed: Iterator[tuple[Member, pa.Table]],
         writer: PlanWriter,
     ) -> None:
         """Writes the chunks for the changed rows, in the order in which they are to be sent.
@@ -117,9 +124,7 @@ class NoteJobs:
             plans.change_note(connection, *self._place, content=content, job_id=job_id)
 
 
-def deliver(
-    context: Context, group: Group, end: End, *, lease: Lease | None = None, limit: bool = True
-) -> Delivered:
+def deliver(context: Context, group: Group, end: End, *, lease: Lease | None = None, limit: bool = True) -> Delivered:
     """Delivers all that waits for the group. LeaseHeld when another task does so already.
 
     With `lease`, the caller holds the targets and goes on holding them. Without `limit`, any number of records may be
@@ -160,8 +165,8 @@ class _Delivery:
             for member in self.group.members:
                 self.steps[member.name] = stack.enter_context(sync_run(self.context, member.name))
             try:
-                self._settle_notes()
                 self.end.check(self.group)
+                self._settle_notes()
                 while not self._pass():
                     pass
             except BudgetExhausted as error:
@@ -215,7 +220,7 @@ class _Delivery:
         return {
             member.name: Look(
                 self.context, member, self.end.paths(member), self.end.version(member), self._mapper(member),
-                resting.get(member.name, frozenset()),
+                self.end.also(member), resting.get(member.name, frozenset()),
             )
             for member in self.group.members
         }  # fmt: skip
@@ -380,7 +385,7 @@ class _Delivery:
                 plans.remove_note(connection, note.plan_id, note.chunk)
             return
         name = facts_of(chunk)["member"]
-        self._learn_streams(chunk)
+        self._learn_streams()
         rows = self._open_rows(chunk)
         jobs = NoteJobs(self.lease, note, note.plan_id, note.chunk)
         place = (note.plan_id, note.chunk)
@@ -403,7 +408,9 @@ class _Delivery:
             sent, error = Sent([None]), failure
         (result,) = sent.results
         if result is None:
-            marks = {key: row.column(key)[0].as_py() for key in ("_id", "_batch", "_row", "_version", "_reading", "_origin")}
+            marks = {
+                key: row.column(key)[0].as_py() for key in ("_id", "_batch", "_row", "_version", "_reading", "_origin")
+            }
             result = RecordResult(
                 marks["_id"], Outcome.REJECTED, code="UNANSWERED", message=str(error and error.args[0]),
                 version=marks["_version"], reading=marks["_reading"], batch=marks["_batch"], row=marks["_row"],
@@ -423,12 +430,14 @@ class _Delivery:
     def _open_rows(self, chunk: pa.Table) -> pa.Table:
         """The rows of a chunk that have no outcome yet."""
         with reading(self.context.state) as connection:
-            waiting = {batch.id: batch.open_rows for batch in inbox.waiting(connection, self.context.org, self.group.names)}
+            waiting = {
+                batch.id: batch.open_rows for batch in inbox.waiting(connection, self.context.org, self.group.names)
+            }
         pairs = zip(chunk.column("_batch").to_pylist(), chunk.column("_row").to_pylist(), strict=True)
         still_open = [batch in waiting and bool(waiting[batch][row]) for batch, row in pairs]
         return chunk.filter(pa.array(still_open, pa.bool_()))
 
-    def _learn_streams(self, chunk: pa.Table) -> None:
+    def _learn_streams(self) -> None:
         with reading(self.context.state) as connection:
             found = inbox.waiting(connection, self.context.org, self.group.names)
         self.streams |= {batch.id: batch.stream for batch in found}

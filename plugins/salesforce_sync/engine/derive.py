@@ -85,9 +85,7 @@ class Derived:
         sent = part.select([column for column in part.column_names if not column.startswith("_")])
         jobs = NoteJobs(self.lease, None, plan_id, 0)
         results, error = self.context.salesforce.answer(request, sent, jobs)
-        known = [
-            make(row, result) for row, result in zip(part.to_pylist(), results, strict=True) if result is not None
-        ]
+        known = [make(row, result) for row, result in zip(part.to_pylist(), results, strict=True) if result is not None]
         with self.lease.transaction() as connection:
             sync_log.write(connection, self.run.id, known)
             dead_letters.record(connection, self.context.org, self.name, self.run.id, known)
@@ -133,4 +131,3 @@ def derived(context: Context, name: str, objects: Sequence[str], *, step: str = 
         flow = Derived(context, lease, run, name)
         flow.settle()
         yield flow
-

@@ -29,9 +29,7 @@ def extra_fields(described: ObjectInfo) -> list[str]:
     return [name for name in wanted if name in (STAMP, DELETED) or described.find(name)]
 
 
-def read_changes(
-    context: Context, name: str, mapping: MappingFile, *, full: bool = False, resend: bool = False
-) -> int:
+def read_changes(context: Context, name: str, mapping: MappingFile, *, full: bool = False, resend: bool = False) -> int:
     """Registers the records that changed since the mapping's watermark, deleted and merged ones among them; with `full`
     all records, and links whose record is nowhere any more as gone. Gives how many.
 

@@ -112,6 +112,7 @@ class Look:
     paths: Sequence[str]  # what the mapping reads: of these, a staged record's mark is made
     version: str  # of the mapping
     map: Callable[[Columns], Mapped]
+    also: Sequence[str] = ()  # further paths that the mark is made of, where a batch has them
     resting: frozenset[str] = frozenset()  # records of chunks that may still land: they are left out
     settled: Settled = field(default_factory=Settled)
     left_out: int = 0
@@ -134,7 +135,8 @@ class Look:
             known = links.find(connection, self.context.org, self.member.name, ids)
         places = self._newer(batch, rows, places, known)
         columns = rows.columns.take(places)
-        marked = columns.table.select([path for path in columns.table.column_names if path in set(self.paths)])
+        wanted_paths = {*self.paths, *self.also}
+        marked = columns.table.select([path for path in columns.table.column_names if path in wanted_paths])
         staged = fingerprints(marked, key=self.version)
         fresh = self._unsettled(batch, rows, places, staged, known)
         places, columns = places[fresh], columns.take(fresh)
@@ -145,7 +147,9 @@ class Look:
         self._refuse(batch, rows, places, columns, mapped.problems)
         if not mapped.table.num_rows:
             return None
-        return self._different(batch, rows, places[mapped.places], [staged[p] for p in mapped.places], mapped.table, known)
+        return self._different(
+            batch, rows, places[mapped.places], [staged[p] for p in mapped.places], mapped.table, known
+        )
 
     def _supersede(self, batch: Batch, rows: StagedRows, mask: Mask) -> None:
         for place in np.flatnonzero(mask).tolist():
@@ -165,7 +169,8 @@ class Look:
         )
         for place in places[late].tolist():
             self._settle(batch, rows, place, Outcome.SKIPPED, code=SUPERSEDED)
-        return places[~late]
+        fresh: Places = places[~late]
+        return fresh
 
     def _unsettled(
         self, batch: Batch, rows: StagedRows, places: Places, staged: Sequence[str], known: Mapping[str, Link]
@@ -204,13 +209,15 @@ class Look:
         known: Mapping[str, Link],
     ) -> pa.Table | None:
         """The mapped rows whose values are not those that were delivered, with their marks."""
-        made = fingerprints(table)
+        values = table.select([name for name in table.column_names if not name.startswith("_")])
+        made = fingerprints(values)
+        over = _over(table)
         fresh = np.ones(len(places), dtype=bool)
         if known and not batch.resend:
             links_of = [known.get(rows.ids[place] or "") for place in places]
-            old = version_1(table) if any(link and link.fingerprint_version == 1 for link in links_of) else made
+            old = version_1(values) if any(link and link.fingerprint_version == 1 for link in links_of) else made
             for number, link in enumerate(links_of):
-                if link is None or link.gone:
+                if link is None or link.gone or over[number]:
                     continue
                 mark = made if link.fingerprint_version == FINGERPRINT_VERSION else old
                 if link.fingerprint == mark[number]:
@@ -221,13 +228,13 @@ class Look:
             return None
         marks: dict[str, Sequence[Any]] = {
             "_id": [rows.ids[place] for place in places[kept]],
-            "_batch": np.full(len(kept), batch.id),
-            "_row": places[kept],
+            "_batch": [batch.id] * len(kept),
+            "_row": places[kept].tolist(),
             "_version": [rows.stamps[place] for place in places[kept]],
-            "_reading": np.full(len(kept), batch.reading),
+            "_reading": [batch.reading] * len(kept),
             "_origin": [batch.origin] * len(kept),
-            "_fingerprint": [made[place] for place in kept],
-            "_staged": [staged[place] for place in kept],
+            "_fingerprint": [made[place] for place in kept.tolist()],
+            "_staged": [staged[place] for place in kept.tolist()],
         }
         chosen = table if len(kept) == table.num_rows else table.take(pa.array(kept))
         for name, kind in MARKS.items():
@@ -257,6 +264,14 @@ class Look:
                 origin=batch.origin, **more,
             )
         )  # fmt: skip
+
+
+def _over(table: pa.Table) -> list[bool]:
+    """Which mapped rows say that their record is gone, or lives on as another: never equal to what was delivered."""
+    if "_gone" not in table.column_names:
+        return [False] * table.num_rows
+    pairs = zip(table.column("_gone").to_pylist(), table.column("_contact").to_pylist(), strict=True)
+    return [gone or contact is not None for gone, contact in pairs]
 
 
 def loggable_id(record_id: str | None, content: str) -> str:

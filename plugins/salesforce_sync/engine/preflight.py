@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from salesforce_sync.engine.context import Context, require_objects, sync_run
 from salesforce_sync.errors import InvalidMapping, MissingMetadata
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.state import orgs
-from salesforce_sync.engine.context import Context, require_objects, sync_run
 
 
 def check_salesforce(
@@ -17,18 +17,18 @@ def check_salesforce(
     *,
     mappings: Mapping[str, MappingFile],
     reads: Mapping[str, Sequence[str]],
-    describe_anew: bool = True,
+    fresh: bool = True,
 ) -> str:
     """Signs in, and checks every mapping, and every field in `reads` (object -> fields), against the org; one call, or none when what the
-    org said of its objects is still believed and need not be asked anew.
+    org said of its objects is still believed and need not be asked again.
 
     Gives a sentence that says that it works; raises MissingMetadata or InvalidMapping with every problem at once.
     """
     with sync_run(context, f"{name}/check") as run:
         names = [*(mapping.salesforce.object for mapping in mappings.values()), *reads]
         require_objects(context, names)
-        problems = [] if describe_anew else _problems(context, names, mappings, reads)
-        if problems or describe_anew:
+        problems = [] if fresh else _problems(context, names, mappings, reads)
+        if problems or fresh:
             context.salesforce.refresh(names)
             problems = _problems(context, names, mappings, reads)
         if problems:

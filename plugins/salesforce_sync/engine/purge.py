@@ -39,7 +39,9 @@ def purge(context: Context, rule: PurgeRule) -> Counts:
     """Deletes by the rule, buries the links of what is gone, and gives the counts. Records go to the org's recycle bin."""
     with derived(context, rule.name, [rule.object]) as flow:
         require_objects(context, [rule.object])
-        soql = f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {rule.date_field} < {rule.cutoff.isoformat()}"
+        soql = (
+            f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {rule.date_field} < {rule.cutoff.isoformat()}"
+        )
         results: list[RecordResult] = []
         for table in regrouped(context.salesforce.read(soql)):
             names = [row[rule.record_id_field] or row["Id"] for row in table.to_pylist()]

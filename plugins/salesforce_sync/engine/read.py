@@ -45,13 +45,9 @@ class Reading:
     ) -> BatchWriter:
         """Stages records one by one; hand its batches to `add`."""
         folder = self.folder(mapping, origin or "")
-        return self.context.staging.records(
-            folder, id_path=id_path, paths=paths, origin=origin, stamp_path=stamp_path
-        )
+        return self.context.staging.records(folder, id_path=id_path, paths=paths, origin=origin, stamp_path=stamp_path)
 
-    def add(
-        self, mapping: str, refs: Sequence[BatchRef], *, paths: Sequence[str], read_from: str | None = None
-    ) -> int:
+    def add(self, mapping: str, refs: Sequence[BatchRef], *, paths: Sequence[str], read_from: str | None = None) -> int:
         """Keeps the batches for `register`; gives how many records they hold. `read_from` is the watermark before."""
         self.staged += [(mapping, ref, tuple(paths), read_from) for ref in refs]
         return sum(ref.count for ref in refs)

@@ -77,6 +77,9 @@ class ToSalesforce:
     def paths(self, member: Member) -> Sequence[str]:
         return member.mapping.vendor_paths
 
+    def also(self, member: Member) -> Sequence[str]:
+        return ()
+
     def map(self, member: Member, columns: Columns) -> Mapped:
         return apply(member.mapping, columns, self._targets(member))
 

@@ -1,324 +1,696 @@
-"""Push: staged Salesforce records to a vendor, compared with what it was last sent, and committed in one transaction.
+"""The end of a delivery that is a vendor: who becomes which record there, decided over the whole plan.
 
-The vendor knows its records by the fields that the mapping calls unique, so whatever a killed push had sent may be sent again.
+A record that was delivered before is written by the id that it got, never by its unique values: those may have changed, or
+be another's by now. Withdrawals of consent go first, then writes that free a unique value, then the others, then deletions.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
-from salesforce_sync.mapping.apply import apply_to_vendor, fingerprints, nested
+from salesforce_sync.engine.context import Context
+from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
+from salesforce_sync.engine.from_salesforce import CONTACT, CONVERTED, DELETED, MASTER
+from salesforce_sync.engine.group import Group, Member
+from salesforce_sync.engine.plan import Look, PlanWriter, facts_of
+from salesforce_sync.errors import SyncError
+from salesforce_sync.mapping.apply import Mapped, apply_to_vendor
+from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.mapping.paths import nested
 from salesforce_sync.mapping.version import mapping_version
-from salesforce_sync.records import BatchRef, Outcome, RecordResult, VendorResult
-from salesforce_sync.salesforce.changes import STAMP
-from salesforce_sync.staging import read_record
+from salesforce_sync.records import MISSING_AT_VENDOR, Outcome, RecordResult, VendorResult
 from salesforce_sync.state import links
 from salesforce_sync.state.engine import reading
-from salesforce_sync.steps.changes import DELETED, MASTER
-from salesforce_sync.steps.context import SyncRun, VendorContext, refuse_too_many, sync_run
-from salesforce_sync.steps.load import (
-    SUPERSEDED,
-    UNMAPPABLE,
-    Loaded,
-    ResultFile,
-    Source,
-    advance_watermark,
-    save_results,
-    staged_rows,
-    unchanged,
-)
+from salesforce_sync.state.links import NOTHING, Link, Linked
 
 log = logging.getLogger(__name__)
 
-SENT_TOGETHER = 1_000
-GONE, MERGED, NOT_UNIQUE, LEFT_TO_OTHER = (
-    "DELETED_IN_SALESFORCE",
-    "MERGED_IN_SALESFORCE",
-    "NO_UNIQUE_VALUE",
-    "LEFT_TO_OTHER_RECORD",
-)
-
-
-class Mark(NamedTuple):
-    """What is remembered of a record that is sent; MARKS are the frame's columns of it."""
-
-    id: str
-    fingerprint: str
-    staged_fingerprint: str
-    unique_key: str
-    text: str
-    version: str
-
-
-MARKS = ["_id", "_fingerprint", "_staged", "_unique", "_text", "_version"]
+ROWS_PER_CHUNK = 200  # of one note: what a killed task sends again
+GONE, MERGED, BECAME_CONTACT = "DELETED_IN_SALESFORCE", "MERGED_IN_SALESFORCE", "CONVERTED_IN_SALESFORCE"
+NOT_UNIQUE, LEFT_TO_OTHER, UNCLEAR = "NO_UNIQUE_VALUE", "LEFT_TO_OTHER_RECORD", "CONSENT_UNCLEAR"
+LEFT_BEHIND = "LEFT_BEHIND"  # what a record was at the vendor before it became another
+YES, NO = "Y", "N"
+WITHDRAWN = "W"  # in a link: the record's own field says yes, but it left, so its consent was withdrawn
+WITHDRAW, UPDATE, SAVE, DELETE = "withdraw", "update", "save", "delete"
 
 
 class VendorTarget(Protocol):
-    """A vendor's hook, as far as push needs it."""
+    """A vendor's hook, as far as a delivery needs it."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many records one call of `save` takes."""
 
     def save(self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]) -> list[VendorResult]:
-        """Writes the records; a result for each, in order. A record that has the unique values of one that is there becomes that one."""
+        """Writes the records; a result for each, in order. One that has the unique values of a record there becomes it."""
 
     def update(self, stream: str, vendor_id: str, record: Mapping[str, Any]) -> VendorResult:
-        """Writes one record by the vendor's id, which may change its unique values."""
+        """Writes one record by the vendor's id; MISSING_AT_VENDOR when there is none with it."""
 
-    def delete(self, stream: str, vendor_ids: Iterable[str]) -> None: ...
+    def delete(self, stream: str, vendor_ids: Iterable[str]) -> None:
+        """Deletes the records; one that is gone already is no error."""
+
+    def find(
+        self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]
+    ) -> list[Mapping[str, Any] | None]:
+        """What the vendor has with the unique values of each record, None for nothing."""
+
+    def get(self, stream: str, vendor_id: str) -> Mapping[str, Any] | None:
+        """The record with this id, None when there is none."""
 
 
-def push(
-    context: VendorContext,
-    name: str,
-    mapping: MappingFile,
-    source: Source,
-    target: VendorTarget,
-    *,
-    delete: bool = False,
-    resend: bool = False,
-) -> Loaded:
-    """Sends the batches by the mapping called `name`, and moves its watermark.
+def deliver_to_vendor(
+    context: Context, system: str, mappings: Mapping[str, MappingFile], target: VendorTarget, *, delete: bool = False
+) -> Delivered:
+    """Delivers all that waits for these mappings to one stream of the system: see deliver.deliver.
 
-    Records equal to what was last sent are not sent, unless `resend`. A record that is deleted or merged in Salesforce is logged, and with
-    `delete` its record at the vendor is deleted, unless another record of Salesforce has become it. Raises TooManyRejects, after everything
-    is committed, when more were refused than may be.
+    A record that is deleted or merged in Salesforce is logged; with `delete`, what it was at the vendor is deleted, unless
+    another record has become the same.
     """
-    with sync_run(context, name) as run, tempfile.TemporaryDirectory(prefix="salesforce-sync-") as folder:
-        work = _Push(
-            context, run, name, mapping, source, target, delete, resend, ResultFile(Path(folder) / "results.parquet")
-        )
-        loaded = work.run_all()
-    refuse_too_many(loaded.counts, name, loaded.examples)
-    return loaded
+    group = Group.to_vendor(system, dict(mappings))
+    return deliver(context, group, ToVendor(group, target, delete=delete))
+
+
+class _Row(NamedTuple):
+    """A changed record, as far as who is who depends on it. `place` is its row among its member's."""
+
+    member: str
+    place: int
+    id: str
+    key: str | None
+    gone: bool
+    master: str | None
+    contact: str | None
+    consent: str | None
+    version: str
+    reading: int
+    batch: int
+    row: int
 
 
 @dataclass
-class _Push:
-    context: VendorContext
-    run: SyncRun
-    name: str
-    mapping: MappingFile
-    source: Source
+class _Step:
+    """What is to be done for a record. `outcome`, `code` and `message` are its result when the call succeeds."""
+
+    operation: str
+    row: _Row
+    vendor_id: str | None = None
+    consent: str | None = None  # what is sent of it; None: nothing
+    outcome: Outcome = Outcome.UPDATED
+    code: str | None = None
+    message: str | None = None
+    is_extra: bool = False  # for a customer that the record leaves behind: no outcome of its own
+    releases: bool = False
+
+
+@dataclass
+class ToVendor:
+    group: Group
     target: VendorTarget
-    delete: bool
-    resend: bool
-    results: ResultFile
-    forgotten: list[str] = field(default_factory=list)  # Salesforce ids of records that are gone: their links go, too
+    delete: bool = False
 
-    @cached_property
-    def version(self) -> str:
-        return mapping_version(self.mapping, {})
+    def check(self, group: Group) -> None:
+        """A mapping to a vendor is checked against the org by the task that reads."""
 
-    def run_all(self) -> Loaded:
-        for batch in self.source.batches:
-            rows = staged_rows(self.source, batch, self.version)
-            with reading(self.context.state) as connection:
-                known = links.find(connection, self.context.org, self.name, rows["id"].tolist())
-            same_text = unchanged(rows["id"], rows["_staged"], known, "staged_fingerprint") & (not self.resend)
-            self._keep(rows.loc[same_text, "id"], known)
-            rows = self._newer(self._decoded(rows[~same_text]), known)
-            rows = self._living(rows, known)
-            self._send(self._changed(rows, known), known)
-        self.results.close()
-        return self._commit()
+    def version(self, member: Member) -> str:
+        return mapping_version(member.mapping, {})
 
-    def _keep(self, ids: Iterable[str], known: Mapping[str, links.Link]) -> None:
-        self.results.add([RecordResult(key, Outcome.UNCHANGED, key, vendor_id=known[key].vendor_id) for key in ids])
+    def paths(self, member: Member) -> Sequence[str]:
+        return [*member.mapping.salesforce_paths, DELETED]
 
-    def _decoded(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """With the records themselves in `record`, their text in `_text`, and when Salesforce last changed them in `_version`."""
-        records = [read_record(text) for text in rows["record"]]
-        versions = [str(record[STAMP]) for record in records]
-        return rows.assign(
-            record=pd.Series(records, index=rows.index, dtype=object), _text=rows["record"], _version=versions
-        )
+    def also(self, member: Member) -> Sequence[str]:
+        return [CONVERTED]
 
-    def _newer(self, rows: pd.DataFrame, known: Mapping[str, links.Link]) -> pd.DataFrame:
-        """The records but for those of which a later version was sent already, by a poll that overtook this one."""
-        late = [
-            (link := known.get(key)) is not None and link.version is not None and version < link.version
-            for key, version in zip(rows["id"], rows["_version"], strict=True)
-        ]
-        overtaken = pd.Series(late, index=rows.index, dtype=bool)
-        self.results.add([RecordResult(key, Outcome.SKIPPED, key, SUPERSEDED) for key in rows.loc[overtaken, "id"]])
-        return rows[~overtaken]
+    def rows_per_chunk(self) -> int:
+        return ROWS_PER_CHUNK
 
-    # -- records that are gone ----------------------------------------------------------------------------------------------------
+    def map(self, member: Member, columns: Columns) -> Mapped:
+        """The mapped rows, with what tells whether each is still there; what is gone is accepted whatever it holds."""
+        size = len(columns)
+        gone = _flags(columns, DELETED, size)
+        contact = _texts(columns, CONTACT, size, where=_flags(columns, CONVERTED, size))
+        over = gone | np.array([value is not None for value in contact], dtype=bool)
+        mapped = apply_to_vendor(member.mapping, columns, accept=over)
+        table = mapped.table
+        for name, values, kind in (
+            ("_gone", gone.tolist(), pa.bool_()),
+            ("_master", _texts(columns, MASTER, size), pa.string()),
+            ("_contact", contact, pa.string()),
+        ):
+            table = table.append_column(name, pa.array(values, kind).take(pa.array(mapped.places)))
+        return Mapped(table, mapped.places, mapped.problems)
 
-    def _living(self, rows: pd.DataFrame, known: Mapping[str, links.Link]) -> pd.DataFrame:
-        """The records that are still there; what is gone is a result already."""
-        gone = pd.Series([bool(record.get(DELETED)) for record in rows["record"]], index=rows.index, dtype=bool)
-        for key, record in rows.loc[gone, ["id", "record"]].itertuples(index=False):
-            self.results.add([self._gone(key, record, known.get(key))])
-        return rows[~gone]
+    def plan(
+        self, context: Context, group: Group, looks: Mapping[str, Look], changed: Iterator[tuple[Member, pa.Table]],
+        writer: PlanWriter,
+    ) -> None:  # fmt: skip
+        found: dict[str, list[pa.Table]] = {member.name: [] for member in group.members}
+        for member, table in changed:
+            found[member.name].append(table)
+        tables = {name: pa.concat_tables(parts) for name, parts in found.items() if parts}
+        _Decisions(self, context, group, looks, tables, writer).run()
 
-    def _gone(self, key: str, record: Mapping[str, Any], link: links.Link | None) -> RecordResult:
-        code, message = (MERGED, f"merged into {record[MASTER]}") if record.get(MASTER) else (GONE, None)
-        self.forgotten.append(key)
-        if not self.delete or link is None or link.vendor_id is None:
-            return RecordResult(key, Outcome.SKIPPED, key, code, message, vendor_id=link.vendor_id if link else None)
-        with reading(self.context.state) as connection:
-            shared = links.others_with_vendor_id(connection, self.context.org, link.vendor_id, besides=key)
-        if shared:
-            return RecordResult(
-                key,
-                Outcome.SKIPPED,
-                key,
-                code,
-                f"the vendor's record has become that of {shared}",
-                vendor_id=link.vendor_id,
-            )
-        self.target.delete(self.mapping.vendor.stream, [link.vendor_id])
-        return RecordResult(key, Outcome.DELETED, key, code, message, vendor_id=link.vendor_id)
+    # -- sending -----------------------------------------------------------------------------------------------------
 
-    # -- records that go ----------------------------------------------------------------------------------------------------------
-
-    def _changed(self, rows: pd.DataFrame, known: Mapping[str, links.Link]) -> pd.DataFrame:
-        """The mapped rows to send, with Salesforce id, fingerprints, unique key and text; all others are results already."""
-        texts = rows["_text"].tolist()
-        mapped = apply_to_vendor(self.mapping, rows["record"].tolist())
-        self.results.add([
-            RecordResult(mapped.ids[place], Outcome.REJECTED, mapped.ids[place], UNMAPPABLE, problem, payload=texts[place])
-            for place, problem in mapped.problems.items()
-        ])  # fmt: skip
-        places = mapped.frame.index
-        frame = mapped.frame.assign(
-            _fingerprint=fingerprints(mapped.frame), _id=[mapped.ids[place] for place in places], _staged=rows["_staged"].to_numpy()[places],
-            _version=rows["_version"].to_numpy()[places],
-            _text=[texts[place] for place in places], _unique=self._unique_keys(mapped.frame),
-        )  # fmt: skip
-        same = unchanged(frame["_id"], frame["_fingerprint"], known, "fingerprint") & (not self.resend)
-        self.results.add([
-            _result(Mark(*row), VendorResult(known[row[0]].vendor_id), Outcome.UNCHANGED)
-            for row in frame.loc[same, MARKS].itertuples(index=False, name=None)
-        ])  # fmt: skip
-        return self._left_to_nobody(self._with_unique_value(frame[~same]))
-
-    def _unique_keys(self, frame: pd.DataFrame) -> pd.Series:
-        values = frame[self._unique_paths].itertuples(index=False, name=None)
-        return pd.Series([_unique_key(row) for row in values], index=frame.index, dtype=object)
-
-    @property
-    def _unique_paths(self) -> list[str]:
-        return [str(self.mapping.fields[name].vendor) for name in self.mapping.unique]
-
-    def _with_unique_value(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """What has no unique value cannot be known again at the vendor."""
-        lacking = frame["_unique"].isna()
-        message = f"{' and '.join(self.mapping.unique)} makes a record unique, and has no value here"
-        self.results.add(
-            [RecordResult(key, Outcome.SKIPPED, key, NOT_UNIQUE, message) for key in frame.loc[lacking, "_id"]]
-        )
-        return frame[~lacking]
-
-    def _left_to_nobody(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The rows but for those that another mapping has a record for, to which this mapping yields."""
-        other = self.mapping.yields_to
-        if other is None or not len(frame):
-            return frame
-        with reading(self.context.state) as connection:
-            taken = links.taken_keys(connection, self.context.org, other, frame["_unique"].tolist())
-        left = frame["_unique"].isin(taken)
-        self.results.add([
-            RecordResult(key, Outcome.SKIPPED, key, LEFT_TO_OTHER, f"a record of {other} has the same {' and '.join(self.mapping.unique)}")
-            for key in frame.loc[left, "_id"]
-        ])  # fmt: skip
-        return frame[~left]
-
-    def _send(self, frame: pd.DataFrame, known: Mapping[str, links.Link]) -> None:
-        paths = [name for name in frame.columns if not name.startswith("_")]
-        moved = self._moved(frame, known)
-        for row in frame[moved].itertuples(index=False, name=None):
-            self._move(dict(zip(frame.columns, row, strict=True)), paths, known)
-        frame = frame[~moved]
-        for start in range(0, len(frame), SENT_TOGETHER):
-            part = frame.iloc[start : start + SENT_TOGETHER]
-            records = [
-                nested(dict(zip(paths, row, strict=True))) for row in part[paths].itertuples(index=False, name=None)
-            ]
-            answers = self.target.save(self.mapping.vendor.stream, records, unique=self._unique_paths)
-            marks = (Mark(*row) for row in part[MARKS].itertuples(index=False, name=None))
-            self.results.add([
-                _result(mark, answer, Outcome.UPDATED if mark.id in known else Outcome.CREATED) for mark, answer in zip(marks, answers, strict=True)
-            ])  # fmt: skip
-            log.info("%s: %d records sent", self.name, len(part))
-
-    def _moved(self, frame: pd.DataFrame, known: Mapping[str, links.Link]) -> pd.Series:
-        """Which records have other unique values than when they were sent: by these alone, the vendor would make another record of them.
-
-        Where the new values are those of a record that the vendor has already, the two become one, and the old one stays with whoever
-        shares it."""
-        changed = pd.Series(
-            [
-                (link := known.get(key)) is not None
-                and link.vendor_id is not None
-                and link.unique_key not in (None, unique)
-                for key, unique in zip(frame["_id"], frame["_unique"], strict=True)
-            ],
-            index=frame.index,
-            dtype=bool,
-        )
-        if not changed.any():
-            return changed
-        with reading(self.context.state) as connection:
-            org = self.context.org
-            taken = links.taken_keys(connection, org, self.name, frame.loc[changed, "_unique"].tolist())
-            alone = [
-                links.others_with_vendor_id(connection, org, str(known[key].vendor_id), besides=key) is None
-                for key in frame.loc[changed, "_id"]
-            ]
-        changed[changed] = np.array(alone) & ~frame.loc[changed, "_unique"].isin(taken).to_numpy()
-        return changed
-
-    def _move(self, row: Mapping[str, Any], paths: Sequence[str], known: Mapping[str, links.Link]) -> None:
-        """Writes one record by the vendor's id; by its unique values, when the vendor has no such record any more."""
-        mark, record = Mark(*(row[name] for name in MARKS)), nested({path: row[path] for path in paths})
-        stream = self.mapping.vendor.stream
-        answer = self.target.update(stream, str(known[mark.id].vendor_id), record)
-        if answer.vendor_id is None:
-            (answer,) = self.target.save(stream, [record], unique=self._unique_paths)
-        self.results.add([_result(mark, answer, Outcome.UPDATED)])
-
-    # -- committing ---------------------------------------------------------------------------------------------------------------
-
-    def _commit(self) -> Loaded:
-        context = self.context
-        counts = self.results.tally(self.source.batches)
-        with context.state.begin() as connection:
-            loaded = save_results(connection, self.run, self.name, self.results, counts)
-            links.forget(connection, context.org, self.name, self.forgotten)
-            before, after = advance_watermark(connection, context.org, self.name, self.source.batches)
-            self.run.finish(connection, counts, watermark_from=before, watermark_to=after)
-        return loaded
+    def send(self, context: Context, chunk: pa.Table, jobs: NoteJobs, *, repeated: bool) -> Sent:
+        facts = facts_of(chunk)
+        (member,) = [member for member in self.group.members if member.name == facts["member"]]
+        rows = chunk.to_pylist()
+        sender = _Sender(self.target, member.mapping, rows, repeated=repeated)
+        return sender.run(facts["operation"])
 
 
-def _unique_key(values: tuple[str | None, ...]) -> str | None:
+def unique_key(values: Sequence[str | None]) -> str | None:
     """A hash of what makes a record unique, in any case of letters; None where a value is missing."""
     if not all(values):
         return None
     return hashlib.sha256("\n".join(str(value).lower() for value in values).encode()).hexdigest()
 
 
-def _result(mark: Mark, answer: VendorResult, outcome: Outcome) -> RecordResult:
-    if answer.vendor_id is None:
-        return RecordResult(mark.id, Outcome.REJECTED, mark.id, answer.code, answer.message, payload=mark.text)
+def _flags(columns: Columns, path: str, size: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if path not in columns.table.column_names:
+        return np.zeros(size, dtype=bool)
+    return np.array([str(value).lower() == "true" for value in columns.table.column(path).to_pylist()], dtype=bool)
+
+
+def _texts(columns: Columns, path: str, size: int, where: Any = None) -> list[str | None]:
+    if path not in columns.table.column_names:
+        return [None] * size
+    values = columns.table.column(path).to_pylist()
+    return [
+        str(value) if value is not None and (where is None or where[place]) else None
+        for place, value in enumerate(values)
+    ]
+
+
+# -- deciding ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Decisions:
+    """Who becomes which record at the vendor, over all changed rows and all links that they touch."""
+
+    end: ToVendor
+    context: Context
+    group: Group
+    looks: Mapping[str, Look]
+    tables: dict[str, pa.Table]
+    writer: PlanWriter
+    rows: dict[tuple[str, str], _Row] = field(default_factory=dict)  # (mapping, record) -> row
+    links: dict[tuple[str, str], Link] = field(default_factory=dict)
+    by_key: dict[str, list[Linked]] = field(default_factory=dict)
+    by_vendor_id: dict[str, list[Linked]] = field(default_factory=dict)
+    keys: dict[str, set[tuple[str, str]]] = field(default_factory=dict)  # key -> living records after this plan
+    moves: dict[tuple[str, str], bool | None] = field(default_factory=dict)
+    handed_over: set[tuple[str, str]] = field(default_factory=set)  # Leads whose Contact has their link now
+    inherited: dict[tuple[str, str], Link] = field(default_factory=dict)
+    steps: list[_Step] = field(default_factory=list)
+    adopted: set[str] = field(default_factory=set)  # customers that somebody becomes in this plan
+
+    def run(self) -> None:
+        if not self.tables:
+            return
+        for member in self.group.members:
+            self._take_rows(member)
+        self._hand_over_converted()
+        self._load_links()
+        for member in self.group.members:
+            for row in [row for row in self.rows.values() if row.member == member.name]:
+                self._decide(member, row)
+        self._read_strangers()
+        self._write_chunks()
+
+    def _take_rows(self, member: Member) -> None:
+        table = self.tables.get(member.name)
+        if table is None:
+            return
+        paths = [str(member.mapping.fields[name].vendor) for name in member.mapping.unique]
+        unique = zip(*(table.column(path).to_pylist() for path in paths), strict=True)
+        consent = member.mapping.consent
+        consents = table.column(consent).to_pylist() if consent else [None] * table.num_rows
+        marks = ("_id", "_gone", "_master", "_contact", "_version", "_reading", "_batch", "_row")
+        columns = zip(*(table.column(name).to_pylist() for name in marks), strict=True)
+        for place, (values, given, kept) in enumerate(zip(unique, consents, columns, strict=True)):
+            record_id, gone, master, contact, version, number, batch, row = kept
+            self.rows[member.name, record_id] = _Row(
+                member.name, place, record_id, unique_key(values), gone, master, contact, NO if given == "" else given, version,
+                number, batch, row,
+            )  # fmt: skip
+
+    # -- before the plan: a converted Lead's link goes to the Contact ------------------------------------------------
+
+    def _hand_over_converted(self) -> None:
+        """The Contact gets the Lead's link, and the Lead a tombstone; both are committed before anything is sent."""
+        rows = [row for row in self.rows.values() if row.contact and not row.gone]
+        for member in self.group.members:
+            own = [row for row in rows if row.member == member.name]
+            heir = member.mapping.yields_to if member.mapping.yields_to in self.looks else None
+            with reading(self.context.state) as connection:
+                known = links.find(connection, self.context.org, member.name, [row.id for row in own])
+                wanted = [str(row.contact) for row in own]
+                heirs = links.find(connection, self.context.org, heir, wanted) if heir else {}
+            for row in own:
+                link = known.get(row.id)
+                del self.rows[member.name, row.id]
+                if link is None or link.gone or heir is None or "Id" in member.mapping.unique:
+                    self._settle(row, Outcome.UNCHANGED)
+                    continue
+                look = self.looks[member.name]
+                told = self._tombstone(row, link, Outcome.SKIPPED, BECAME_CONTACT, f"it became {row.contact}")
+                look.settled.results.append(told._replace(vendor_id=None, unique_key=None))
+                self.handed_over.add((member.name, row.id))
+                if str(row.contact) not in heirs:
+                    self._give(heir, str(row.contact), link)
+
+    def _give(self, mapping: str, record_id: str, link: Link) -> None:
+        given = RecordResult(
+            record_id, Outcome.UNCHANGED, record_id, fingerprint=NOTHING, vendor_id=link.vendor_id,
+            unique_key=link.unique_key, consent=link.consent,
+        )  # fmt: skip
+        self.looks[mapping].settled.results.append(given)
+        self.inherited[mapping, record_id] = link._replace(
+            salesforce_id=record_id, fingerprint=NOTHING, staged_fingerprint=None, version="", reading=0
+        )
+
+    # -- what is known -----------------------------------------------------------------------------------------------
+
+    def _load_links(self) -> None:
+        names = self.group.names
+        with reading(self.context.state) as connection:
+            for name in names:
+                ids = [row.id for row in self.rows.values() if row.member == name]
+                for record_id, link in links.find(connection, self.context.org, name, ids).items():
+                    self.links[name, record_id] = link
+            self.links |= self.inherited
+            wanted = sorted({row.key for row in self.rows.values() if row.key})
+            vendor_ids = sorted({link.vendor_id for link in self.links.values() if link.vendor_id})
+            touched = links.with_keys(connection, self.context.org, names, unique_keys=wanted, vendor_ids=vendor_ids)
+        inherited = [Linked(*place, link) for place, link in self.inherited.items()]
+        for linked in [*touched, *inherited]:
+            if (linked.mapping, linked.record_id) in self.handed_over:
+                continue
+            if linked.link.vendor_id:
+                self.by_vendor_id.setdefault(linked.link.vendor_id, []).append(linked)
+                if linked.link.unique_key:
+                    self.by_key.setdefault(linked.link.unique_key, []).append(linked)
+            place = (linked.mapping, linked.record_id)
+            if place not in self.rows and not linked.link.gone and linked.link.unique_key:
+                self.keys.setdefault(linked.link.unique_key, set()).add(place)
+        for place, row in self.rows.items():
+            if row.key and not row.gone:
+                self.keys.setdefault(row.key, set()).add(place)
+
+    def _living(self, linked: Linked) -> bool:
+        """Whether the record of this link is there after the plan."""
+        row = self.rows.get((linked.mapping, linked.record_id))
+        return not linked.link.gone if row is None else not row.gone
+
+    def _others(self, vendor_id: str, place: tuple[str, str]) -> list[Linked]:
+        """Living records, but for this one, that are the same record at the vendor, and stay it."""
+        return [
+            linked
+            for linked in self.by_vendor_id.get(vendor_id, [])
+            if (linked.mapping, linked.record_id) != place and self._living(linked) and not self._leaves(linked)
+        ]
+
+    def _leaves(self, linked: Linked) -> bool:
+        """Whether the record of this link has other unique values after the plan."""
+        row = self.rows.get((linked.mapping, linked.record_id))
+        return row is not None and row.key != linked.link.unique_key
+
+    def _has_it(self, key: str, place: tuple[str, str]) -> str | None:
+        """The vendor's record that has this unique value when the plan is through, but for the record's own."""
+        own = self.links.get(place)
+        for linked in self.by_key.get(key, []):
+            vendor_id = str(linked.link.vendor_id)
+            if own is not None and vendor_id == own.vendor_id:
+                continue
+            owner = (linked.mapping, linked.record_id)
+            row = self.rows.get(owner)
+            if row is not None and not row.gone and row.key != key and self._moves(owner):
+                continue  # it takes its record along to another value
+            return vendor_id
+        return None
+
+    def _moves(self, place: tuple[str, str]) -> bool:
+        """Whether the record takes what it is at the vendor along to its new unique value."""
+        known = self.moves.get(place, False)
+        if known is None:
+            return True  # a ring: each of them moves
+        if place in self.moves:
+            return known
+        self.moves[place] = None
+        row, link = self.rows[place], self.links.get(place)
+        self.moves[place] = bool(
+            row.key
+            and link
+            and not link.gone
+            and link.vendor_id
+            and link.unique_key not in (None, row.key)
+            and not self._others(link.vendor_id, place)
+            and self._has_it(row.key, place) is None
+        )
+        return bool(self.moves[place])
+
+    # -- one record --------------------------------------------------------------------------------------------------
+
+    def _decide(self, member: Member, row: _Row) -> None:
+        place = (row.member, row.id)
+        link = self.links.get(place)
+        own = link if link is not None and not link.gone else None
+        if row.gone:
+            self._gone(member, row, link)
+        elif row.key is None:
+            message = f"{' and '.join(member.mapping.unique)} makes a record unique, and has no value here"
+            self._leave(member, row, own, Outcome.SKIPPED, NOT_UNIQUE, message)
+        elif (other := member.mapping.yields_to) and any(name == other for name, _ in self.keys.get(row.key, ())):
+            message = f"a record of {other} has the same {' and '.join(member.mapping.unique)}"
+            self._leave(member, row, own, Outcome.WAITING, LEFT_TO_OTHER, message)
+        else:
+            self._write(member, row, own)
+
+    def _write(self, member: Member, row: _Row, own: Link | None) -> None:
+        place = (row.member, row.id)
+        assert row.key is not None
+        outcome = (
+            Outcome.CREATED if own is None or (own.fingerprint == NOTHING and not own.vendor_id) else Outcome.UPDATED
+        )
+        stays = own is not None and own.vendor_id and own.unique_key in (None, row.key)
+        vendor_id = own.vendor_id if own is not None and (stays or self._moves(place)) else self._has_it(row.key, place)
+        operation = UPDATE if vendor_id else SAVE
+        consent = self._consent(member, row, own, vendor_id)
+        step = _Step(operation, row, vendor_id, consent, outcome, releases=bool(own and not stays and vendor_id))
+        if vendor_id:
+            self.adopted.add(vendor_id)
+        if own is not None and own.vendor_id and vendor_id != own.vendor_id:
+            self._abandon(member, row, own)
+        self.steps.append(step)
+
+    def _consent(self, member: Member, row: _Row, own: Link | None, vendor_id: str | None) -> str | None:
+        """What is sent of the consent: YES only when this record's own field turned to yes, NO whenever it is no.
+
+        First contact with a record that the vendor has already keeps what it has; `_read_strangers` looks for those.
+        """
+        if member.mapping.consent is None or row.consent is None:
+            return None
+        shared = self._others(vendor_id, (row.member, row.id)) if vendor_id else []
+        if row.consent != YES:
+            agreed = own is None or own.consent in (NO, WITHDRAWN)
+            return None if agreed and any(linked.link.consent == YES for linked in shared) else NO
+        if own is None or own.vendor_id is None:
+            return YES if vendor_id is None else None
+        if own.consent != NO or vendor_id != own.vendor_id:
+            return None
+        later = [linked for linked in shared if linked.link.consent in (NO, WITHDRAWN)]
+        return None if any(linked.link.is_newer_than(row.version, row.reading) for linked in later) else YES
+
+    def _leave(self, member: Member, row: _Row, own: Link | None, outcome: Outcome, code: str, message: str) -> None:
+        """The record is not delivered; consent that it had given at the vendor is withdrawn."""
+        step = _Step(WITHDRAW, row, None, NO, outcome, code, message)
+        if own is not None and self._must_withdraw(member, row, own):
+            step.vendor_id = own.vendor_id
+            self.steps.append(step)
+        else:
+            self._settle(row, outcome, code, message, link=own)
+
+    def _must_withdraw(self, member: Member, row: _Row, link: Link) -> bool:
+        if member.mapping.consent is None or link.vendor_id is None or link.consent in (NO, WITHDRAWN):
+            return False
+        others = self._others(link.vendor_id, (row.member, row.id))
+        return not any(linked.link.consent == YES for linked in others)
+
+    def _abandon(self, member: Member, row: _Row, own: Link) -> None:
+        """The record becomes another at the vendor; what it was stays with whoever shares it."""
+        vendor_id = str(own.vendor_id)
+        if self._must_withdraw(member, row, own):
+            told = f"consent withdrawn at {vendor_id}"
+            self.steps.append(_Step(WITHDRAW, row, vendor_id, NO, Outcome.UPDATED, LEFT_BEHIND, told, is_extra=True))
+        if self.end.delete and not self._others(vendor_id, (row.member, row.id)):
+            told = f"{vendor_id} is nobody any more"
+            self.steps.append(_Step(DELETE, row, vendor_id, None, Outcome.DELETED, LEFT_BEHIND, told, is_extra=True))
+
+    def _gone(self, member: Member, row: _Row, link: Link | None) -> None:
+        code, message = (MERGED, f"merged into {row.master}") if row.master else (GONE, None)
+        if link is not None and link.gone:
+            self._settle(row, Outcome.UNCHANGED)
+        elif link is None or link.vendor_id is None:
+            self._settle(row, Outcome.SKIPPED, code, message, link=link)
+        else:
+            others = self._others(link.vendor_id, (row.member, row.id))
+            takers = [place for place in self.keys.get(link.unique_key or "", ()) if place in self.rows]
+            if others or takers:
+                heir = others[0].record_id if others else takers[0][1]
+                message = f"the vendor's record has become that of {heir}"
+            if self.end.delete and not others and not takers:
+                self.steps.append(_Step(DELETE, row, link.vendor_id, None, Outcome.DELETED, code, message))
+            elif self._must_withdraw(member, row, link):
+                self.steps.append(_Step(WITHDRAW, row, link.vendor_id, NO, Outcome.SKIPPED, code, message))
+            else:
+                self._settle(row, Outcome.SKIPPED, code, message, link=link)
+
+    def _settle(
+        self,
+        row: _Row,
+        outcome: Outcome,
+        code: str | None = None,
+        message: str | None = None,
+        *,
+        link: Link | None = None,
+    ) -> None:
+        """An outcome without a call."""
+        look = self.looks[row.member]
+        if row.gone and link is not None:
+            look.settled.results.append(self._tombstone(row, link, outcome, code, message))
+            return
+        look.settled.results.append(
+            RecordResult(
+                row.id, outcome, row.id, code, message, version=row.version, reading=row.reading, batch=row.batch,
+                row=row.row, key=row.key,
+            )
+        )  # fmt: skip
+
+    def _tombstone(
+        self, row: _Row, link: Link, outcome: Outcome, code: str | None, message: str | None
+    ) -> RecordResult:
+        return RecordResult(
+            row.id, outcome, row.id, code, message, fingerprint=NOTHING, vendor_id=link.vendor_id,
+            unique_key=link.unique_key, consent=WITHDRAWN, version=row.version, reading=row.reading, gone=True,
+            batch=row.batch, row=row.row,
+        )  # fmt: skip
+
+    # -- first contact -----------------------------------------------------------------------------------------------
+
+    def _read_strangers(self) -> None:
+        """Records that are new here and bring a yes: one that the vendor has already keeps what it has."""
+        for member in self.group.members:
+            consent = member.mapping.consent
+            steps = [
+                step
+                for step in self.steps
+                if step.row.member == member.name and step.operation == SAVE and step.consent == YES
+            ]
+            if not steps or consent is None:
+                continue
+            table = self.tables[member.name]
+            rows = table.take(pa.array([step.row.place for step in steps]))
+            paths = [str(member.mapping.fields[name].vendor) for name in member.mapping.unique]
+            records = [nested(row) for row in rows.select(paths).to_pylist()]
+            found = self.end.target.find(member.mapping.vendor.stream, records, unique=paths)
+            for step, known in zip(steps, found, strict=True):
+                if known is not None:
+                    step.consent = None
+
+    # -- chunks ------------------------------------------------------------------------------------------------------
+
+    def _write_chunks(self) -> None:
+        for operation, releases in ((WITHDRAW, False), (UPDATE, True), (UPDATE, False), (SAVE, False), (DELETE, False)):
+            for member in self.group.members:
+                steps = [
+                    step
+                    for step in self.steps
+                    if (step.row.member, step.operation, step.releases) == (member.name, operation, releases)
+                ]
+                if steps:
+                    self._write_chunk(member, self._free_first(steps))
+
+    def _free_first(self, steps: list[_Step]) -> list[_Step]:
+        """Those that free the value which another one wants come before it; in a ring, any order is right."""
+        if not steps[0].releases:
+            return steps
+        wanted = {step.row.key: step for step in steps}
+        ordered: dict[int, _Step] = {}
+
+        def place(step: _Step, above: frozenset[int]) -> None:
+            link = self.links.get((step.row.member, step.row.id))
+            waiting = wanted.get(link.unique_key) if link else None
+            ordered.setdefault(id(step), step)
+            if waiting is not None and id(waiting) not in ordered and id(waiting) not in above:
+                place(waiting, above | {id(step)})
+
+        free = [step for step in steps if not any(self._old_key(other) == step.row.key for other in steps)]
+        for step in [*free, *steps]:
+            place(step, frozenset())
+        return list(ordered.values())
+
+    def _old_key(self, step: _Step) -> str | None:
+        link = self.links.get((step.row.member, step.row.id))
+        return link.unique_key if link else None
+
+    def _remembered(self, step: _Step) -> str | None:
+        """What the link remembers of the record's own consent when the step is done."""
+        link = self.links.get((step.row.member, step.row.id))
+        withdrawn = link is not None and link.consent == WITHDRAWN
+        return WITHDRAWN if withdrawn and step.row.consent == YES and step.consent is None else step.row.consent
+
+    def _write_chunk(self, member: Member, steps: list[_Step]) -> None:
+        table = self.tables[member.name].take(pa.array([step.row.place for step in steps]))
+        consent = member.mapping.consent
+        if consent is not None:
+            given = pa.array([step.consent for step in steps], pa.string())
+            table = table.set_column(table.column_names.index(consent), consent, given)
+            own = pa.array([self._remembered(step) for step in steps], pa.string())
+        else:
+            own = pa.nulls(len(steps), pa.string())
+        for name, values in (
+            ("_vendor_id", [step.vendor_id for step in steps]),
+            ("_key", [step.row.key for step in steps]),
+            ("_old_key", [self._old_key(step) for step in steps]),
+            ("_outcome", [str(step.outcome) for step in steps]),
+            ("_code", [step.code for step in steps]),
+            ("_message", [step.message for step in steps]),
+        ):
+            table = table.append_column(name, pa.array(values, pa.string()))
+        table = table.append_column("_consent", own)
+        table = table.append_column("_extra", pa.array([step.is_extra for step in steps], pa.bool_()))
+        self.writer.add(member, [table], operation=steps[0].operation)
+
+
+# -- sending -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Sender:
+    """Sends a chunk's rows, call by call: a call that fails leaves the rows of the calls before it known."""
+
+    target: VendorTarget
+    mapping: MappingFile
+    rows: list[dict[str, Any]]
+    repeated: bool
+    results: list[RecordResult | None] = field(default_factory=list)
+
+    def run(self, operation: str) -> Sent:
+        send = {WITHDRAW: self._withdraw, UPDATE: self._update, SAVE: self._save, DELETE: self._delete}[operation]
+        size = self.target.batch_size if operation == SAVE else 1
+        for start in range(0, len(self.rows), size):
+            try:
+                self.results += send(self.rows[start : start + size])
+            except SyncError as error:
+                rest: list[RecordResult | None] = [None] * (len(self.rows) - len(self.results))
+                return Sent([*self.results, *rest], error)
+        return Sent(self.results)
+
+    @property
+    def _stream(self) -> str:
+        return self.mapping.vendor.stream
+
+    @property
+    def _unique(self) -> list[str]:
+        return [str(self.mapping.fields[name].vendor) for name in self.mapping.unique]
+
+    def _record(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return nested({path: value for path, value in row.items() if not path.startswith("_")})
+
+    def _withdraw(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
+        consent = self.mapping.consent
+        assert consent is not None
+        for row in rows:
+            answer = self.target.update(self._stream, row["_vendor_id"], nested({consent: NO}))
+            if answer.vendor_id is None and answer.code != MISSING_AT_VENDOR:
+                return [_refused(row, answer)]
+        return [_settled(row) for row in rows]
+
+    def _delete(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
+        self.target.delete(self._stream, [row["_vendor_id"] for row in rows])
+        return [_settled(row | {"_vendor_id": None, "_old_key": None}) for row in rows]
+
+    def _update(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
+        (row,) = rows
+        code = self._drop_a_repeated_yes(row, lambda: self.target.get(self._stream, row["_vendor_id"]))
+        answer = self.target.update(self._stream, row["_vendor_id"], self._record(row))
+        if answer.code == MISSING_AT_VENDOR and answer.vendor_id is None:
+            # Somebody deleted it there: it is made again, and nobody is opted in by that.
+            known = row if self.mapping.consent is None else row | {self.mapping.consent: NO}
+            (answer,) = self.target.save(self._stream, [self._record(known)], unique=self._unique)
+        return [_refused(row, answer) if answer.vendor_id is None else _delivered(row, answer, code)]
+
+    def _save(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
+        codes = [self._drop_a_repeated_yes(row, lambda row=row: self._look_up(row), creates=True) for row in rows]
+        answers = self.target.save(self._stream, [self._record(row) for row in rows], unique=self._unique)
+        return [
+            _refused(row, answer) if answer.vendor_id is None else _delivered(row, answer, code)
+            for row, answer, code in zip(rows, answers, codes, strict=True)
+        ]
+
+    def _look_up(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        (found,) = self.target.find(self._stream, [self._record(row)], unique=self._unique)
+        return found
+
+    def _drop_a_repeated_yes(self, row: dict[str, Any], look: Any, *, creates: bool = False) -> str | None:
+        """A yes whose answer got lost is not sent again: the person may have said no at the vendor since.
+
+        Gives the code of the result when nobody can tell whether it arrived.
+        """
+        consent = self.mapping.consent
+        if not self.repeated or consent is None or row[consent] != YES:
+            return None
+        known = look()
+        if known is None and creates:
+            return None  # the first call never arrived: this is the insert
+        row[consent] = None
+        return None if known is not None and _value(known, consent) == YES else UNCLEAR
+
+
+def _value(record: Mapping[str, Any], path: str) -> Any:
+    node: Any = record
+    for name in path.split("."):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node
+
+
+def _delivered(row: Mapping[str, Any], answer: VendorResult, code: str | None) -> RecordResult:
+    message = "nobody can tell whether a yes arrived; it is not sent again" if code else None
     return RecordResult(
-        mark.id, outcome, mark.id, fingerprint=mark.fingerprint, staged_fingerprint=mark.staged_fingerprint, vendor_id=answer.vendor_id,
-        unique_key=mark.unique_key, version=mark.version,
+        row["_id"], Outcome(row["_outcome"]), row["_id"], code, message, fingerprint=row["_fingerprint"],
+        staged_fingerprint=row["_staged"], vendor_id=answer.vendor_id, unique_key=row["_key"],
+        consent=row["_consent"], **_place(row),
     )  # fmt: skip
 
 
-def org_of(batches: Sequence[BatchRef]) -> str:
-    """The org that the batches come from."""
-    (org,) = {batch.org for batch in batches}
-    assert org is not None, "a batch of Salesforce records names its org"
-    return org
+def _refused(row: Mapping[str, Any], answer: VendorResult) -> RecordResult:
+    return RecordResult(row["_id"], Outcome.REJECTED, row["_id"], answer.code, answer.message, **_place(row))
+
+
+def _settled(row: Mapping[str, Any]) -> RecordResult:
+    """The outcome that the row was planned to have once its call succeeded; the link learns that consent is withdrawn."""
+    return RecordResult(
+        row["_id"], Outcome(row["_outcome"]), row["_id"], row["_code"], row["_message"],
+        fingerprint=None if row["_extra"] else NOTHING, vendor_id=row["_vendor_id"], unique_key=row["_old_key"],
+        consent=WITHDRAWN, gone=row["_gone"] and not row["_extra"], key=row["_key"], **_place(row),
+    )  # fmt: skip
+
+
+def _place(row: Mapping[str, Any]) -> dict[str, Any]:
+    if row["_extra"]:
+        return {"version": row["_version"], "reading": row["_reading"]}
+    return {
+        "version": row["_version"], "reading": row["_reading"], "batch": row["_batch"], "row": row["_row"],
+        "origin": row["_origin"],
+    }  # fmt: skip

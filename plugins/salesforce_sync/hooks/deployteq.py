@@ -22,7 +22,8 @@ from urllib3.util import parse_url
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.hooks.credentials import DeployteqCredentials, read_credentials
 from salesforce_sync.hooks.vendor import TIMEOUT_SECONDS, VendorHook
-from salesforce_sync.records import Collection, VendorResult
+from salesforce_sync.mapping.paths import value_at
+from salesforce_sync.records import MISSING_AT_VENDOR, Collection, VendorResult
 from salesforce_sync.windows import DateWindow
 
 CONNECTED = "You are successfully connected to Deployteq"
@@ -92,13 +93,46 @@ class DeployteqHook(VendorHook):
             raise ServiceUnavailable(f"deployteq: {len(records)} customers were sent, {len(found)} came back.")
         return [VendorResult(str(customer.id)) for customer in found]
 
+    @property
+    def batch_size(self) -> int:
+        """How many customers go in one call of `save`."""
+        return self.credentials.bulk_rows
+
     def update(self, stream: str, vendor_id: str, record: Mapping[str, Any]) -> VendorResult:
-        """Updates the customer with this id, its unique fields among them."""
+        """Updates the customer with this id, its unique fields among them; MISSING_AT_VENDOR when there is none."""
         self._check_stream(stream)
         try:
             return VendorResult(str(self._call("customer_update", _customer(record) | {"id": int(vendor_id)}).id))
         except RequestRejected as error:
-            return VendorResult(None, error.code, str(error.args[0]))
+            code = error.code if self._exists(vendor_id) else MISSING_AT_VENDOR
+            return VendorResult(None, code, str(error.args[0]))
+
+    def get(self, stream: str, vendor_id: str) -> dict[str, Any] | None:
+        """The customer with this id, as `save` takes it, with `id`; None when there is none."""
+        self._check_stream(stream)
+        try:
+            found = self._call("customer_getById", int(vendor_id))
+        except RequestRejected:
+            return None
+        return _record(found) if found else None
+
+    def find(
+        self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]
+    ) -> list[Mapping[str, Any] | None]:
+        """The customer that has the unique values of each record, None for none. The API has no bulk call for it."""
+        self._check_stream(stream)
+        return [self._find_one(record, unique) for record in records]
+
+    def _find_one(self, record: Mapping[str, Any], unique: Sequence[str]) -> Mapping[str, Any] | None:
+        for path, operation in (
+            ("externalId", "customer_getByExternalId"),
+            ("emailAddress", "customer_getByEmailAddress"),
+        ):
+            if path in unique:
+                answer = self._call(operation, str(record[path]))
+                found = [_record(item) for item in (answer.Customer if answer is not None else [])]
+                return next((item for item in found if _has_values(item, record, unique)), None)
+        return None
 
     def delete(self, stream: str, vendor_ids: Iterable[str]) -> None:
         """Deletes the customers; one that is gone already is no error."""
@@ -258,6 +292,10 @@ class DeployteqHook(VendorHook):
                 f"deployteq gave no answer that can be read ({type(error).__name__}).",
                 fix="If it stays so: check wsdl_url in deployteq_credentials, and whether a proxy or a maintenance page answers.",
             ) from None
+
+
+def _has_values(customer: Mapping[str, Any], record: Mapping[str, Any], unique: Sequence[str]) -> bool:
+    return all(str(value_at(customer, path)).lower() == str(value_at(record, path)).lower() for path in unique)
 
 
 def _customer(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from salesforce_sync.state.sharing import SharedBudget, SharedDescriptions, Shar
 log = logging.getLogger(__name__)
 
 
-def org_budget(state: Engine, *, share_percent: int = 100) -> SharedBudget:
+def org_budget(state: Engine, *, share_percent: int = 100, holder: str = "") -> SharedBudget:
     """The API budget that the Variables describe; a task may be given a share of it only."""
     reserve, hourly = read_setting("salesforce_api_reserve_percent"), read_setting("salesforce_calls_per_hour")
-    return SharedBudget(state, BudgetRule(reserve, hourly, share_percent))
+    return SharedBudget(state, BudgetRule(reserve, hourly, share_percent), holder=holder)
 
 
 class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]

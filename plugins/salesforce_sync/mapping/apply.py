@@ -66,10 +66,10 @@ def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target])
     return _mapped(columns, problems, len(records))
 
 
-def apply_to_vendor(mapping: MappingFile, records: Columns) -> Mapped:
+def apply_to_vendor(mapping: MappingFile, records: Columns, *, accept: Any = ()) -> Mapped:
     """Maps Salesforce records; the table's columns are the vendor's paths, its values texts.
 
-    None leaves a field alone, "" empties it.
+    None leaves a field alone, "" empties it. Rows that the mask `accept` marks are accepted whatever they hold.
     """
     problems: dict[int, str] = {}
     columns: dict[str, pa.Array] = {}
@@ -84,6 +84,8 @@ def apply_to_vendor(mapping: MappingFile, records: Columns) -> Mapped:
         columns[item.vendor] = array.fill_null("") if item.when_empty == "clear" else array
     for path, constant in mapping.vendor.constants.items():
         columns[path] = pa.array([constant] * len(records), pa.string())
+    for place in np.flatnonzero(accept).tolist():
+        problems.pop(place, None)
     return _mapped(columns, problems, len(records))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,22 +14,26 @@ from airflow.sdk.exceptions import AirflowSkipException
 from salesforce_sync.records import RunIdentity
 
 if TYPE_CHECKING:
+    from salesforce_sync.engine.context import Context
+    from salesforce_sync.engine.maintain import Retention
+    from salesforce_sync.errors import MustWait
     from salesforce_sync.staging import Staging
-    from salesforce_sync.steps.context import StepContext
     from salesforce_sync.windows import DateWindow
 
 log = logging.getLogger(__name__)
 
-
 PATIENCE_SECONDS = 60.0  # how long a worker waits for a Bulk job, before the triggerer does
+ORG_SECONDS = 60.0  # how long a first reading waits until the org is known: its check runs beside it
+WAITED = "salesforce_sync_waited"  # under which a resumed task finds what it waited for
 
 
 class SyncOperator(BaseOperator):
     """`step` names the operator in the run parameter `steps`: a run that lists steps skips the others.
 
-    A task that is `deferrable` gives its worker slot back while Salesforce is at work on a long Bulk job. When the job is done, the task
-    begins anew, and what it sends finds the job: nothing is sent twice. `budget_share` is how much of the API budget the task may spend, in
-    percent: one with less leaves the rest to others.
+    A task that has to wait (for a Bulk job, for the task that writes to the same target, for calls that may still land)
+    gives its worker slot back, and begins again afterwards; nothing is sent twice. A task whose API budget is spent ends as
+    successful: what it did not do waits for the next run. `budget_share` is how much of the API budget the task may spend,
+    in percent: one with less leaves the rest to others.
     """
 
     def __init__(
@@ -43,24 +48,46 @@ class SyncOperator(BaseOperator):
         steps = context["params"].get("steps")
         if self.step is not None and steps is not None and self.step not in steps:
             raise AirflowSkipException(f"This run was triggered without the step {self.step}.")
-        from salesforce_sync.errors import BudgetExhausted, JobUnderWay
-        from salesforce_sync.triggers import BulkJobTrigger
+        from salesforce_sync.errors import BudgetExhausted, MustWait
 
         try:
             return self.run_step(context)
         except BudgetExhausted as error:
-            raise AirflowSkipException(str(error)) from error
-        except JobUnderWay as job:
-            log.info("%s The triggerer waits for it.", job)
-            self.defer(trigger=BulkJobTrigger(job.path), method_name="resume")
+            log.warning("%s What was not done waits for the next run.", error)
+            return {"limited": str(error.args[0])}
+        except MustWait as wait:
+            log.info("%s The triggerer waits for it.", wait)
+            self.defer(trigger=_trigger_for(wait), method_name="go_on")
+
+    def go_on(self, context: Any, event: Any) -> Any:
+        """Begins again, after the triggerer has waited."""
+        log.info("Waited for: %s", event)
+        context[WAITED] = event
+        return self.execute(context)
 
     def resume(self, context: Any, event: Any) -> Any:
-        """Begins anew, after the triggerer has waited for a job."""
-        log.info("Salesforce's Bulk job: %s", event)
-        return self.execute(context)
+        """What a task was to do that an earlier version deferred: its batches were handed over in a way that is gone."""
+        from salesforce_sync.errors import ConfigurationError
+
+        raise ConfigurationError(
+            "This task was deferred by an earlier version of the package.",
+            fix="Clear the whole run: it reads its records again, and nothing is sent twice.",
+        )
 
     def run_step(self, context: Any) -> Any:
         raise NotImplementedError
+
+
+def _trigger_for(wait: MustWait) -> Any:
+    from salesforce_sync.errors import CallsMayLand, JobUnderWay, LeaseHeld
+    from salesforce_sync.triggers import BulkJobTrigger, LeaseTrigger, RestTrigger
+
+    if isinstance(wait, LeaseHeld):
+        return LeaseTrigger(list(wait.held))
+    if isinstance(wait, CallsMayLand):
+        return RestTrigger([list(note) for note in wait.notes], wait.seconds)
+    assert isinstance(wait, JobUnderWay)
+    return BulkJobTrigger(wait.path)
 
 
 def run_identity(context: Any) -> RunIdentity:
@@ -70,30 +97,67 @@ def run_identity(context: Any) -> RunIdentity:
 
 
 @contextmanager
-def step_context(context: Any) -> Iterator[StepContext]:
-    """The org and the state database, for a step; what the step took of the API budget and did not use is given back at its end."""
-    from salesforce_sync.errors import RowLocked, TooManyRejects
+def salesforce_context(context: Any) -> Iterator[Context]:
+    """What the engine needs for a task that speaks to Salesforce; the API calls that it took in advance and did not make
+    are given back at its end."""
+    from salesforce_sync.engine.lease import holder_digest, holder_text
     from salesforce_sync.hooks.salesforce import SalesforceSyncHook, org_budget
+    from salesforce_sync.state import api_budget
     from salesforce_sync.state.engine import open_state
-    from salesforce_sync.steps.context import StepContext
-    from salesforce_sync.steps.sharing import TaskJobs
+    from salesforce_sync.state.sharing import TaskJobs
 
     state, run = open_state(), run_identity(context)
-    budget = org_budget(state, share_percent=context["task"].budget_share)
+    holder = holder_digest(holder_text(run))
+    with state.begin() as connection:
+        for attempt in range(1, run.try_number + 1):  # what earlier tries of this task took and left behind
+            earlier = RunIdentity(run.dag_id, run.run_id, run.task_id, attempt)
+            api_budget.free(connection, holder_digest(holder_text(earlier)))
+    budget = org_budget(state, share_percent=context["task"].budget_share, holder=holder)
     jobs = TaskJobs(state, run)
     patience = PATIENCE_SECONDS if context["task"].deferrable else None
     hook = SalesforceSyncHook(state=state, budget=budget, jobs=jobs, patience=patience)
     try:
-        yield StepContext(hook.client, state, run)
+        yield _engine_context(context, client=hook.client)
         jobs.forget()
-    except (
-        RowLocked,
-        TooManyRejects,
-    ):  # everything else is committed, and the next try is to send the refused rows again
-        jobs.forget()
-        raise
     finally:
         budget.close()
+
+
+def vendor_context(context: Any) -> Context:
+    """What the engine needs for a task that speaks to a vendor: it knows the org by the last sign-in, and holds no
+    Salesforce credentials."""
+    from salesforce_sync.errors import ServiceUnavailable
+    from salesforce_sync.state import orgs
+    from salesforce_sync.state.engine import open_state, reading
+
+    deadline = time.monotonic() + ORG_SECONDS
+    while True:
+        with reading(open_state()) as connection:
+            org = orgs.latest(connection)
+        if org is not None:
+            return _engine_context(context, known_org=org)
+        if time.monotonic() >= deadline:
+            raise ServiceUnavailable(
+                "No task has signed in to Salesforce yet, so it is not known which org the records are for.",
+                fix="Look at the task check_salesforce; this task tries again by itself.",
+            )
+        time.sleep(1)
+
+
+def _engine_context(context: Any, **known: Any) -> Context:
+    from salesforce_sync.engine.context import Context, Timing
+    from salesforce_sync.settings import read_setting
+    from salesforce_sync.state.engine import open_state
+    from salesforce_sync.state.leases import Held
+
+    waited = context.get(WAITED) or {}
+    waited = waited if isinstance(waited, dict) else {}
+    overdue = waited.get("overdue")
+    rested = {(plan, chunk): float(waited["rested"]) for plan, chunk in waited.get("notes", [])}
+    return Context(
+        open_state(), run_identity(context), staging(), timing=Timing(60.0 * read_setting("delivery_rest_minutes")),
+        overdue=Held(*overdue) if overdue else None, rested=rested, **known,
+    )  # fmt: skip
 
 
 def staging() -> Staging:
@@ -112,15 +176,13 @@ def staging() -> Staging:
     return Staging(Path(where) if where else airflow_home() / "staging")
 
 
-def swept_staging(dag_id: str) -> Staging:
-    """Where batches wait between tasks, rid of what the DAG left there long ago and nobody waits for."""
-    from salesforce_sync.state import backlog
-    from salesforce_sync.state.engine import open_state, reading
+def retention() -> Retention:
+    """How long log, letters and plans are kept."""
+    from salesforce_sync.engine.maintain import Retention
+    from salesforce_sync.settings import read_setting
 
-    store = staging()
-    with reading(open_state()) as connection:
-        store.sweep(dag_id, keep=backlog.paths(connection))
-    return store
+    names = ("sync_log_retention_days", "dead_letter_retention_days", "plan_retention_days")
+    return Retention(*(read_setting(name) for name in names))
 
 
 def window(context: Any) -> DateWindow:
@@ -132,3 +194,9 @@ def window(context: Any) -> DateWindow:
         start_date=params.get("start_date"), end_date=params.get("end_date"), interval_start=run.data_interval_start,
         interval_end=run.data_interval_end, run_after=run.run_after,
     )  # fmt: skip
+
+
+def is_scheduled(context: Any) -> bool:
+    """Whether the scheduler made the run for its day: no backfill, nobody's trigger, no dates of its own."""
+    params, run = context["params"], context["dag_run"]
+    return str(getattr(run.run_type, "value", run.run_type)) == "scheduled" and not params.get("start_date")

@@ -8,8 +8,8 @@ from datetime import datetime
 import pyarrow as pa
 
 from salesforce_sync.records import WriteResult
-from salesforce_sync.salesforce.collections import Answered
 from salesforce_sync.salesforce.changes import Changes, read_changes
+from salesforce_sync.salesforce.collections import Answered
 from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.metadata import Describer, DescriptionStore, ObjectInfo
 from salesforce_sync.salesforce.query import Reader

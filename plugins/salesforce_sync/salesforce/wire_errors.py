@@ -6,7 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from salesforce_sync.errors import BudgetExhausted, AuthenticationFailed, RequestRejected, RowLocked, ServiceUnavailable, SyncError
+from salesforce_sync.errors import (
+    AuthenticationFailed,
+    BudgetExhausted,
+    RequestRejected,
+    RowLocked,
+    ServiceUnavailable,
+    SyncError,
+)
 
 RETRYABLE_CODES = frozenset({
     "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "API_TEMPORARILY_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT",

@@ -69,7 +69,9 @@ class Writer:
             self._session.sleep(ROW_WAIT_SECONDS * 2 ** (attempt - 1))
             part, error = self._write_once(request, chunk.take(pa.array(again)), memory)
             for index, result in zip(again, part, strict=True):
-                results[index] = result if result is not None or isinstance(error, ServiceUnavailable) else results[index]
+                results[index] = (
+                    result if result is not None or isinstance(error, ServiceUnavailable) else results[index]
+                )
         return Answered(results, error)
 
     def _write_once(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None) -> Answered:

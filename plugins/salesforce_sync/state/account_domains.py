@@ -52,7 +52,9 @@ def refresh(connection: Connection, org: str, changes: Sequence[AccountChange], 
 
 def latest_mark(connection: Connection, org: str) -> datetime:
     """The latest `seen_at` in the index; the beginning of time when it is empty."""
-    found = connection.execute(select(func.max(account_domains.c.seen_at)).where(account_domains.c.org == org)).scalar()
+    found: datetime | None = connection.execute(
+        select(func.max(account_domains.c.seen_at)).where(account_domains.c.org == org)
+    ).scalar()
     if found is None:
         return datetime.min.replace(tzinfo=UTC)
     return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -32,9 +32,7 @@ class BudgetRule:
     share_percent: int = 100
 
 
-def take(
-    connection: Connection, org: str, wanted: int, rule: BudgetRule, now: datetime, *, holder: str = ""
-) -> int:
+def take(connection: Connection, org: str, wanted: int, rule: BudgetRule, now: datetime, *, holder: str = "") -> int:
     """How many of the wanted calls may be made. While the org's allocation is not known, one at a time: its answer will tell."""
     row = _row(connection, org, now)
     left = 1
@@ -49,7 +47,11 @@ def take(
     )
     taken = {"org": org, "holder": holder, "calls": granted, "taken_at": now}
     upsert(
-        connection, api_calls_taken, [taken], key=["org", "holder"], changes={"calls": api_calls_taken.c.calls + granted}
+        connection,
+        api_calls_taken,
+        [taken],
+        key=["org", "holder"],
+        changes={"calls": api_calls_taken.c.calls + granted},
     )
     return granted
 
@@ -91,9 +93,7 @@ def settle(
     row = _row(connection, org, now)
     values: dict[str, Any] = {"hour_calls": max(0, row.hour_calls - unused)}
     taken = (api_calls_taken.c.org == org) & (api_calls_taken.c.holder == holder)
-    connection.execute(
-        update(api_calls_taken).where(taken).values(calls=api_calls_taken.c.calls - made - unused)
-    )
+    connection.execute(update(api_calls_taken).where(taken).values(calls=api_calls_taken.c.calls - made - unused))
     connection.execute(delete(api_calls_taken).where(taken, api_calls_taken.c.calls <= 0))
     if report is not None:
         last = None if row.reported_at is None else _aware(row.reported_at)
@@ -135,9 +135,7 @@ def _row(connection: Connection, org: str, now: datetime) -> Any:
     row = connection.execute(select(api_budget).where(api_budget.c.org == org).with_for_update()).one()
     if _aware(row.hour) == hour:
         return row
-    connection.execute(
-        update(api_budget).where(api_budget.c.org == org).values(hour=hour, hour_calls=0, hour_logins=0)
-    )
+    connection.execute(update(api_budget).where(api_budget.c.org == org).values(hour=hour, hour_calls=0, hour_logins=0))
     return connection.execute(select(api_budget).where(api_budget.c.org == org)).one()
 
 

@@ -22,7 +22,9 @@ def cover(connection: Connection, org: str, stream: str, days: Iterable[date], *
 def uncover(connection: Connection, org: str, stream: str, days: Iterable[str]) -> None:
     """These days have to be read again."""
     columns = coverage.c
-    connection.execute(delete(coverage).where(columns.org == org, columns.stream == stream, columns.day.in_(list(days))))
+    connection.execute(
+        delete(coverage).where(columns.org == org, columns.stream == stream, columns.day.in_(list(days)))
+    )
 
 
 def begin(connection: Connection, org: str, stream: str, day: date) -> None:
@@ -46,9 +48,7 @@ def missing(connection: Connection, org: str, stream: str, *, first: date, last:
     if begun is None:
         return []
     columns = coverage.c
-    covered = set(
-        connection.execute(select(columns.day).where(columns.org == org, columns.stream == stream)).scalars()
-    )
+    covered = set(connection.execute(select(columns.day).where(columns.org == org, columns.stream == stream)).scalars())
     day, found = max(first, begun), []
     while day <= last:
         if day.isoformat() not in covered:

@@ -42,7 +42,8 @@ class Batch:
         if self.settled is None:
             return np.ones(self.ref.count, dtype=bool)
         bits = np.unpackbits(np.frombuffer(zlib.decompress(self.settled), dtype=np.uint8), count=self.ref.count)
-        return bits == 0
+        still_open: np.ndarray[Any, np.dtype[np.bool_]] = bits == 0
+        return still_open
 
 
 def register(
@@ -138,5 +139,3 @@ def _batch(row: Any) -> Batch:
         row["id"], row["mapping"], row["stream"], row["reading"], ref, row["origin"], paths, bool(row["resend"]),
         row["read_from"], row["settled"], Counter(json.loads(row["counts"] or "{}")),
     )  # fmt: skip
-
-

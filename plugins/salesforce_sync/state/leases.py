@@ -28,18 +28,22 @@ def take(
 ) -> dict[str, int] | Held:
     """Takes all leases, and gives their epochs; or the first one that another holds, and takes none.
 
-    A held lease is taken over when it still has the epoch and the beat of `overdue`.
+    With `overdue`, a lease whose holder has given no sign of life, everything that this holder has may be taken over, as
+    long as the lease still has the epoch and the beat that were seen: a holder raises the beats of all its leases together.
     """
-    found = {}
-    for name in sorted(names):
-        row = _locked(connection, name)
-        if row.holder is not None and (overdue is None or (name, row.epoch, row.beat) != overdue[:3]):
-            return Held(name, row.epoch, row.beat, row.holder)
-        found[name] = int(row.epoch) + 1
-    for name, epoch in found.items():
-        values = {"epoch": epoch, "holder": holder, "beat": leases.c.beat + 1, "reading": leases.c.reading + 1}
+    rows = {name: _locked(connection, name) for name in sorted({*names, *([overdue.name] if overdue else [])})}
+    dead = overdue.holder if overdue is not None and rows[overdue.name] == overdue else None
+    for name in names:
+        row = rows[name]
+        if row.holder is not None and row.holder != dead:
+            return Held(*row)
+    for name in names:
+        values = {
+            "epoch": rows[name].epoch + 1, "holder": holder, "beat": leases.c.beat + 1,
+            "reading": leases.c.reading + 1,
+        }  # fmt: skip
         connection.execute(update(leases).where(leases.c.name == name).values(**values))
-    return found
+    return {name: int(rows[name].epoch) + 1 for name in names}
 
 
 def reading_number(connection: Connection, name: str) -> int:

@@ -146,7 +146,5 @@ def purge(connection: Connection, *, before: datetime) -> None:
 def living(connection: Connection, org: str, mapping: str) -> list[str]:
     """The records of the mapping that have a link which is no tombstone."""
     columns = record_links.c
-    query = select(columns.record_id).where(
-        columns.org == org, columns.mapping == mapping, columns.gone.is_(False)
-    )
+    query = select(columns.record_id).where(columns.org == org, columns.mapping == mapping, columns.gone.is_(False))
     return list(connection.execute(query).scalars())

@@ -52,7 +52,9 @@ def end(
 
 def interrupt(connection: Connection, run: RunIdentity) -> None:
     """Ends the runs of a task instance that died at work."""
-    same = (sync_runs.c.dag_id == run.dag_id) & (sync_runs.c.run_id == run.run_id) & (sync_runs.c.task_id == run.task_id)
+    same = (
+        (sync_runs.c.dag_id == run.dag_id) & (sync_runs.c.run_id == run.run_id) & (sync_runs.c.task_id == run.task_id)
+    )
     stale = same & (sync_runs.c.try_number <= run.try_number) & (sync_runs.c.status == RUNNING)
     connection.execute(update(sync_runs).where(stale).values(status=INTERRUPTED, ended_at=datetime.now(UTC)))
 

@@ -108,7 +108,9 @@ class SharedBudget:
         now = datetime.now(UTC)
         with self._state.begin() as connection:
             self._settle(connection, now)
-            self._taken = self._left = api_budget.take(connection, self._org, CALLS_AT_ONCE, self._rule, now, holder=self._holder)
+            self._taken = self._left = api_budget.take(
+                connection, self._org, CALLS_AT_ONCE, self._rule, now, holder=self._holder
+            )
         if self._left == 0:
             raise BudgetExhausted(f"The API budget of org {self._org} is spent: {self._said()}.")
 

@@ -30,6 +30,4 @@ def remember(connection: Connection, org: str, stream: str, versions: Mapping[st
 def forget(connection: Connection, org: str, stream: str, item: str) -> None:
     """The item has to be read again, whatever its version."""
     columns = seen_versions.c
-    connection.execute(
-        delete(seen_versions).where(columns.org == org, columns.stream == stream, columns.item == item)
-    )
+    connection.execute(delete(seen_versions).where(columns.org == org, columns.stream == stream, columns.item == item))

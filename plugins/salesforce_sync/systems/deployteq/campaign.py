@@ -1,7 +1,8 @@
-"""The Salesforce Synchronize object: customers that a campaign put into a queue, onto their Leads or Contacts, and what became of each.
+"""The Salesforce Synchronize object: customers that a campaign put into a queue, onto their Leads or Contacts, and each
+one's outcome told.
 
-The queue at the vendor is what waits: a customer stays in it until its fate is known, so a run that dies, or has no API budget left, is made up
-for by the next one.
+A customer that the queue gives out becomes a claim in the state database. It is taken out of the queue first and read
+after that, so that what the campaign changes later puts it into the queue once more. Each claim is told of once.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from salesforce_sync.mapping.apply import as_text, value_at
+from sqlalchemy import Connection
+
+from salesforce_sync.engine.context import Context, sync_run
+from salesforce_sync.engine.read import Reading, reading
+from salesforce_sync.errors import CallsMayLand
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.records import BatchRef, Counts, Outcome, RecordResult
-from salesforce_sync.staging import Staging, read_record
-from salesforce_sync.state import backlog, runs, sync_log
-from salesforce_sync.state.runs import LIMITED
-from salesforce_sync.steps.context import VendorContext, sync_run
-from salesforce_sync.steps.moments import NOT_LINKED, PREFIXES, salesforce_id
+from salesforce_sync.mapping.paths import as_text, value_at
+from salesforce_sync.records import MISSING_AT_VENDOR, Counts, Outcome, RecordResult
+from salesforce_sync.state import claims, runs, sync_log
+from salesforce_sync.state.claims import Claim
+from salesforce_sync.state.engine import reading as looking
+from salesforce_sync.systems.deployteq.moments import NOT_LINKED, PREFIXES, salesforce_id
 
 CONTINUE, SUCCESS, ERROR, LIMIT = "continue", "success", "error", "limit"
 DUPLICATE = "DUPLICATE"
-CUSTOMER = "id"  # where a record holds the customer's own id
+REMOVED_TOGETHER = 50  # claims noted as removed in one transaction
+CLAIMS = (0, 0)  # under which a task's waiting for removals without an answer is counted
 
 
 class Queue(Protocol):
@@ -33,122 +39,150 @@ class Queue(Protocol):
 
     def remove_members(self, group: int, customer_ids: Iterable[str]) -> None: ...
 
+    def get(self, stream: str, vendor_id: str) -> Mapping[str, Any] | None: ...
+
 
 @dataclass
 class Outputs:
-    """Customer ids by what became of them. `all` are Continue; `finished` leave the queue. Whom a fault kept from being reached is in none."""
+    """Customer ids by what they are told. Who was told `limit` once is told neither that nor `continue` again."""
 
+    continued: list[str] = field(default_factory=list)
     success: list[str] = field(default_factory=list)
     error: list[str] = field(default_factory=list)
     limit: list[str] = field(default_factory=list)
-    duplicate: list[str] = field(default_factory=list)
-
-    @property
-    def all(self) -> list[str]:
-        return [*self.success, *self.error, *self.limit, *self.duplicate]
-
-    @property
-    def finished(self) -> list[str]:
-        return [*self.success, *self.error, *self.duplicate]
 
     def by_name(self) -> dict[str, list[str]]:
-        return {CONTINUE: self.all, SUCCESS: self.success, ERROR: self.error, LIMIT: self.limit}
+        return {CONTINUE: self.continued, SUCCESS: self.success, ERROR: self.error, LIMIT: self.limit}
 
 
-def stage_queue(
-    context: VendorContext, name: str, mapping: MappingFile, source: Queue, group: int, staging: Staging
-) -> list[BatchRef]:
-    """Stages the members of the group, with the customer's id; whom the mapping's object has no record of is for `fates` to tell."""
-    with sync_run(context, f"{name}/extract") as run:
-        records = (record for page in source.members(group) for record in page)
-        paths = [*mapping.vendor_paths, CUSTOMER, *([mapping.deduplicate] if mapping.deduplicate else [])]
-        refs = staging.write_records(
-            context.run, records, id_path=mapping.vendor.id, paths=paths, high_cursor=None, folder=name
+def read_queue(context: Context, name: str, mapping: MappingFile, source: Queue, group: int) -> int:
+    """Claims the customers in the group, takes them out of it, and registers their values; gives how many it staged.
+
+    Claims that an earlier task left open come with them. CallsMayLand when a removal of such a task may still arrive: the
+    same call again, after that, reads those customers once more.
+    """
+    with reading(context, name) as work:
+        _claim(context, work, name, source, group)
+        with looking(context.state) as connection:
+            ready = claims.of_stream(connection, context.org, name, [claims.REMOVED])
+        count = _stage(work, name, mapping, source, ready)
+        with looking(context.state) as connection:
+            unanswered = claims.of_stream(connection, context.org, name, [claims.LISTED])
+    if unanswered:
+        left = context.timing.rest_seconds - min(claim.rested for claim in unanswered)
+        raise CallsMayLand([CLAIMS], max(0.0, left))
+    return count
+
+
+def _claim(context: Context, work: Reading, name: str, source: Queue, group: int) -> None:
+    """Every member becomes a claim, and leaves the group. Claims of earlier tasks whose removal was not answered are
+    ready once it cannot arrive any more."""
+    with work.lease.transaction() as connection:
+        claims.rest(connection, context.org, name, context.rested.get(CLAIMS, 0.0))
+        unanswered = claims.of_stream(connection, context.org, name, [claims.LISTED])
+        ripe = [claim.id for claim in unanswered if claim.rested >= context.timing.rest_seconds]
+        claims.set_status(connection, ripe, claims.REMOVED)
+    members = [str(record["id"]) for page in source.members(group) for record in page]
+    with work.lease.transaction() as connection:
+        claims.list_new(connection, context.org, name, members, epoch=work.lease.epoch)
+        listed = claims.of_stream(connection, context.org, name, [claims.LISTED])
+    own = [claim for claim in listed if claim.epoch == work.lease.epoch]
+    for start in range(0, len(own), REMOVED_TOGETHER):
+        part = own[start : start + REMOVED_TOGETHER]
+        source.remove_members(group, [claim.customer for claim in part])
+        with work.lease.transaction() as connection:
+            claims.set_status(connection, [claim.id for claim in part], claims.REMOVED)
+
+
+def _stage(work: Reading, name: str, mapping: MappingFile, source: Queue, ready: Sequence[Claim]) -> int:
+    """Reads the customers of these claims, and stages those that go to Salesforce; the others have their outcome."""
+    records = {claim.customer: source.get("customers", claim.customer) for claim in ready}
+    last: dict[str, str] = {}  # value that is deduplicated by -> the customer that has it last
+    for claim in ready:
+        record = records[claim.customer]
+        value = None if record is None else _deduplicated_by(mapping, record)
+        if record is not None and value is not None and _is_linked(mapping, record):
+            last[value] = claim.customer
+    writer = work.writer(name, id_path=mapping.vendor.id, paths=mapping.vendor_paths)
+    staged: dict[str, str] = {}
+    ended: list[tuple[Claim, RecordResult]] = []
+    for claim in ready:
+        record = records[claim.customer]
+        result = _left_out(mapping, claim.customer, record, last)
+        if result is not None:
+            ended.append((claim, result))
+        elif claim.customer not in staged:
+            assert record is not None
+            writer.add(record)
+            staged[claim.customer] = str(as_text(value_at(dict(record), mapping.vendor.id)))
+    count = work.add(name, writer.close(), paths=mapping.vendor_paths)
+
+    def mark(connection: Connection) -> None:
+        found = [(claim.id, staged[claim.customer]) for claim in ready if claim.customer in staged]
+        claims.read(connection, found, reading=work.number)
+        for claim, result in ended:
+            claims.end(connection, [claim.id], outcome=str(result.outcome), code=result.code)
+        sync_log.write(connection, work.run.id, [result for _, result in ended])
+        work.run.counts += Counts.of(result.outcome for _, result in ended)
+
+    work.register(marks=mark)
+    return count
+
+
+def _left_out(
+    mapping: MappingFile, customer: str, record: Mapping[str, Any] | None, last: Mapping[str, str]
+) -> RecordResult | None:
+    """Why the customer does not go to Salesforce; None when it does."""
+    if record is None:
+        return RecordResult(
+            customer, Outcome.SKIPPED, code=MISSING_AT_VENDOR, message="the vendor deleted it meanwhile"
         )
+    value = _deduplicated_by(mapping, record)
+    if not _is_linked(mapping, record):
+        message = f"its {mapping.vendor.id} is not the id of a {mapping.salesforce.object}"
+        return RecordResult(customer, Outcome.SKIPPED, code=NOT_LINKED, message=message)
+    if value is not None and last[value] != customer:
+        message = f"customer {last[value]} has the same {mapping.deduplicate}"
+        return RecordResult(customer, Outcome.SKIPPED, code=DUPLICATE, message=message)
+    return None
+
+
+def tell(context: Context, name: str, target: Queue, groups: Mapping[str, int]) -> Outputs:
+    """Puts every customer whose outcome is known into the groups of its outputs, and those that the API budget keeps back
+    into that of the limit; gives who was told what. Each claim is told of its outcome once."""
+    with sync_run(context, f"{name}/report"):
+        with looking(context.state) as connection:
+            ended = claims.of_stream(connection, context.org, name, [claims.DELIVERED])
+            steps = runs.of_dag_run(connection, context.run.dag_id, context.run.run_id)
+            limited = any(step["step"] == name and step["status"] == runs.LIMITED for step in steps)
+            waiting = claims.of_stream(connection, context.org, name, [claims.READ]) if limited else []
+        on_limit = [claim for claim in waiting if not claim.limit_told]
+        outputs = Outputs(limit=_customers(on_limit))
+        outputs.continued = _customers([*(claim for claim in ended if not claim.limit_told), *on_limit])
+        outputs.error = _customers(claim for claim in ended if _is_error(claim))
+        outputs.success = _customers(claim for claim in ended if claim.code != DUPLICATE and not _is_error(claim))
+        for output, customers in outputs.by_name().items():
+            if output in groups and customers:
+                target.add_members(groups[output], customers)
         with context.state.begin() as connection:
-            run.finish(connection, Counts(read=sum(ref.count for ref in refs)))
-    return refs
-
-
-def sift(
-    context: VendorContext, name: str, mapping: MappingFile, batches: Sequence[BatchRef], staging: Staging
-) -> list[BatchRef]:
-    """Stages those of the batches' records that go to Salesforce; logs the others: NOT_LINKED, or DUPLICATE of a later one."""
-    last: dict[str, str] = {}  # value that is deduplicated by -> customer
-    for record in _records(batches, staging):
-        value = _deduplicated_by(mapping, record)
-        if value is not None and _is_linked(mapping, record):
-            last[value] = str(record[CUSTOMER])
-    writer = staging.writer(
-        context.run,
-        id_path=mapping.vendor.id,
-        paths=[*mapping.vendor_paths, CUSTOMER],
-        high_cursor=None,
-        folder=f"{name}/sifted",
-    )
-    left: list[RecordResult] = []
-    with sync_run(context, f"{name}/sift") as run:
-        for record in _records(batches, staging):
-            customer, value = str(record[CUSTOMER]), _deduplicated_by(mapping, record)
-            if not _is_linked(mapping, record):
-                message = f"its {mapping.vendor.id} is not the id of a {mapping.salesforce.object}"
-                left.append(RecordResult(customer, Outcome.SKIPPED, code=NOT_LINKED, message=message))
-            elif value is not None and last[value] != customer:
-                message = f"customer {last[value]} has the same {mapping.deduplicate}"
-                left.append(RecordResult(customer, Outcome.SKIPPED, code=DUPLICATE, message=message))
-            else:
-                writer.add(record)
-        with context.state.begin() as connection:
-            sync_log.write(connection, run.id, left)
-            run.finish(connection, Counts(read=sum(ref.count for ref in batches), skipped=len(left)))
-    return writer.close()
-
-
-def fates(
-    context: VendorContext, name: str, mapping: MappingFile, batches: Sequence[BatchRef], staging: Staging
-) -> Outputs:
-    """What became of every customer of the batches, by the sync log of this DAG run. On limit are those that the API budget kept back."""
-    with context.state.begin() as connection:
-        outcomes = sync_log.outcomes(connection, context.run.dag_id, context.run.run_id, steps=[name, f"{name}/sift"])
-        steps = runs.of_dag_run(connection, context.run.dag_id, context.run.run_id)
-        limited = any(step["step"] == name and step["status"] == LIMITED for step in steps)
-        backlog.replace(connection, context.org, name, [])  # the queue is what waits
-    outputs = Outputs()
-    for record in _records(batches, staging):
-        customer = str(record[CUSTOMER])
-        outcome, code = (
-            outcomes.get(customer) or outcomes.get(as_text(value_at(record, mapping.vendor.id)) or "") or (None, None)
-        )
-        if outcome is None:
-            outputs.limit += [customer] if limited else []
-        elif code == DUPLICATE:
-            outputs.duplicate.append(customer)
-        elif outcome in (Outcome.REJECTED, Outcome.SKIPPED):
-            outputs.error.append(customer)
-        else:
-            outputs.success.append(customer)
+            claims.set_status(connection, [claim.id for claim in ended], claims.TOLD)
+            claims.tell_limit(connection, [claim.id for claim in on_limit])
     return outputs
 
 
-def tell(target: Queue, groups: Mapping[str, int], outputs: Outputs) -> None:
-    """Puts the customers into the groups of their outputs, and then takes those that are finished out of the queue."""
-    for output, customers in outputs.by_name().items():
-        if output in groups and customers:
-            target.add_members(groups[output], customers)
-    target.remove_members(groups["queue"], outputs.finished)
+def _customers(found: Iterable[Claim]) -> list[str]:
+    return list(dict.fromkeys(claim.customer for claim in found))
 
 
-def _records(batches: Sequence[BatchRef], staging: Staging) -> Iterator[dict[str, Any]]:
-    for batch in batches:
-        for text in staging.read(batch).column("record").to_pylist():
-            yield read_record(text)
+def _is_error(claim: Claim) -> bool:
+    return claim.code != DUPLICATE and claim.outcome in (str(Outcome.REJECTED), str(Outcome.SKIPPED))
 
 
 def _is_linked(mapping: MappingFile, record: Mapping[str, Any]) -> bool:
-    found = salesforce_id(as_text(value_at(record, mapping.vendor.id)))
+    found = salesforce_id(as_text(value_at(dict(record), mapping.vendor.id)))
     return found is not None and found.startswith(PREFIXES[mapping.salesforce.object])
 
 
 def _deduplicated_by(mapping: MappingFile, record: Mapping[str, Any]) -> str | None:
-    value = as_text(value_at(record, mapping.deduplicate)) if mapping.deduplicate else None
+    value = as_text(value_at(dict(record), mapping.deduplicate)) if mapping.deduplicate else None
     return None if value is None else value.lower()

@@ -1,21 +1,25 @@
 """Contact moments: every e-mail to a Lead or Contact, staged for the mapping of the one or the other.
 
-A mailing is read again only when its counters say that something happened to it. That it was delivered is remembered after both loads are
-through, so that a run which dies between is made up for by the next.
+A mailing is read again when its counters say that something happened to it, when a customer of it that nobody knew is
+linked by now, or when a refused moment of it is due.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from sqlalchemy import Connection
+
+from salesforce_sync.engine.context import Context
+from salesforce_sync.engine.read import Reading, reading
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.records import BatchRef, Collection, Counts, Outcome, RecordResult
-from salesforce_sync.staging import Staging
-from salesforce_sync.state import links, sync_log, versions
-from salesforce_sync.state.engine import reading
-from salesforce_sync.steps.context import VendorContext, sync_run
+from salesforce_sync.records import Collection, Counts, Outcome, RecordResult
+from salesforce_sync.state import dead_letters, links, sync_log, versions, waits
+from salesforce_sync.state.engine import reading as looking
+from salesforce_sync.state.waits import Wait
 from salesforce_sync.windows import DateWindow
 
 NOT_LINKED = "NOT_LINKED"
@@ -31,65 +35,99 @@ class CollectionSource(Protocol):
     def read_collection(self, collection: Collection) -> Iterator[list[dict[str, Any]]]: ...
 
 
+@dataclass(frozen=True)
+class MomentFlow:
+    """`mappings`: Lead and Contact -> the name and content of the mapping that their moments are delivered by. Whose
+    moment it is, is told by the customer's externalId, or else by the links of the mappings in `links_of`."""
+
+    name: str
+    mappings: Mapping[str, tuple[str, MappingFile]]
+    links_of: Sequence[str]
+
+
 @dataclass
-class StagedMoments:
-    """`batches` by mapping; `versions` of the mailings that are in them."""
+class _Found:
+    """What a reading found beside the staged moments."""
 
-    batches: dict[str, list[BatchRef]]
-    versions: dict[str, str] = field(default_factory=dict)
+    unlinked: list[tuple[str, str | None, str]] = field(default_factory=list)  # moment, customer, mailing
+    linked: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
-def stage_moments(
-    context: VendorContext,
-    name: str,
-    source: CollectionSource,
-    mappings: Mapping[str, tuple[str, MappingFile]],
-    links_of: Sequence[str],
-    window: DateWindow,
-    staging: Staging,
-) -> StagedMoments:
-    """Stages the moments of the mailings of these days that changed since they were delivered.
+def read_moments(
+    context: Context, flow: MomentFlow, source: CollectionSource, window: DateWindow, *, resend: bool = False
+) -> dict[str, int]:
+    """Registers the moments of the mailings of these days that changed; gives how many, by mapping.
 
-    `mappings`: Lead and Contact -> the name and content of the mapping that its moments are loaded by. Whose moment it is, is told by the
-    customer's externalId, or else by the links of the mappings in `links_of`. What belongs to nobody is logged as NOT_LINKED.
+    A moment of a customer that nobody knows waits for its link.
     """
-    with sync_run(context, f"{name}/extract") as run:
-        with reading(context.state) as connection:
-            delivered = versions.seen(connection, context.org, name)
-        changed = [item for item in source.collections(window) if delivered.get(item.id) != item.version]
-        writers = {
-            kind: staging.writer(
-                context.run,
-                id_path=mapping.vendor.id,
-                paths=mapping.vendor_paths,
-                high_cursor=window.last.isoformat(),
-                folder=mapping_name,
-            )
-            for kind, (mapping_name, mapping) in mappings.items()
-        }
-        unlinked: list[RecordResult] = []
-        for page in (page for item in changed for page in source.read_collection(item)):
-            for record, owner in zip(page, _owners(context, page, links_of), strict=True):
-                kind = next((kind for kind, prefix in PREFIXES.items() if owner and owner.startswith(prefix)), None)
-                if kind is None:
-                    unlinked.append(RecordResult(record["id"], Outcome.SKIPPED, code=NOT_LINKED))
-                else:
-                    writers[kind].add(record | {"salesforceId": owner})
-        batches = {mapping_name: writers[kind].close() for kind, (mapping_name, _) in mappings.items()}
-        staged = sum(ref.count for refs in batches.values() for ref in refs)
-        with context.state.begin() as connection:
-            sync_log.write(connection, run.id, unlinked)
-            run.finish(connection, Counts(read=staged + len(unlinked), skipped=len(unlinked)))
-    return StagedMoments(batches, {item.id: item.version for item in changed})
+    with reading(context, flow.name) as work:
+        with looking(context.state) as connection:
+            registered = versions.seen(connection, context.org, flow.name)
+            due = _due(connection, context.org, flow)
+        changed = [
+            item
+            for item in source.collections(window)
+            if resend or item.id in due or registered.get(item.id) != item.version
+        ]
+        found = _Found(counts=dict.fromkeys((name for name, _ in flow.mappings.values()), 0))
+        for item in changed:
+            _stage(work, flow, source, item, found)
+
+        def mark(connection: Connection) -> None:
+            versions.remember(connection, context.org, flow.name, {item.id: item.version for item in changed})
+            _keep_waits(connection, work, flow, found)
+
+        work.register(resend=resend, marks=mark)
+    return found.counts
 
 
-def remember_versions(context: VendorContext, name: str, delivered: Mapping[str, str]) -> None:
-    """From now on these mailings count as delivered, until they change."""
-    with context.state.begin() as connection:
-        versions.remember(connection, context.org, name, delivered)
+def _due(connection: Connection, org: str, flow: MomentFlow) -> set[str]:
+    """The mailings to be read again: of waiting moments whose customer is linked by now, and of refused ones."""
+    now = datetime.now(UTC)
+    letters = [letter for name, _ in flow.mappings.values() for letter in dead_letters.due(connection, org, name, now)]
+    waiting = waits.of_mappings(connection, org, [flow.name])
+    known = links.by_vendor_id(connection, org, flow.links_of, sorted({wait.key for wait in waiting if wait.key}))
+    origins = {wait.origin for wait in waiting if wait.key in known}
+    return {origin for origin in (*origins, *(letter.origin for letter in letters)) if origin}
 
 
-def _owners(context: VendorContext, page: Sequence[Mapping[str, Any]], links_of: Sequence[str]) -> list[str | None]:
+def _stage(work: Reading, flow: MomentFlow, source: CollectionSource, item: Collection, found: _Found) -> None:
+    writers = {
+        kind: work.writer(name, id_path=mapping.vendor.id, paths=mapping.vendor_paths, origin=item.id)
+        for kind, (name, mapping) in flow.mappings.items()
+    }
+    for page in source.read_collection(item):
+        for record, owner in zip(page, _owners(work.context, page, flow.links_of), strict=True):
+            kind = next((kind for kind, prefix in PREFIXES.items() if owner and owner.startswith(prefix)), None)
+            if kind is None:
+                found.unlinked.append((record["id"], record["customer"]["id"], item.id))
+            else:
+                writers[kind].add(record | {"salesforceId": owner})
+                found.linked.append(record["id"])
+    for kind, (name, mapping) in flow.mappings.items():
+        refs = [ref for ref in writers[kind].close() if ref.count]
+        found.counts[name] += work.add(name, refs, paths=mapping.vendor_paths)
+
+
+def _keep_waits(connection: Connection, work: Reading, flow: MomentFlow, found: _Found) -> None:
+    org = work.context.org
+    results = [RecordResult(moment, Outcome.WAITING, code=NOT_LINKED) for moment, _, _ in found.unlinked]
+    sync_log.write(connection, work.run.id, results)
+    work.run.counts += Counts(read=len(results), waiting=len(results))
+    if waits.counts(connection, org, [flow.name]):
+        waits.remove(connection, org, flow.name, found.linked)
+    waits.add(
+        connection,
+        org,
+        [
+            Wait(flow.name, moment, NOT_LINKED, customer or "", "", work.number, mailing)
+            for moment, customer, mailing in found.unlinked
+        ],
+    )
+
+
+def _owners(context: Context, page: Sequence[Mapping[str, Any]], links_of: Sequence[str]) -> list[str | None]:
     """The Salesforce id of each record's customer."""
     owners = [salesforce_id(record["customer"]["externalId"]) for record in page]
     unknown = [
@@ -99,7 +137,7 @@ def _owners(context: VendorContext, page: Sequence[Mapping[str, Any]], links_of:
     ]
     if not unknown:
         return owners
-    with reading(context.state) as connection:
+    with looking(context.state) as connection:
         known = links.by_vendor_id(connection, context.org, links_of, unknown)
     return [owner or known.get(record["customer"]["id"] or "") for record, owner in zip(page, owners, strict=True)]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from salesforce_sync.engine.context import Context, sync_run
 from salesforce_sync.matching.domains import registrable_domain
 from salesforce_sync.records import Counts
 from salesforce_sync.state import account_domains, watermarks
 from salesforce_sync.state.account_domains import AccountChange
 from salesforce_sync.state.engine import reading
-from salesforce_sync.engine.context import Context, sync_run
 
 STREAM = "salesforce/Account.domains"
 FULL_STREAM = "salesforce/Account.domains.full"
@@ -53,7 +53,9 @@ def _open_domains_in_org(context: Context) -> list[str]:
     """With a new state database: the domains of processed activities without an Account, which an earlier database knew of."""
     soql = f"SELECT Account_Domain__c FROM {ACTIVITY} WHERE Processed__c = true AND Account__c = null AND Account_Domain__c != null"
     return [
-        domain for table in context.salesforce.read(soql) for domain in set(table.column("Account_Domain__c").to_pylist())
+        domain
+        for table in context.salesforce.read(soql)
+        for domain in set(table.column("Account_Domain__c").to_pylist())
     ]
 
 

@@ -85,7 +85,8 @@ def companies(context: Context, mapping: MappingFile, *, today: date, resend: bo
     since = (today - SPAN).isoformat()
     with derived(context, STEP, [OBJECT]) as flow:
         require_objects(
-            context, ["PeerSpot_Activity__c", "PeerSpot_Activity_Product__c", "PeerSpot_Vendor_Product__c", "Opportunity"]
+            context,
+            ["PeerSpot_Activity__c", "PeerSpot_Activity_Product__c", "PeerSpot_Vendor_Product__c", "Opportunity"],
         )
         seen = _visits(context, since)
         _add_products(context, since, seen)

@@ -27,7 +27,7 @@ from salesforce_sync.matching.accounts import AccountCandidate, choose
 from salesforce_sync.records import Counts, Outcome, RecordResult, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, regrouped
 from salesforce_sync.salesforce.soql import in_lists
-from salesforce_sync.state import account_domains, sync_log
+from salesforce_sync.state import account_domains
 from salesforce_sync.state.engine import reading
 from salesforce_sync.systems.peerspot.accounts import refresh_accounts
 
@@ -85,7 +85,8 @@ class _Process:
             self._match(rows, [UNPROCESSED], held_back=self._tie_products(rows))
         self._warn_without_own_product(any_read)
         conditions = [
-            f"Processed__c = true AND Account__c = null AND Account_Domain__c IN ({listed})" for listed in in_lists(recheck)
+            f"Processed__c = true AND Account__c = null AND Account_Domain__c IN ({listed})"
+            for listed in in_lists(recheck)
         ]
         for frame in regrouped(table for condition in conditions for table in self._activities(condition)):
             self._match(frame.to_pylist(), conditions, held_back=frozenset())

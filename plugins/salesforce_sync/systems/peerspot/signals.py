@@ -186,6 +186,7 @@ class _Signals:
                 "PeerSpot_Visits_14d__c": list(counts),
             }
         )
+
         def make(row: dict[str, Any], result: WriteResult) -> RecordResult:
             return RecordResult(row["Id"], result.outcome, row["Id"], result.code, result.message)
 
@@ -206,7 +207,9 @@ class _Signals:
         leads = [
             row["Id"]
             for listed in in_lists(sorted({company.name for company in companies if company.name}))
-            for table in self.context.salesforce.read(f"SELECT Id FROM Lead WHERE Company IN ({listed}) AND {condition}")
+            for table in self.context.salesforce.read(
+                f"SELECT Id FROM Lead WHERE Company IN ({listed}) AND {condition}"
+            )
             for row in table.to_pylist()
         ]
         already = {

@@ -5,46 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from salesforce_sync.operators.base import SyncOperator, log, step_context, window
-
-_ORG = "org"
-ORG = f"{{{{ ti.xcom_pull(task_ids='check_salesforce', key='{_ORG}') }}}}"  # for tasks after `check_salesforce`: the org's id
+from salesforce_sync.operators.base import SyncOperator, log, salesforce_context, window
 
 
 class CheckSalesforceOperator(SyncOperator):
     """Checks the run's dates, the Variables in `settings`, the Salesforce credentials, and that the org has what the DAG needs.
 
     `mappings` names the mappings that the DAG works by; `reads` lists the fields that it reads besides, by object. A DAG that runs every
-    few minutes may do with what the org said of its objects within the hour: `describe_anew` False. Returns a sentence that says that it
+    few minutes may do with what the org said of its objects within the hour: `fresh` False. Returns a sentence that says that it
     works.
     """
 
     def __init__(
         self, *, system: str, mappings: Sequence[str], reads: Mapping[str, Sequence[str]] | None = None, settings: Sequence[str] = (),
-        describe_anew: bool = True, **kwargs: Any,
+        fresh: bool = True, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
-        self.describe_anew = describe_anew
+        self.fresh = fresh
         self.system = system
         self.mappings = mappings
         self.reads = reads or {}
         self.settings = settings
 
     def run_step(self, context: Any) -> str:
+        from salesforce_sync.engine.preflight import check_salesforce
         from salesforce_sync.mapping.loader import load_mapping
         from salesforce_sync.settings import read_setting
-        from salesforce_sync.steps.preflight import check_salesforce
 
         if "start_date" in context["params"]:
             log.info("This run is about %s", window(context))
         for name in self.settings:
             read_setting(name)
         mappings = {name: load_mapping(name) for name in self.mappings}
-        with step_context(context) as step:
-            context["ti"].xcom_push(key=_ORG, value=step.org)
-            sentence = check_salesforce(
-                step, self.system, mappings=mappings, reads=self.reads, describe_anew=self.describe_anew
-            )
+        with salesforce_context(context) as step:
+            sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads, fresh=self.fresh)
         log.info(sentence)
         return sentence
 

@@ -1,0 +1,104 @@
+"""Reading: records are staged and registered in the inbox, from where any delivery takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from salesforce_sync.operators.base import (
+    SyncOperator,
+    is_scheduled,
+    log,
+    salesforce_context,
+    vendor_context,
+    window,
+)
+
+if TYPE_CHECKING:
+    from salesforce_sync.windows import DateWindow
+
+# A vendor that is down for a night is asked until the morning: after 5, 10, 20, ... minutes, at most an hour.
+PATIENT: dict[str, Any] = {
+    "retries": 12,
+    "retry_delay": timedelta(minutes=5),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(hours=1),
+}
+
+
+class ReadDaysOperator(SyncOperator):
+    """Reads the records of the run's days as far as `mapping` reads them; a scheduled run also reads the days that nobody
+    read, at most `catch_up` (the name of a Variable) days back. Returns how many days and records.
+
+    With `keep`, the name of a Variable, it warns of days that the clean-up will not keep.
+    """
+
+    def __init__(self, *, system: str, mapping: str, catch_up: str, keep: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**(PATIENT | kwargs))
+        self.system = system
+        self.mapping = mapping
+        self.catch_up = catch_up
+        self.keep = keep
+
+    def run_step(self, context: Any) -> dict[str, int]:
+        from salesforce_sync.engine.read_days import Span, listed, read_days
+        from salesforce_sync.mapping.loader import load_mapping
+        from salesforce_sync.systems import vendor_hook
+
+        hook, days, work = vendor_hook(self.system), window(context), vendor_context(context)
+        span = Span(days, is_scheduled(context), self._oldest())
+        resend = bool(context["params"].get("resend"))
+        found = read_days(work, hook, self.mapping, load_mapping(self.mapping), span, resend=resend)
+        self._warn_of_retention(days)
+        log.info("%s: %d records of %s", self.mapping, found.count, listed(found.days))
+        if found.missing:
+            log.warning("%s: these days were not read: %s", self.mapping, listed(found.missing))
+        if hook.removed:
+            log.warning("%s sent personal data that it should not send; taken out: %s", self.system, dict(hook.removed))
+        return {"days": len(found.days), "records": found.count, "missing_days": len(found.missing)}
+
+    def _oldest(self) -> Any:
+        from salesforce_sync.settings import read_setting
+
+        days = read_setting(self.catch_up)
+        if self.keep is not None:
+            days = min(days, read_setting(self.keep))
+        return datetime.now(UTC).date() - timedelta(days=days)
+
+    def _warn_of_retention(self, days: DateWindow) -> None:
+        from salesforce_sync.settings import read_setting
+
+        if self.keep is None:
+            return
+        kept_from = datetime.now(UTC).date() - timedelta(days=read_setting(self.keep))
+        if days.first < kept_from:
+            log.warning(
+                "Records before %s will be deleted again by this run's clean-up: %s keeps no more.",
+                kept_from,
+                self.keep,
+            )
+
+
+class ReadChangesOperator(SyncOperator):
+    """Reads what changed in Salesforce since the last reading, by each of the mappings; returns how many, by mapping.
+
+    The run parameter `full_sync` reads all records.
+    """
+
+    def __init__(self, *, mappings: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**(PATIENT | kwargs))
+        self.mappings = mappings
+
+    def run_step(self, context: Any) -> dict[str, int]:
+        from salesforce_sync.engine.from_salesforce import read_changes
+        from salesforce_sync.mapping.loader import load_mapping
+
+        params = context["params"]
+        full, resend = bool(params.get("full_sync")), bool(params.get("resend"))
+        counts = {}
+        with salesforce_context(context) as work:
+            for name in self.mappings:
+                counts[name] = read_changes(work, name, load_mapping(name), full=full, resend=resend)
+                log.info("%s: %d records changed", name, counts[name])
+        return counts

@@ -1,0 +1,116 @@
+"""Deployteq's own tasks: contact moments, and the Salesforce Synchronize object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.exceptions import AirflowSkipException
+
+from salesforce_sync.operators.base import SyncOperator, log, vendor_context
+from salesforce_sync.operators.read import PATIENT
+
+SETTING = "deployteq_synchronize"
+
+
+class ReadMomentsOperator(SyncOperator):
+    """Reads the e-mails of the last days (the Variable `days`), as far as something happened to them; returns how many, by
+    mapping.
+
+    `mappings`: Lead and Contact -> the mapping of its moments; `links_of` names the mappings whose links lead from customers
+    to records.
+    """
+
+    def __init__(
+        self, *, system: str, name: str, mappings: Mapping[str, str], links_of: Sequence[str], days: str, **kwargs: Any
+    ) -> None:
+        super().__init__(**(PATIENT | kwargs))
+        self.system = system
+        self.name = name
+        self.mappings = mappings
+        self.links_of = links_of
+        self.days = days
+
+    def run_step(self, context: Any) -> dict[str, int]:
+        from salesforce_sync.mapping.loader import load_mapping
+        from salesforce_sync.settings import read_setting
+        from salesforce_sync.systems import vendor_hook
+        from salesforce_sync.systems.deployteq.moments import MomentFlow, read_moments
+        from salesforce_sync.windows import DateWindow
+
+        today = datetime.now(UTC).date()
+        # Until tomorrow: the vendor's day may have begun already.
+        window = DateWindow(today - timedelta(days=read_setting(self.days)), today + timedelta(days=1))
+        mappings = {kind: (name, load_mapping(name)) for kind, name in self.mappings.items()}
+        flow = MomentFlow(self.name, mappings, self.links_of)
+        resend = bool(context["params"].get("resend"))
+        counts = read_moments(vendor_context(context), flow, vendor_hook(self.system), window, resend=resend)
+        log.info("%s: %s", self.name, counts)
+        return counts
+
+
+def output_asset(kind: str, output: str) -> Asset:
+    """The Asset that other DAGs can be scheduled on: `kind` is contacts or leads, `output` continue, success, error or limit."""
+    return Asset(f"x-deployteq://synchronize/{kind}/{output}")
+
+
+class ReadQueueOperator(SyncOperator):
+    """Claims the customers in the queue of `kind`, contacts or leads, and reads them; returns how many go to Salesforce.
+
+    Skipped when the Variable deployteq_synchronize names no queue for it.
+    """
+
+    def __init__(self, *, system: str, kind: str, mapping: str, **kwargs: Any) -> None:
+        super().__init__(**(PATIENT | kwargs))
+        self.system = system
+        self.kind = kind
+        self.mapping = mapping
+
+    def run_step(self, context: Any) -> int:
+        from salesforce_sync.mapping.loader import load_mapping
+        from salesforce_sync.settings import read_setting
+        from salesforce_sync.systems import vendor_hook
+        from salesforce_sync.systems.deployteq.campaign import read_queue
+
+        groups = read_setting(SETTING).get(self.kind)
+        if groups is None:
+            raise AirflowSkipException(f"The Variable {SETTING} names no queue of {self.kind}.")
+        hook = vendor_hook(self.system)
+        count = read_queue(vendor_context(context), self.mapping, load_mapping(self.mapping), hook, groups["queue"])
+        log.info("%s: %d customers go to Salesforce", self.mapping, count)
+        return count
+
+
+class TellOutcomesOperator(SyncOperator):
+    """Tells the vendor each claimed customer's outcome; returns the counts by output.
+
+    Each output that somebody is in is staged, and is an event of its Asset, with the batches in the event's `extra`.
+    """
+
+    def __init__(self, *, system: str, kind: str, mapping: str, **kwargs: Any) -> None:
+        self.alias = AssetAlias(f"deployteq_synchronize_{kind}")
+        super().__init__(outlets=[self.alias], **kwargs)
+        self.system = system
+        self.kind = kind
+        self.mapping = mapping
+
+    def run_step(self, context: Any) -> dict[str, int]:
+        from salesforce_sync.settings import read_setting
+        from salesforce_sync.systems import vendor_hook
+        from salesforce_sync.systems.deployteq.campaign import tell
+
+        work = vendor_context(context)
+        outputs = tell(work, self.mapping, vendor_hook(self.system), read_setting(SETTING)[self.kind]).by_name()
+        for output, customers in outputs.items():
+            if customers:
+                run = work.run
+                folder = work.staging.folder("outputs", run.dag_id, run.run_id, run.task_id, output)
+                writer = work.staging.records(folder, id_path="id", paths=["id"])
+                for customer in customers:
+                    writer.add({"id": customer})
+                batches = [{"path": ref.path, "count": ref.count} for ref in writer.close()]
+                extra = {"count": len(customers), "batches": batches}
+                context["outlet_events"][self.alias].add(output_asset(self.kind, output), extra=extra)
+        return {output: len(customers) for output, customers in outputs.items()}
