@@ -97,7 +97,7 @@ class Staging:
         """The batch's rows. StagedDataMissing when the file is gone, or is not the one that was written."""
         table = self.read_table(ref.path, ref.digest)
         if table.column_names == OLD_COLUMNS:
-            return _old_rows(table, ref)
+            return _old_rows(table)
         columns = Columns(table.drop_columns([ID, STAMP]))
         return StagedRows(table.column(ID).to_pylist(), table.column(STAMP).to_pylist(), columns)
 
@@ -191,7 +191,7 @@ def _in_batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(pending)
 
 
-def _old_rows(table: pa.Table, ref: BatchRef) -> StagedRows:
+def _old_rows(table: pa.Table) -> StagedRows:
     """Rows of a batch that an earlier version staged."""
     records = [clean(json.loads(text)) for text in table.column("record").to_pylist()]
     paths = sorted({path for record in records for path in _paths_of(record)})

@@ -34,6 +34,7 @@ from salesforce_sync.state import sync_log
 from salesforce_sync.state.api_budget import BudgetRule
 from salesforce_sync.state.engine import open_state
 from salesforce_sync.state.sharing import SharedBudget, SharedDescriptions
+from salesforce_sync.systems.deployteq.campaign import read_queue, tell
 from salesforce_sync.systems.deployteq.moments import MomentFlow, read_moments
 from salesforce_sync.systems.peerspot.companies import COMPANIES, companies
 from salesforce_sync.systems.peerspot.process import PRODUCTS, process
@@ -169,6 +170,53 @@ class Moments:
         self.runs += 1
         self.extract()
         return {name: self.load(name).total for name in MOMENTS.values()}
+
+
+@dataclass
+class Campaign:
+    """The Synchronize object for Contacts; every call is a run of its own."""
+
+    world: World
+    state: Engine
+    folder: Path
+    hook: Any
+    groups: dict[str, int]
+    runs: int = 0
+    rule: BudgetRule = field(default_factory=lambda: BudgetRule(0, 0))
+    timing: Timing = NO_REST
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    name = "deployteq/synchronize_contacts"
+
+    def _context(self, task: str, client: Any = None) -> Context:
+        run = RunIdentity("deployteq_campaign_sync", f"run-{self.runs}", task)
+        org = "" if client else self.world.client().org_id
+        return Context(self.state, run, Staging(self.folder), client, org, timing=self.timing, **self.extra)
+
+    def extract(self) -> int:
+        mapping = load_mapping(self.name)
+        return patiently(
+            self.extra,
+            lambda: read_queue(self._context("extract"), self.name, mapping, self.hook, self.groups["queue"]),
+        )
+
+    def load(self) -> Delivered:
+        budget = SharedBudget(self.state, self.rule)
+        client = self.world.client()
+        client.session._budget = budget
+        try:
+            return deliver_to_salesforce(self._context("load", client), self.name, load_mapping(self.name))
+        finally:
+            budget.close()
+
+    def report(self) -> dict[str, list[str]]:
+        return tell(self._context("report"), self.name, self.hook, self.groups).by_name()
+
+    def __call__(self) -> dict[str, list[str]]:
+        self.runs += 1
+        self.extract()
+        self.load()
+        return self.report()
 
 
 @dataclass

@@ -13,9 +13,12 @@ import pytest
 
 from salesforce_sync.errors import InvalidMapping
 from salesforce_sync.mapping import describe
-from salesforce_sync.mapping.apply import Target, apply, apply_to_vendor, fingerprints, nested, value_at
+from salesforce_sync.mapping.apply import Mapped, Target, apply, apply_to_vendor
+from salesforce_sync.mapping.columns import Columns
+from salesforce_sync.mapping.fingerprint import fingerprints, version_1
 from salesforce_sync.mapping.loader import SHIPPED, load_mapping, read_mapping
 from salesforce_sync.mapping.model import MappingFile, json_schema
+from salesforce_sync.mapping.paths import nested, value_at
 from salesforce_sync.mapping.transforms import products_of
 
 HEAD = """\
@@ -47,8 +50,16 @@ TEXT = Target("string", 255)
 def _one(fields: str, value: Any, target: Target = TEXT) -> Any:
     """The mapped value of A__c, or the problem, for one record {id: 1, a: value}."""
     mapping = _mapping(fields)
-    mapped = apply(mapping, [{"id": "1", "a": value}], _targets(mapping, A=target))
-    return mapped.problems.get(0) or mapped.frame.iloc[0]["A__c"]
+    mapped = _apply(mapping, {"id": "1", "a": value}, targets=_targets(mapping, A=target))
+    return mapped.problems.get(0) or mapped.table.column("A__c")[0].as_py()
+
+
+def _apply(mapping: MappingFile, *records: dict[str, Any], targets: dict[str, Target] | None = None) -> Mapped:
+    return apply(mapping, Columns.of(records, mapping.vendor_paths), targets or _targets(mapping))
+
+
+def _apply_to_vendor(mapping: MappingFile, *records: dict[str, Any]) -> Mapped:
+    return apply_to_vendor(mapping, Columns.of(records, mapping.salesforce_paths))
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------------------
@@ -207,10 +218,10 @@ def test_a_value_takes_the_type_of_its_field_or_is_refused(target: Target, value
 
 def test_a_refused_record_does_not_hold_up_the_others() -> None:
     mapping = _mapping("  A__c: {vendor: a, required: true}")
-    mapped = apply(mapping, [{"id": 1, "a": "x"}, {"id": 2}, {"a": "no id"}, {"id": 4, "a": "y"}], _targets(mapping))
-    assert mapped.frame["Key__c"].tolist() == ["1", "4"]
+    mapped = _apply(mapping, {"id": 1, "a": "x"}, {"id": 2}, {"a": "no id"}, {"id": 4, "a": "y"})
+    assert mapped.table.column("Key__c").to_pylist() == ["1", "4"]
     assert mapped.problems == {1: "a is missing, and A__c requires it", 2: "id is missing, and it is the record's id"}
-    assert mapped.ids == ("1", "2", "", "4")
+    assert mapped.places.tolist() == [0, 3]
 
 
 def test_a_mapping_knows_which_fields_an_empty_value_clears() -> None:
@@ -239,7 +250,7 @@ def test_fingerprints_tell_any_change_and_nothing_else() -> None:
     mapping = _mapping("  A__c: a\n  B__c: b")
 
     def prints(*records: dict[str, Any]) -> list[str]:
-        return fingerprints(apply(mapping, records, _targets(mapping)).frame).tolist()
+        return fingerprints(_apply(mapping, *records).table)
 
     base, same, other, moved = prints(
         {"id": 1, "a": "x", "b": None}, {"id": 1, "b": "", "a": " x"}, {"id": 1, "a": "y"}, {"id": 1, "b": "x"}
@@ -252,8 +263,22 @@ def test_fingerprints_tell_any_change_and_nothing_else() -> None:
 def test_a_fingerprint_changes_with_the_mapping() -> None:
     one, two = _mapping("  A__c: a"), _mapping("  B__c: a")
     record = {"id": 1, "a": "x"}
-    first = fingerprints(apply(one, [record], _targets(one)).frame)
-    assert first.tolist() != fingerprints(apply(two, [record], _targets(two)).frame).tolist()
+    assert fingerprints(_apply(one, record).table) != fingerprints(_apply(two, record).table)
+
+
+def test_fingerprints_tell_apart_what_stands_in_which_column() -> None:
+    mapping = _mapping("  A__c: a\n  B__c: b")
+    rows = [{"id": 1, "a": "x", "b": "y"}, {"id": 1, "a": "xy"}, {"id": 1, "b": "xy"}, {"id": 1, "a": "y", "b": "x"}]
+    assert len(set(fingerprints(_apply(mapping, *rows).table))) == 4
+
+
+def test_the_fingerprints_of_the_version_before_are_still_made() -> None:
+    """Links of before 0005 hold these: if they changed, an upgrade would send every record once more."""
+    mapping = _mapping("  A__c: a\n  B__c: b\n  C__c: c\n  D__c: d")
+    targets = _targets(mapping) | {"B__c": Target("double"), "C__c": Target("datetime"), "D__c": Target("boolean")}
+    record = {"id": 1, "a": "Zoë", "b": 3, "c": "2026-11-21T12:00:00Z", "d": True}
+    table = _apply(mapping, record, {"id": 2}, targets=targets).table
+    assert version_1(table) == ["943f557ae589fc48", "d0828e62bdccd1ba"]  # as 0004 made them
 
 
 # -- against the org --------------------------------------------------------------------------------------------------------------
@@ -369,9 +394,8 @@ def test_what_does_not_fit_the_direction_is_a_mistake(tmp_path: Path, text: str,
 
 def test_salesforce_records_become_the_vendors() -> None:
     records = [{"Id": "003a", "Email": " A@B.co ", "Account": {"Name": "Acme"}}, {"Id": "003b", "Email": "c@d.co"}]
-    mapped = apply_to_vendor(_to_vendor(), records)
-    assert mapped.ids == ("003a", "003b")
-    assert [nested(row) for row in mapped.frame.to_dict("records")] == [
+    mapped = _apply_to_vendor(_to_vendor(), *records)
+    assert [nested(row) for row in mapped.table.to_pylist()] == [
         {"email": "a@b.co", "options": {"company": "Acme", "kind": "person"}},
         {"email": "c@d.co", "options": {"company": "", "kind": "person"}},
     ]
@@ -379,16 +403,15 @@ def test_salesforce_records_become_the_vendors() -> None:
 
 def test_a_field_that_is_kept_when_empty_is_not_sent() -> None:
     mapping = _to_vendor("  City: {vendor: city, when_empty: keep}\n")
-    (row,) = apply_to_vendor(mapping, [{"Id": "003a", "Email": "a@b.co", "City": None}]).frame.to_dict("records")
+    (row,) = _apply_to_vendor(mapping, {"Id": "003a", "Email": "a@b.co", "City": None}).table.to_pylist()
     assert "city" not in nested(row)
 
 
 def test_a_salesforce_record_that_lacks_what_is_required_is_refused() -> None:
-    mapped = apply_to_vendor(
-        _to_vendor("  LastName: {vendor: name, required: true}\n"), [{"Id": "003a", "Email": "a@b.co"}]
-    )
+    mapping = _to_vendor("  LastName: {vendor: name, required: true}\n")
+    mapped = _apply_to_vendor(mapping, {"Id": "003a", "Email": "a@b.co"})
     assert mapped.problems == {0: "LastName is missing, and name requires it"}
-    assert mapped.frame.empty
+    assert mapped.table.num_rows == 0
 
 
 @pytest.mark.requirement("DQ-15")
@@ -398,7 +421,7 @@ def test_a_salesforce_record_that_lacks_what_is_required_is_refused() -> None:
 )
 def test_consent_is_y_or_true_and_nothing_else(value: Any, consent: str) -> None:
     mapping = _to_vendor("  Opt__c: {vendor: optIn, transforms: [opt_in]}\n")
-    (row,) = apply_to_vendor(mapping, [{"Id": "003a", "Email": "a@b.co", "Opt__c": value}]).frame.to_dict("records")
+    (row,) = _apply_to_vendor(mapping, {"Id": "003a", "Email": "a@b.co", "Opt__c": value}).table.to_pylist()
     assert row["optIn"] == consent
 
 

@@ -53,7 +53,7 @@ def read_changes(context: Context, name: str, mapping: MappingFile, *, full: boo
             work.folder(name, "due"), _by_id(context, side.object, fields, again), id_column="Id", stamp=_stamps
         )
         if full:
-            lost = _nowhere(context, name, side.object, seen, fields, changes.upper)
+            lost = _nowhere(context, name, side.object, seen, fields, changes.began)
             refs += context.staging.tables(work.folder(name, "gone"), lost, id_column="Id", stamp=_stamps)
         before = "" if since is None else str(watermark)
         count = work.add(name, refs, paths=fields, read_from=before)

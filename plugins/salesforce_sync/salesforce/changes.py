@@ -25,10 +25,12 @@ STAMP = "SystemModstamp"
 
 @dataclass(frozen=True)
 class Changes:
-    """`tables` yields each changed record once, with Id and SystemModstamp; `upper` is the watermark to store when all are delivered."""
+    """`tables` yields each changed record once, with Id and SystemModstamp; `upper` is the watermark to store when all are
+    registered; `began` is Salesforce's time when the reading began."""
 
     tables: Iterator[pa.Table]
     upper: datetime
+    began: datetime
 
 
 def read_changes(
@@ -51,7 +53,7 @@ def read_changes(
     soql = f"SELECT {', '.join(wanted)} FROM {object_name}" + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
     reading = reader.begin(soql, include_deleted=include_deleted)
     upper = (reading.began - LAG).replace(microsecond=0)
-    return Changes(_once(reading.tables), max(upper, since or upper))
+    return Changes(_once(reading.tables), max(upper, since or upper), reading.began)
 
 
 def _once(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -19,7 +19,7 @@ from salesforce_sync.errors import (
     ServiceUnavailable,
 )
 from salesforce_sync.salesforce.ids import to_18
-from salesforce_sync.salesforce.wire_errors import read_error
+from salesforce_sync.salesforce.wire_errors import PASSING_STATUSES, read_error
 
 LOGIN_SECONDS = 30
 JWT_LIFETIME_SECONDS = 120  # Salesforce takes at most three minutes
@@ -154,7 +154,7 @@ def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> O
         raise ServiceUnavailable(
             f"Salesforce sign-in at {login_url} gave no answer: {type(error).__name__}."
         ) from error
-    if reply.status >= 500:
+    if reply.status >= 500 or reply.status in PASSING_STATUSES:
         raise ServiceUnavailable(f"Salesforce sign-in at {login_url} answered {reply.status}.")
     if reply.status != 200:
         said = read_error(reply.status, reply.data)

@@ -19,6 +19,7 @@ RETRYABLE_CODES = frozenset({
     "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "API_TEMPORARILY_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT",
     "UNKNOWN_EXCEPTION", "INTERNAL_SERVER_ERROR",
 })  # fmt: skip
+PASSING_STATUSES = frozenset({408, 425, 429})  # beside 5xx: asked too late, too early, too often
 SESSION_CODES = frozenset({"INVALID_SESSION_ID", "InvalidSessionId"})
 _PERMISSION_CODES = frozenset(
     {"API_DISABLED_FOR_ORG", "INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "FUNCTIONALITY_NOT_ENABLED"}
@@ -42,7 +43,8 @@ class WireError:
     def is_transient(self) -> bool:
         if self.code == "REQUEST_LIMIT_EXCEEDED":
             return "concurrent" in self.message.lower()
-        return self.code in RETRYABLE_CODES or (self.status >= 500 and self.status != 501)
+        is_passing = self.status in PASSING_STATUSES or (self.status >= 500 and self.status != 501)
+        return self.code in RETRYABLE_CODES or is_passing
 
 
 def read_error(status: int, body: bytes) -> WireError:

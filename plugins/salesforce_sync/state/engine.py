@@ -94,8 +94,8 @@ def _use_wal(connection: Any) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if not any(word in str(error) for word in ("locked", "busy")) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from salesforce_sync.engine.context import Context, sync_run
 from salesforce_sync.matching.domains import registrable_domain
@@ -59,10 +60,9 @@ def _open_domains_in_org(context: Context) -> list[str]:
     ]
 
 
-def _change(row: dict[str, object]) -> AccountChange:
+def _change(row: dict[str, Any]) -> AccountChange:
     website, created, parent = row["Website"], row["CreatedDate"], row["ParentId"]
     domain = registrable_domain(str(website)) if website and not row.get("IsDeleted") else None
-    assert isinstance(created, datetime)
     return AccountChange(str(row["Id"]), domain, None if parent is None else str(parent), _text(created))
 
 
