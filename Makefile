@@ -1,5 +1,6 @@
 # make demo   the package on real Airflow against local stand-ins      make stop    ends it
 # make test   every test                                               make check   ruff, mypy, import-linter
+# make soak   schedules at random, SCHEDULES of them from SEED on     make explain RECORD=<id>   a record's history
 # make bench  measurements, into .bench/results.json                   make lock    resolves requirements*.in again
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 export PYTHONPATH := include:plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test check format bench lock clean
+.PHONY: help demo stop test check format bench soak explain lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -53,6 +54,16 @@ format: $(VENV)/installed-tests
 
 bench: $(VENV)/installed-tests
 	PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m benchmarks
+
+SCHEDULES ?= 200
+SEED ?= 7
+soak: $(VENV)/installed-tests
+	@cd tests && PYTHONPATH=../include:../plugins:. SCHEDULES=$(SCHEDULES) SEED=$(SEED) BREAK=$(BREAK) ../$(BIN)/python -m soak
+
+# The demo's state database, unless SALESFORCE_SYNC_STATE_URL names another one.
+explain: $(VENV)/installed
+	@SALESFORCE_SYNC_STATE_URL=$${SALESFORCE_SYNC_STATE_URL:-sqlite:///$(CURDIR)/.demo/airflow/salesforce_sync.db} \
+	  $(BIN)/python -m salesforce_sync.explain $(RECORD)
 
 # Resolved for every Python from 3.11 on, on all platforms.
 lock: $(VENV)/installed

@@ -54,10 +54,14 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def state_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
-    """A new, empty state database on each of the two kinds of server."""
-    if request.param == "sqlite":
-        return sqlite_url
-    from support.databases import new_database
+def state_url(request: pytest.FixtureRequest, sqlite_url: str) -> Iterator[str]:
+    """A new, empty state database on each of the two kinds of server; its connections are closed at the end."""
+    url = sqlite_url
+    if request.param == "postgresql":
+        from support.databases import new_database
 
-    return new_database(request.getfixturevalue("_postgres"))
+        url = new_database(request.getfixturevalue("_postgres"))
+    yield url
+    from salesforce_sync.state.engine import open_state
+
+    open_state(url).dispose()

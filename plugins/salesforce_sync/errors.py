@@ -148,9 +148,10 @@ class LeaseHeld(MustWait):
 class CallsMayLand(MustWait):
     """Calls of a task that died, or that gave no answer, may still arrive: their records rest before they are sent again.
 
-    `notes` are the chunks, as (plan, number); `seconds` is how long they still have to rest.
+    `notes` say which sendings of which chunks: (plan, chunk, epoch, tries); `seconds` is how long they still have to rest.
+    `after` is what makes the task fail all the same, once it has waited.
     """
 
-    def __init__(self, notes: Sequence[tuple[int, int]], seconds: float) -> None:
+    def __init__(self, notes: Sequence[tuple[int, int, int, int]], seconds: float, *, after: str = "") -> None:
         super().__init__(f"Calls without an answer may still arrive; their records rest for {seconds:.0f} s.")
-        self.notes, self.seconds = list(notes), seconds
+        self.notes, self.seconds, self.after = list(notes), seconds, after

@@ -87,13 +87,17 @@ class LeaseTrigger(BaseTrigger):
 class RestTrigger(BaseTrigger):
     """Fires after so many seconds, by this process's monotonic clock; `notes` are the chunks that rest meanwhile."""
 
-    def __init__(self, notes: list[list[int]], seconds: float) -> None:
+    def __init__(self, notes: list[list[int]], seconds: float, after: str = "") -> None:
         super().__init__()
-        self.notes, self.seconds = notes, seconds
+        self.notes, self.seconds, self.after = notes, seconds, after
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"notes": self.notes, "seconds": self.seconds}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "notes": self.notes,
+            "seconds": self.seconds,
+            "after": self.after,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         await asyncio.sleep(self.seconds)
-        yield TriggerEvent({"notes": self.notes, "rested": self.seconds})
+        yield TriggerEvent({"notes": self.notes, "rested": self.seconds, "after": self.after})

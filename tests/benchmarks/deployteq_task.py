@@ -23,40 +23,30 @@ def main(folder: Path, known: dict[str, Any]) -> None:
             **known["vendor_credentials"]["deployteq"],
         }
     )
-    from salesforce_sync.steps.changes import stage_changes
-    from salesforce_sync.steps.context import StepContext, VendorContext
-    from salesforce_sync.steps.load import Source
-    from salesforce_sync.steps.push import org_of, push
-
-    from salesforce_sync.hooks.deployteq import DeployteqHook
     from salesforce_sync.mapping.loader import load_mapping
-    from salesforce_sync.records import RunIdentity
-    from salesforce_sync.salesforce.client import SalesforceClient
-    from salesforce_sync.salesforce.session import Session
-    from salesforce_sync.salesforce.signin import ClientCredentials
-    from salesforce_sync.staging import Staging
     from salesforce_sync.state.engine import open_state
+    from salesforce_sync.systems import vendor_hook
+    from support.flows import Poll
+    from support.kills import RemoteWorld
 
-    DeployteqHook.requests_per_second = 1_000_000
-    name, run, staging = "deployteq/contacts", RunIdentity("bench", "run", "task"), Staging(folder / "staging")
-    mapping, state = load_mapping(name), open_state(f"sqlite:///{folder / 'state.db'}")
+    hook = vendor_hook("deployteq")
+    type(hook).requests_per_second = 1_000_000
     keys = known["credentials"]
-    client = SalesforceClient(
-        Session(ClientCredentials(known["salesforce"], keys["consumer_key"], keys["consumer_secret"]))
-    )
+    world = RemoteWorld(known["salesforce"], keys["consumer_key"], keys["consumer_secret"])
+    name = "deployteq/contacts"
+    state = open_state(f"sqlite:///{folder / 'state.db'}")
+    poll = Poll(world, state, folder / "staging", hook, {name: load_mapping(name)})  # type: ignore[arg-type]
     started = time.perf_counter()
-    batches = stage_changes(StepContext(client, state, run), name, mapping, staging)
+    poll.extract()
     extracted = time.perf_counter()
-    loaded = push(
-        VendorContext(org_of(batches), state, run), name, mapping, Source.staged(batches, staging), DeployteqHook()
-    )
+    counts = poll.push()[name]
     pushed = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures = {
         "extract_seconds": extracted - started,
         "push_seconds": pushed - extracted,
         "megabytes": peak,
-        "created": loaded.counts.created,
+        "created": counts.created,
     }
     print(json.dumps(figures))
 

@@ -11,7 +11,6 @@ import json
 import resource
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,6 @@ def _record(number: int, city: str) -> dict[str, Any]:
 
 
 class _Vendor:
-    removed: Counter[str] = Counter()  # noqa: RUF012 - nothing is ever put in
-
     def __init__(self, changed: int) -> None:
         self._changed = changed
 
@@ -56,29 +53,27 @@ class _Vendor:
 def ours(changed: int, url: str, folder: Path) -> tuple[int, float]:
     from datetime import date
 
-    from salesforce_sync.steps.context import StepContext
-    from salesforce_sync.steps.extract import extract
-    from salesforce_sync.steps.load import Source, load
-
+    from salesforce_sync.engine.context import Context
+    from salesforce_sync.engine.read_days import Span, read_days
+    from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
     from salesforce_sync.mapping.model import MappingFile
     from salesforce_sync.records import RunIdentity
-    from salesforce_sync.salesforce.client import SalesforceClient
-    from salesforce_sync.salesforce.session import Session
-    from salesforce_sync.salesforce.signin import ClientCredentials
     from salesforce_sync.staging import Staging
     from salesforce_sync.state.engine import open_state
     from salesforce_sync.windows import DateWindow
+    from support.kills import RemoteWorld
 
     mapping = MappingFile.model_validate({
         "version": 1, "summary": "Contacts.", "vendor": {"stream": "contacts", "id": "id"},
         "salesforce": {"object": "Contact", "external_id": KEY}, "fields": FIELDS,
     })  # fmt: skip
     run, staging = RunIdentity("bench", f"run-{changed}", "load"), Staging(folder / "staging")
-    batches = extract(_Vendor(changed), mapping, DateWindow(date(2026, 11, 21), date(2026, 11, 21)), staging, run)
+    client = RemoteWorld(url, "key", "secret").client()
+    context = Context(open_state(f"sqlite:///{folder / 'state.db'}"), run, staging, client)
+    day = date(2026, 11, 21)
+    read_days(context, _Vendor(changed), "bench/contacts", mapping, Span(DateWindow(day, day)))
     started = time.perf_counter()
-    client = SalesforceClient(Session(ClientCredentials(url, "key", "secret")))
-    context = StepContext(client, open_state(f"sqlite:///{folder / 'state.db'}"), run)
-    counts = load(context, "bench/contacts", mapping, Source.staged(batches, staging)).counts
+    counts = deliver_to_salesforce(context, "bench/contacts", mapping).total
     return counts.created + counts.updated, time.perf_counter() - started
 
 

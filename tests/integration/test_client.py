@@ -12,6 +12,7 @@ import pytest
 
 from salesforce_sync.errors import (
     AuthenticationFailed,
+    BudgetExhausted,
     InvalidCredentials,
     JobUnderWay,
     RateLimited,
@@ -21,6 +22,7 @@ from salesforce_sync.errors import (
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce import ingest, jobs, query
 from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.rows import ConvertedRule, Operation, WriteRequest
 from salesforce_sync.salesforce.session import ApiUsage, Session
 from salesforce_sync.salesforce.signin import ClientCredentials, JwtBearer, SignIn, UsernamePassword
@@ -38,8 +40,10 @@ def _rows(count: int, **columns: list[Any]) -> pa.Table:
     )
 
 
-def _write(client: SalesforceClient, request: WriteRequest, table: pa.Table) -> list[WriteResult]:
-    return [result for _, results in client.write(request, [table]) for result in results]
+def _write(
+    client: SalesforceClient, request: WriteRequest, table: pa.Table, memory: JobMemory | None = None
+) -> list[WriteResult]:
+    return [result for _, results in client.write(request, [table], memory) for result in results]
 
 
 def _read(client: SalesforceClient, soql: str, **options: Any) -> list[dict[str, Any]]:
@@ -166,7 +170,7 @@ def test_a_fault_that_stays_is_raised_after_five_tries(world: World) -> None:
 def test_a_used_up_daily_limit_is_not_tried_again(world: World) -> None:
     world.org.usage.limit = 0
     client = world.client()
-    with pytest.raises(RequestRejected, match=r"TotalRequests Limit exceeded.*24 hours are used up"):
+    with pytest.raises(BudgetExhausted, match=r"TotalRequests Limit exceeded.*24 hours are used up"):
         client.count("Account")
     assert client.calls == 1
 
@@ -595,9 +599,9 @@ def test_a_job_that_a_killed_task_left_running_is_taken_up_and_not_sent_again(
     with monkeypatch.context() as patched:
         patched.setattr(ingest, "wait_for_job", killed)
         with pytest.raises(KeyboardInterrupt):
-            _write(first, UPSERT, rows)
+            _write(first, UPSERT, rows, memory)
     second = SalesforceClient(world.client().session, memory=memory)
-    results = _write(second, UPSERT, rows)
+    results = _write(second, UPSERT, rows, memory)
     assert {result.outcome for result in results} == {Outcome.CREATED}
     assert (len(world.org.jobs), world.count(ACTIVITY)) == (1, 2_500)
 
@@ -615,10 +619,10 @@ def test_a_job_that_takes_longer_than_the_patience_is_left_to_salesforce_and_tak
     world.salesforce_fault(kind="slow-job", path=ACTIVITY, seconds=3)
     hurried = SalesforceClient(world.client().session, memory=memory, patience=0.1)
     with pytest.raises(JobUnderWay) as raised:
-        _write(hurried, UPSERT, rows)
+        _write(hurried, UPSERT, rows, memory)
     assert jobs.ended(hurried.session, raised.value.path) == ""
     assert _wait_for(hurried, raised.value.path) == "JobComplete"
-    assert {result.outcome for result in _write(hurried, UPSERT, rows)} == {Outcome.CREATED}
+    assert {result.outcome for result in _write(hurried, UPSERT, rows, memory)} == {Outcome.CREATED}
     assert (len(world.org.jobs), world.count(ACTIVITY)) == (1, 2_500)
 
 
@@ -670,13 +674,13 @@ def test_a_job_that_is_past_its_deadline_is_aborted_by_whoever_takes_it_up(
     memory, rows = Remembered(), _rows(2_500)
     world.salesforce_fault(kind="stuck-job", path=ACTIVITY)
     with pytest.raises(JobUnderWay) as raised:
-        _write(SalesforceClient(world.client().session, memory=memory, patience=0.1), UPSERT, rows)
+        _write(SalesforceClient(world.client().session, memory=memory, patience=0.1), UPSERT, rows, memory)
     monkeypatch.setattr(jobs, "DEADLINE_SECONDS", 1.0)
     time.sleep(1.5)
     later = SalesforceClient(world.client().session, memory=memory, patience=0.1)
     assert jobs.ended(later.session, raised.value.path) == "InProgress"
     with pytest.raises(ServiceUnavailable, match="has been aborted"):
-        _write(later, UPSERT, rows)
+        _write(later, UPSERT, rows, memory)
 
 
 def test_a_job_whose_rows_never_arrived_is_dropped_and_made_again(world: World) -> None:
@@ -685,9 +689,10 @@ def test_a_job_whose_rows_never_arrived_is_dropped_and_made_again(world: World) 
         kind="status", path="/jobs/ingest/", method="PATCH", status=400, code="INVALIDJOBSTATE", times=1
     )
     with pytest.raises(RequestRejected):
-        _write(SalesforceClient(world.client().session, memory=memory), UPSERT, rows)
+        _write(SalesforceClient(world.client().session, memory=memory), UPSERT, rows, memory)
     assert {
-        result.outcome for result in _write(SalesforceClient(world.client().session, memory=memory), UPSERT, rows)
+        result.outcome
+        for result in _write(SalesforceClient(world.client().session, memory=memory), UPSERT, rows, memory)
     } == {Outcome.CREATED}
 
 

@@ -137,6 +137,16 @@ def test_days_of_downtime(world: World, pipeline_on_both: Intent) -> None:
     assert world.count("PeerSpot_Activity__c") == 8
 
 
+def test_the_first_scheduled_day_is_missing_when_its_reading_fails(world: World, pipeline: Intent) -> None:
+    class Down:
+        def read(self, stream: str, *, window: Any) -> Any:
+            raise ServiceUnavailable("down")
+
+    with pytest.raises(ServiceUnavailable):
+        pipeline.extract(Down(), last=date(2026, 11, 10), scheduled=True)
+    assert date(2026, 11, 10) in pipeline.extract([], last=date(2026, 11, 11), scheduled=True).days
+
+
 def test_a_day_that_is_not_over_is_not_covered(world: World, pipeline: Intent) -> None:
     pipeline.extract([activity(1)], last=date(2026, 11, 20), scheduled=True)
     pipeline.extract([activity(2)], last=pipeline.today)  # a run with dates of today
@@ -190,7 +200,7 @@ def test_queue_late_removal(world: World, campaign: Campaign, monkeypatch: pytes
     assert world.query("SELECT Phone FROM Contact") == [{"Phone": "030-1"}]
     _queued(world, externalId=contact, workPhone="030-2")
     world.vendors.deployteq.groups[GROUPS["queue"]].remove(customer)  # the late removal lands
-    campaign.extra["rested"] = {(0, 0): 600.0}
+    campaign.extra["rested"] = {(0, 0, 1, 0): 600.0}
     campaign.extract()
     campaign.load()
     assert world.query("SELECT Phone FROM Contact") == [{"Phone": "030-2"}]
@@ -597,6 +607,215 @@ def test_email_chain(world: World, poll: Poll) -> None:
     }  # fmt: skip
 
 
+def test_two_who_shared_a_customer_and_both_leave(world: World, poll: Poll) -> None:
+    """Found by soak, schedule 26: one of them takes the customer along, and the other becomes a new one."""
+    one, two = _contact(world, "x@acme.example", FirstName="A"), _contact(world, "x@acme.example", FirstName="B")
+    poll()
+    world.update("Contact", {"Id": one, "Email": "y@acme.example"}, {"Id": two, "Email": "z@acme.example"})
+    poll()
+    found = {(customer["firstname"], customer["emailAddress"]) for customer in world.customers}
+    assert found == {("A", "y@acme.example"), ("B", "z@acme.example")}
+
+
+def test_a_record_that_is_left_and_taken_over_in_one_poll_is_not_deleted(world: World, poll: Poll) -> None:
+    poll.delete = True
+    mover, other = _contact(world, "x@acme.example"), _contact(world, "y@acme.example")
+    poll()
+    world.update("Contact", {"Id": mover, "Email": "y@acme.example"})
+    heir = _contact(world, "x@acme.example")
+    poll()
+    assert {customer["emailAddress"]: customer["externalId"] for customer in world.customers}["x@acme.example"] == heir
+    assert other != heir
+
+
+def test_of_two_who_share_a_customer_one_is_deleted_and_the_other_moves(world: World, poll: Poll) -> None:
+    poll.delete = True
+    gone, mover = _contact(world, "x@acme.example"), _contact(world, "x@acme.example", FirstName="B")
+    poll()
+    world.delete("Contact", gone)
+    world.update("Contact", {"Id": mover, "Email": "y@acme.example"})
+    poll()
+    world.org.clock.shift(3_600)
+    poll()
+    assert [(c["firstname"], c["emailAddress"]) for c in world.customers] == [("B", "y@acme.example")]
+
+
+def test_who_stays_at_a_shared_customer_is_delivered_again(world: World, poll: Poll) -> None:
+    stays, leaves = _contact(world, "x@acme.example"), _contact(world, "x@acme.example")
+    poll()
+    world.org.clock.shift(3_600)
+    world.update("Contact", {"Id": leaves, "Email": "y@acme.example"})
+    poll()
+    world.org.clock.shift(3_600)
+    poll()
+    assert {c["emailAddress"]: c["externalId"] for c in world.customers} == {
+        "x@acme.example": stays, "y@acme.example": leaves,
+    }  # fmt: skip
+    assert all(customer["optIn"] in ("Y", "N") for customer in world.customers)
+
+
+def test_addresses_that_many_records_pass_on_in_a_row(world: World, poll: Poll) -> None:
+    """An import that was off by one row: everybody gets the address of the next one."""
+    count = 400
+    people = [_contact(world, f"p{number}@acme.example", FirstName=str(number)) for number in range(count)]
+    poll()
+    moved = [{"Id": person, "Email": f"p{number + 1}@acme.example"} for number, person in enumerate(people)]
+    world.update("Contact", *moved)
+    poll()
+    found = {(customer["firstname"], customer["emailAddress"]) for customer in world.customers}
+    assert found == {(str(number), f"p{number + 1}@acme.example") for number in range(count)}
+
+
+def test_a_newer_version_does_not_end_the_rest_of_a_call(world: World, pipeline_on_both: Intent) -> None:
+    """While a call may still land, every version of its record rests, also one that comes meanwhile."""
+    intent = pipeline_on_both
+    intent.timing = Timing(rest_seconds=600)
+    intent.extract([activity(1, city="first")])
+    world.salesforce_fault(kind="status", status=503, path="/composite/sobjects", times=5)
+    with pytest.raises(ServiceUnavailable):
+        intent.load()
+    world.org.faults.clear()
+    intent.extract([activity(1, city="second")])
+    for _ in range(2):
+        with pytest.raises(CallsMayLand) as waiting:
+            intent.load()
+        assert _values(world) == {}
+    intent.extra["rested"] = {(*note[:3], note[3] + 1): 600.0 for note in waiting.value.notes}  # of another sending
+    with pytest.raises(CallsMayLand):
+        intent.load()
+    intent.extra["rested"] = dict.fromkeys(waiting.value.notes, 600.0)
+    intent.load()
+    assert _values(world) == {"act-1": "second"}
+
+
+def test_a_task_waits_first_and_fails_for_refusals_afterwards(world: World, pipeline: Intent) -> None:
+    pipeline.timing = Timing(rest_seconds=600)
+    pipeline.extract([activity(1)])
+    world.salesforce_fault(kind="status", status=503, path="/composite/sobjects", times=5)
+    with pytest.raises(ServiceUnavailable):
+        pipeline.load()
+    world.org.faults.clear()
+    pipeline.extract([activity(100 + number, pages_visited="many") for number in range(30)])
+    with pytest.raises(CallsMayLand) as waiting:
+        pipeline.load()
+    assert "30 of 30 records were refused" in waiting.value.after
+
+
+def test_nobody_becomes_the_customer_of_a_record_that_rests(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll.timing = Timing(rest_seconds=600)
+    mover = _contact(world, "x@acme.example", FirstName="A")
+    poll()
+    world.update("Contact", {"Id": mover, "Email": "y@acme.example"})
+    send = poll.hook.update
+
+    def sent_and_killed(*arguments: Any, **options: Any) -> None:
+        send(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(poll.hook, "update", sent_and_killed)
+        with pytest.raises(KeyboardInterrupt):
+            poll()
+    _contact(world, "x@acme.example", FirstName="B")
+    with pytest.raises(CallsMayLand) as waiting:
+        poll()
+    poll.extra["rested"] = dict.fromkeys(waiting.value.notes, waiting.value.seconds)
+    poll.push()
+    found = {(customer["firstname"], customer["emailAddress"]) for customer in world.customers}
+    assert found == {("A", "y@acme.example"), ("B", "x@acme.example")}
+
+
+def test_a_derived_call_that_may_land_holds_the_loads_of_its_object_up(world: World, pipeline: Intent) -> None:
+    pipeline.take([activity(1)])
+    pipeline.timing = Timing(rest_seconds=600)
+    world.salesforce_fault(kind="status", status=503, path="PeerSpot_Activity_Product__c", times=50)
+    with pytest.raises(ServiceUnavailable):
+        pipeline.process()
+    world.org.faults.clear()
+    pipeline.extract([activity(1, domain="other.com")])
+    with pytest.raises(CallsMayLand):
+        pipeline.process()
+
+
+def test_a_yes_that_is_older_than_another_records_no_does_not_win(world: World, poll: Poll) -> None:
+    withdraws = _contact(world, "a@acme.example")
+    raises = _contact(world, "a@acme.example", Deployteq_Opt_In__c=False)
+    poll()
+    world.update("Contact", {"Id": raises, "Deployteq_Opt_In__c": True})
+    world.org.clock.shift(60)
+    world.update("Contact", {"Id": withdraws, "Deployteq_Opt_In__c": False})
+    poll()
+    assert _consents(world) == {"a@acme.example": "N"}
+
+
+def test_a_withdrawal_arrives_also_when_the_rest_of_its_record_is_refused(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from salesforce_sync.records import VendorResult
+
+    contact = _contact(world, "a@acme.example")
+    poll()
+    send = poll.hook.update
+
+    def update_(stream: str, vendor_id: str, record: dict[str, Any]) -> VendorResult:
+        if record.get("emailAddress") == "b@acme.example":
+            return VendorResult(None, "110", "not valid")
+        answer: VendorResult = send(stream, vendor_id, record)
+        return answer
+
+    monkeypatch.setattr(poll.hook, "update", update_)
+    world.update("Contact", {"Id": contact, "Email": "b@acme.example", "Deployteq_Opt_In__c": False})
+    poll()
+    assert _consents(world) == {"a@acme.example": "N"}
+
+
+def test_a_lead_that_becomes_a_contact_with_a_customer_of_its_own_withdraws(world: World, poll: Poll) -> None:
+    from emulators.salesforce.conversion import Conversion, convert_lead
+
+    (account,) = world.insert("Account", {"Name": "Acme"})
+    contact = _contact(world, "c@acme.example", AccountId=account)
+    (lead,) = world.insert(
+        "Lead", {"LastName": "L", "Company": "Acme", "Email": "l@acme.example", "Deployteq_Opt_In__c": True}
+    )
+    poll()
+    convert_lead(world.org, Conversion(lead, account_id=account, contact_id=contact))
+    poll()
+    assert _consents(world) == {"c@acme.example": "Y", "l@acme.example": "N"}
+
+
+def test_a_yes_that_was_never_sent_is_not_taken_for_lost(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [_contact(world, f"{number}@acme.example", Deployteq_Opt_In__c=False) for number in range(3)]
+    poll()
+    world.update("Contact", *({"Id": person, "Deployteq_Opt_In__c": True} for person in people))
+    with monkeypatch.context() as patched:
+        patched.setattr(poll.hook, "update", _unavailable)
+        with pytest.raises(ServiceUnavailable):
+            poll()
+    poll()
+    assert list(_consents(world).values()).count("Y") == 2  # of the first one, nobody can tell
+
+
+def test_a_refused_record_that_the_condition_leaves_out_by_now_is_not_delivered(world: World, poll: Poll) -> None:
+    mapping = poll.mappings[CONTACTS]
+    side = mapping.salesforce.model_copy(update={"where": "Title = 'sync'"})
+    poll.mappings[CONTACTS] = mapping.model_copy(update={"salesforce": side})
+    contact = _contact(world, "a@acme.example", Title="sync")
+    world.vendors.deployteq.refuse("a@acme.example")
+    poll()
+    world.vendors.deployteq._refused.clear()
+    world.update("Contact", {"Id": contact, "Title": "private"})
+    with poll.state.begin() as connection:
+        connection.execute(update(letters_table).values(due_at=datetime.now(UTC) - timedelta(minutes=1)))
+    poll()
+    assert world.customers == []
+    with reading(poll.state) as connection:
+        assert dead_letters.unresolved(connection) == []
+
+
 def test_swapped_addresses(world: World, poll: Poll) -> None:
     one, two = _contact(world, "x@acme.example", FirstName="A"), _contact(world, "y@acme.example", FirstName="B")
     poll()
@@ -710,6 +929,12 @@ def test_two_clients_one_moment(world: World, pipeline: Intent, status: int) -> 
     """An answer that asks to wait is tried again."""
     world.salesforce_fault(kind="status", status=status, times=1)
     assert pipeline.take([activity(1)]).total == Counts(read=1, created=1)
+
+
+@pytest.mark.parametrize("odd", [-1, "-1", "0000-00-00", 2**70, [1], {"a": 1}, True])
+def test_one_odd_value_stops_no_other_record(world: World, pipeline: Intent, odd: Any) -> None:
+    pipeline.extract([activity(1, date_visited=odd), activity(2)])
+    assert pipeline.load().total == Counts(read=2, created=1, rejected=1)
 
 
 def test_counts_add_up(world: World, pipeline_on_both: Intent) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -122,7 +122,9 @@ def test_many_rows_of_every_kind_are_written_and_found(state_url: str) -> None:
         assert len(dead_letters.unresolved(connection, mapping="m")) == 1_500
         dead_letters.record(connection, ORG, "m", run, results)
         assert dead_letters.unresolved(connection, mapping="m") == []
-        links.forget(connection, ORG, "m", [f"id{number}" for number in range(2_400)])
+        links.bury(connection, ORG, "m", [f"id{number}" for number in range(2_400)])
+        assert len(links.living(connection, ORG, "m")) == 100
+        links.purge(connection, before=datetime.now(UTC) + timedelta(minutes=1))
         assert len(links.find(connection, ORG, "m", [result.record_id for result in results])) == 100
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,11 +25,10 @@ from salesforce_sync.engine.read_days import DaysRead, Span, read_days
 from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
 from salesforce_sync.engine.to_vendor import deliver_to_vendor
 from salesforce_sync.errors import CallsMayLand, JobUnderWay, LeaseHeld
-from salesforce_sync.mapping.loader import load_mapping
+from salesforce_sync.mapping.loader import load_mapping as read_mapping
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.privacy import Scrubber
 from salesforce_sync.records import Counts, RunIdentity
-from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.staging import Staging
 from salesforce_sync.state import sync_log
 from salesforce_sync.state.api_budget import BudgetRule
@@ -44,6 +44,7 @@ from support.world import World
 ACTIVITIES = "peerspot/activities"
 POLLED = ["deployteq/contacts", "deployteq/leads"]
 MOMENTS = {"Lead": "deployteq/lead_moments", "Contact": "deployteq/contact_moments"}
+load_mapping = cache(read_mapping)
 Answer = TypeVar("Answer")
 NO_REST = Timing(rest_seconds=0)
 
@@ -96,7 +97,7 @@ class Poll:
 
     def context(self, task: str, *, client: bool) -> Context:
         run = RunIdentity("deployteq_contact_poll", f"run-{self.runs}", task, self.attempt)
-        found = SalesforceClient(self.world.client().session, descriptions=SharedDescriptions(self.state, "secret"))
+        found = self.world.client(SharedDescriptions(self.state, "secret"))
         org = "" if client else self.world.client().org_id
         return Context(
             self.state, run, Staging(self.folder), found if client else None, org, timing=self.timing, **self.extra
@@ -232,10 +233,14 @@ class Intent:
     timing: Timing = NO_REST
     patient: bool = False  # whether a task waits for what it has to wait for, or raises
     extra: dict[str, Any] = field(default_factory=dict)  # further parts of every context
+    state: Engine | None = None  # instead of the one with the URL
+
+    def _state(self) -> Engine:
+        return self.state or open_state(self.state_url)
 
     def context(self, task: str) -> Context:
         run = RunIdentity("peerspot_intent", self.run_id, task, self.attempt)
-        state = open_state(self.state_url)
+        state = self._state()
         return Context(state, run, self.staging, self.world.client(), timing=self.timing, **self.extra)
 
     @property
@@ -261,7 +266,7 @@ class Intent:
         org = self.world.client().org_id
 
         def call() -> DaysRead:
-            state = open_state(self.state_url)
+            state = self._state()
             context = Context(state, run, self.staging, known_org=org, timing=self.timing, **self.extra)
             return read_days(context, source, ACTIVITIES, self.mapping, span, today=self.today, resend=resend)
 

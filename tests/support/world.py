@@ -19,6 +19,7 @@ from emulators.vendors import deployteq, peerspot
 from emulators.vendors.app import Vendors
 from emulators.vendors.app import create_app as vendors_app
 from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.salesforce.metadata import DescriptionStore
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.salesforce.signin import ClientCredentials
 
@@ -43,11 +44,11 @@ class World:
 
     # -- Salesforce ---------------------------------------------------------------------------------------------------------------
 
-    def client(self) -> SalesforceClient:
+    def client(self, descriptions: DescriptionStore | None = None) -> SalesforceClient:
         """A client that waits for nothing: retries follow each other at once."""
         known = self.org.credentials
         sign_in = ClientCredentials(self.salesforce_url, known.consumer_key, known.consumer_secret)
-        return SalesforceClient(Session(sign_in, sleep=lambda _: None))
+        return SalesforceClient(Session(sign_in, sleep=lambda _: None), descriptions=descriptions)
 
     def insert(self, object_name: str, *rows: dict[str, Any]) -> list[str]:
         """Records put into the org past all HTTP, by the org's own rules; gives their ids."""

@@ -14,7 +14,6 @@ from salesforce_sync.records import SUPERSEDED, Counts, Outcome, RecordResult
 from salesforce_sync.state import claims, dead_letters, inbox, links, sync_log, waits
 from salesforce_sync.state.waits import Wait
 
-_LATEST = 2**62  # an unchanged record is settled for every reading of it so far
 LINKED = frozenset(
     {Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED, Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.WAITING}
 )
@@ -27,11 +26,11 @@ def commit(
     results: Sequence[RecordResult],
     *,
     unchanged: Sequence[tuple[int, Places, list[str]]] = (),
-    streams: Mapping[int, str] | None = None,
+    streams: Mapping[int, tuple[str, int]] | None = None,
 ) -> Counts:
     """T4: writes the results of a mapping's rows; `unchanged` are rows by batch whose record needs nothing at all.
 
-    `streams` names the stream of each batch, for the claims that wait for a result. Gives the counts.
+    `streams` names the stream and the reading of each batch, for the claims that wait for a result. Gives the counts.
     """
     org = run.context.org
     _log(connection, run, results, unchanged)
@@ -100,15 +99,18 @@ def _settle_claims(
     org: str,
     results: Sequence[RecordResult],
     unchanged: Sequence[tuple[int, Places, list[str]]],
-    streams: Mapping[int, str],
+    streams: Mapping[int, tuple[str, int]],
 ) -> None:
-    for stream in sorted(set(streams.values())):
+    nothing = ("", 0)
+    for stream in sorted({stream for stream, _ in streams.values()}):
         if claims.any_read(connection, org, stream):
-            told = [item for item in results if streams.get(item.batch) == stream and item.code != SUPERSEDED]
+            told = [
+                item for item in results if streams.get(item.batch, nothing)[0] == stream and item.code != SUPERSEDED
+            ]
             told += [
-                RecordResult(record_id, Outcome.UNCHANGED, reading=_LATEST)
+                RecordResult(record_id, Outcome.UNCHANGED, reading=streams[batch][1])
                 for batch, _, ids in unchanged
-                if streams.get(batch) == stream
+                if streams.get(batch, nothing)[0] == stream
                 for record_id in ids
             ]
             claims.deliver(connection, org, stream, told)

@@ -44,7 +44,7 @@ class Context:
     known_org: str = ""
     timing: Timing = field(default_factory=Timing)
     overdue: Held | None = None  # a lease whose holder has given no sign of life for long: it may be taken over
-    rested: dict[tuple[int, int], float] = field(default_factory=dict)  # noted chunk -> seconds that it was waited for
+    rested: dict[tuple[int, int, int, int], float] = field(default_factory=dict)  # sending of a chunk -> seconds waited
     made: int = 0  # how often records that were made here were registered
     active: list[SyncRun] = field(default_factory=list)  # the sync runs that are under way, the innermost last
 

@@ -10,7 +10,9 @@ Each is one transaction, fenced by the epoch of the target's lease. docs/archite
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -38,6 +40,7 @@ from salesforce_sync.errors import (
 from salesforce_sync.mapping.apply import Mapped
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.records import Counts, Outcome, RecordResult
+from salesforce_sync.salesforce.jobs import abandon
 from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
 from salesforce_sync.staging import PLANS
 from salesforce_sync.state import inbox, plans, runs, waits
@@ -49,6 +52,7 @@ log = logging.getLogger(__name__)
 
 SHOWN_REFUSALS = 10
 ALL_ALIKE = 200  # so many refusals with one code, and nothing else, and the fault is not in the rows
+BEAT_SECONDS = 20.0  # between two signs of life of a holder that sends call by call
 CHUNK_TRIES = 5  # then its rows are sent one by one
 
 
@@ -58,6 +62,7 @@ class Sent:
 
     results: list[RecordResult | None]
     error: SyncError | None = None
+    never_sent: frozenset[int] = frozenset()  # rows that no call had: they are planned again, and not repeated
 
 
 class End(Protocol):
@@ -114,9 +119,16 @@ class NoteJobs:
 
     def __init__(self, lease: Lease, note: Note | None, plan_id: int, chunk: int) -> None:
         self._lease, self._note, self._place = lease, note, (plan_id, chunk)
+        self._last_beat = time.monotonic()
 
     def find(self, content: str) -> str | None:
         return self._note.job_id if self._note is not None and self._note.content == content else None
+
+    def beat(self) -> None:
+        """A sign of life between two calls, now and then."""
+        if time.monotonic() - self._last_beat > BEAT_SECONDS:
+            self._lease.beat()
+            self._last_beat = time.monotonic()
 
     def remember(self, content: str, job_id: str) -> None:
         """Before the job is closed: a holder that lost its lease cannot note it, and so never closes it."""
@@ -154,8 +166,9 @@ class _Delivery:
     locked: int = 0
     lost: list[str] = field(default_factory=list)
     resting: list[Note] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)  # vendor ids and unique keys that a resting chunk may still write
     seen: int = 0  # the newest batch that was planned
-    streams: dict[int, str] = field(default_factory=dict)
+    streams: dict[int, tuple[str, int]] = field(default_factory=dict)  # of each batch: its stream and reading
     answered: bool = False  # whether any row was accepted, or refused with another code than the first
     first_code: str | None = None
     refused_alike: int = 0
@@ -183,6 +196,8 @@ class _Delivery:
     def _pass(self) -> bool:
         """Plans and writes what waits; True when nothing is left that this delivery could do."""
         batches = self._batches()
+        if not batches:
+            return self._finish(release=self.owns_lease)
         self.seen = max([self.seen, *(batch.id for batch in batches)])
         looks = self._looks()
         writer = PlanWriter(self.context, self._folder(), self.end.rows_per_chunk())
@@ -206,7 +221,7 @@ class _Delivery:
                 self._lose(batch, "it lacks a field that the mapping reads now")
             else:
                 usable.append(batch)
-        self.streams |= {batch.id: batch.stream for batch in usable}
+        self.streams |= {batch.id: (batch.stream, batch.reading) for batch in usable}
         return usable
 
     def _lose(self, batch: Batch, why: str) -> None:
@@ -220,7 +235,7 @@ class _Delivery:
         return {
             member.name: Look(
                 self.context, member, self.end.paths(member), self.end.version(member), self._mapper(member),
-                self.end.also(member), resting.get(member.name, frozenset()),
+                self.end.also(member), resting.get(member.name, frozenset()), taken=frozenset(self.taken),
             )
             for member in self.group.members
         }  # fmt: skip
@@ -298,15 +313,24 @@ class _Delivery:
         with self.lease.transaction() as connection:
             plans.note(
                 connection, org=self.context.org, target=self.group.name, plan_id=plan_id, chunk=chunk.number,
-                epoch=self.lease.epoch,
+                epoch=self.lease.epoch, leases=self.lease.epochs,
             )  # fmt: skip
         table = self.context.staging.read_table(chunk.path)
         jobs = NoteJobs(self.lease, None, plan_id, chunk.number)
         self._send(table, chunk.member.name, jobs, (plan_id, chunk.number), repeated=False)
 
     def _send(
-        self, table: pa.Table, name: str, jobs: NoteJobs, place: tuple[int, int], *, repeated: bool, tries: int = 0
+        self,
+        table: pa.Table,
+        name: str,
+        jobs: NoteJobs,
+        place: tuple[int, int],
+        *,
+        repeated: bool,
+        tries: int = 0,
+        rows: Sequence[int] | None = None,
     ) -> None:
+        """`rows` are the places of the table's rows in the chunk, if they are not all of it."""
         try:
             sent = self.end.send(self.context, table, jobs, repeated=repeated)
         except JobUnderWay:
@@ -316,11 +340,18 @@ class _Delivery:
         known = [item for item in sent.results if item is not None]
         passing = [item for item in known if item.outcome is Outcome.REJECTED and item.code in RETRYABLE_CODES]
         kept = self._with_payloads([item for item in known if item not in passing] if passing else known)
-        unknown = _outcome_is_unknown(sent.error) and len(known) < len(sent.results)
+        unknown = _outcome_is_unknown(sent.error) and len(known) + len(sent.never_sent) < len(sent.results)
         with self.lease.transaction() as connection:
             self._commit(connection, name, kept)
             if unknown:
-                plans.change_note(connection, *place, tries=tries + 1, rested=0.0, epoch=self.lease.epoch)
+                open_rows = [
+                    number if rows is None else rows[number]
+                    for number, item in enumerate(sent.results)
+                    if item is None and number not in sent.never_sent
+                ]
+                plans.change_note(
+                    connection, *place, tries=tries + 1, rested=0.0, epoch=self.lease.epoch, rows=json.dumps(open_rows)
+                )
             else:
                 plans.remove_note(connection, *place)
         self.locked += len(passing)
@@ -369,8 +400,9 @@ class _Delivery:
         """Repeats the chunks that were sent without a committed result, once their calls cannot arrive any more."""
         with reading(self.context.state) as connection:
             found = plans.open_notes(connection, self.context.org, self.group.name)
+        wait_for_others(self.context, self.lease, self.group.name)
         for note in found:
-            rested = note.rested + self.context.rested.get((note.plan_id, note.chunk), 0.0)
+            rested = note.rested + self.context.rested.get(note.sent, 0.0)
             with self.lease.transaction() as connection:
                 plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
             if note.job_id is None and rested < self.context.timing.rest_seconds:
@@ -386,11 +418,12 @@ class _Delivery:
             return
         name = facts_of(chunk)["member"]
         self._learn_streams()
-        rows = self._open_rows(chunk)
+        places = self._open_places(chunk, note)
+        rows = chunk.take(pa.array(places, pa.int64()))
         jobs = NoteJobs(self.lease, note, note.plan_id, note.chunk)
         place = (note.plan_id, note.chunk)
-        if note.tries < CHUNK_TRIES:
-            self._send(rows, name, jobs, place, repeated=True, tries=note.tries)
+        if note.tries < CHUNK_TRIES and places:
+            self._send(rows, name, jobs, place, repeated=True, tries=note.tries, rows=places)
             return
         for start in range(rows.num_rows):
             self._send_alone(rows.slice(start, 1), name, jobs)
@@ -427,20 +460,23 @@ class _Delivery:
             log.error("%s: the plan %s is gone: %s", self.group.name, note.path, error)
             return None
 
-    def _open_rows(self, chunk: pa.Table) -> pa.Table:
-        """The rows of a chunk that have no outcome yet."""
+    def _open_places(self, chunk: pa.Table, note: Note) -> list[int]:
+        """The rows of a noted chunk whose outcome is not known."""
         with reading(self.context.state) as connection:
-            waiting = {
-                batch.id: batch.open_rows for batch in inbox.waiting(connection, self.context.org, self.group.names)
-            }
+            found = inbox.waiting(connection, self.context.org, self.group.names)
+        still_open = {batch.id: batch.open_rows for batch in found}
         pairs = zip(chunk.column("_batch").to_pylist(), chunk.column("_row").to_pylist(), strict=True)
-        still_open = [batch in waiting and bool(waiting[batch][row]) for batch, row in pairs]
-        return chunk.filter(pa.array(still_open, pa.bool_()))
+        noted = None if note.rows is None else set(note.rows)
+        return [
+            place
+            for place, (batch, row) in enumerate(pairs)
+            if (noted is None or place in noted) and batch in still_open and bool(still_open[batch][row])
+        ]
 
     def _learn_streams(self) -> None:
         with reading(self.context.state) as connection:
             found = inbox.waiting(connection, self.context.org, self.group.names)
-        self.streams |= {batch.id: batch.stream for batch in found}
+        self.streams |= {batch.id: (batch.stream, batch.reading) for batch in found}
 
     def _resting_records(self) -> dict[str, frozenset[str]]:
         """The records of chunks that may still land, by member."""
@@ -449,7 +485,11 @@ class _Delivery:
             chunk = self._chunk_of(note)
             if chunk is not None:
                 ids = found.setdefault(facts_of(chunk)["member"], set())
-                ids.update(self._open_rows(chunk).column("_id").to_pylist())
+                rows = chunk.take(pa.array(self._open_places(chunk, note), pa.int64()))
+                ids.update(rows.column("_id").to_pylist())
+                for column in ("_vendor_id", "_key", "_old_key"):
+                    if column in rows.column_names:
+                        self.taken |= {value for value in rows.column(column).to_pylist() if value is not None}
         return {name: frozenset(ids) for name, ids in found.items()}
 
     # -- the end -----------------------------------------------------------------------------------------------------
@@ -482,6 +522,9 @@ class _Delivery:
 
     def _raise_at_last(self) -> None:
         """What makes the task red or wait, after everything that could be done is committed."""
+        if self.resting:
+            left = max(self.context.timing.rest_seconds - note.rested for note in self.resting)
+            raise CallsMayLand([note.sent for note in self.resting], left, after=self._trouble())
         if self.lost:
             raise StagedDataMissing(f"Staged batches are lost: {'; '.join(self.lost)}.")
         if self.locked:
@@ -491,10 +534,37 @@ class _Delivery:
             )
         for name, counts in self.delivered.counts.items() if self.limit else ():
             refuse_too_many(counts, name, self.examples.get(name, []))
-        if self.resting:
-            places = [(note.plan_id, note.chunk) for note in self.resting]
-            left = max(self.context.timing.rest_seconds - note.rested for note in self.resting)
-            raise CallsMayLand(places, left)
+
+    def _trouble(self) -> str:
+        """What a task that has to wait first is to fail with afterwards; empty for nothing."""
+        try:
+            for name, counts in self.delivered.counts.items() if self.limit else ():
+                refuse_too_many(counts, name, self.examples.get(name, []))
+        except TooManyRejects as error:
+            return str(error.args[0])
+        return f"Staged batches are lost: {'; '.join(self.lost)}." if self.lost else ""
+
+
+def wait_for_others(context: Context, lease: Lease, target: str) -> None:
+    """Waits until no chunk of another flow, which may have written to what this lease covers, can land any more."""
+    with reading(context.state) as connection:
+        found = plans.open_notes(connection, context.org)
+    resting = []
+    for note in found:
+        if note.target == target or not note.leases & set(lease.epochs):
+            continue
+        rested = note.rested + context.rested.get(note.sent, 0.0)
+        with lease.transaction() as connection:
+            plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
+        if note.job_id is not None and context.client is not None:
+            still_at_work = abandon(context.client.session, note.job_id)
+            if still_at_work is not None:
+                raise JobUnderWay(still_at_work)
+        elif rested < context.timing.rest_seconds:
+            resting.append((note, rested))
+    if resting:
+        left = context.timing.rest_seconds - min(rested for _, rested in resting)
+        raise CallsMayLand([note.sent for note, _ in resting], left)
 
 
 def _outcome_is_unknown(error: SyncError | None) -> bool:

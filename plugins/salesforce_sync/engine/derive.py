@@ -17,7 +17,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from salesforce_sync.engine.context import Context, SyncRun, sync_run
-from salesforce_sync.engine.deliver import NoteJobs
+from salesforce_sync.engine.deliver import NoteJobs, wait_for_others
 from salesforce_sync.engine.lease import Lease, hold
 from salesforce_sync.engine.plan import in_parts
 from salesforce_sync.errors import CallsMayLand, JobUnderWay, ServiceUnavailable
@@ -80,8 +80,9 @@ class Derived:
                 counts={str(request.operation): part.num_rows}, sync_run_id=self.run.id,
             )  # fmt: skip
             plans.note(
-                connection, org=self.context.org, target=self.name, plan_id=plan_id, chunk=0, epoch=self.lease.epoch
-            )
+                connection, org=self.context.org, target=self.name, plan_id=plan_id, chunk=0, epoch=self.lease.epoch,
+                leases=self.lease.epochs,
+            )  # fmt: skip
         sent = part.select([column for column in part.column_names if not column.startswith("_")])
         jobs = NoteJobs(self.lease, None, plan_id, 0)
         results, error = self.context.salesforce.answer(request, sent, jobs)
@@ -92,7 +93,7 @@ class Derived:
             if counted:
                 self.run.counts += Counts.of(result.outcome for result in known)
             if isinstance(error, ServiceUnavailable):
-                plans.change_note(connection, plan_id, 0, rested=0.0, epoch=self.lease.epoch)
+                plans.change_note(connection, plan_id, 0, rested=0.0, tries=1, epoch=self.lease.epoch)
             else:
                 plans.remove_note(connection, plan_id, 0)
                 plans.finish(connection, plan_id)
@@ -101,12 +102,13 @@ class Derived:
         return known
 
     def settle(self) -> None:
-        """Waits until no chunk of an earlier holder can land any more."""
+        """Waits until no chunk of an earlier holder, or of another flow at the same objects, can land any more."""
+        wait_for_others(self.context, self.lease, self.name)
         with reading(self.context.state) as connection:
             found = plans.open_notes(connection, self.context.org, self.name)
         resting = []
         for note in found:
-            rested = note.rested + self.context.rested.get((note.plan_id, note.chunk), 0.0)
+            rested = note.rested + self.context.rested.get(note.sent, 0.0)
             if note.job_id is not None:
                 still_at_work = abandon(self.context.salesforce.session, note.job_id)
                 if still_at_work is not None:
@@ -121,7 +123,7 @@ class Derived:
                 for note, rested in resting:
                     plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
             left = self.context.timing.rest_seconds - min(rested for _, rested in resting)
-            raise CallsMayLand([(note.plan_id, note.chunk) for note, _ in resting], left)
+            raise CallsMayLand([note.sent for note, _ in resting], left)
 
 
 @contextmanager

@@ -50,8 +50,12 @@ def read_changes(context: Context, name: str, mapping: MappingFile, *, full: boo
         refs = context.staging.tables(work.folder(name), tables, id_column="Id", stamp=_stamps)
         again = [record_id for record_id in due if record_id not in seen]
         refs += context.staging.tables(
-            work.folder(name, "due"), _by_id(context, side.object, fields, again), id_column="Id", stamp=_stamps
+            work.folder(name, "due"),
+            _seen(_by_id(context, side.object, fields, again, where=where), seen),
+            id_column="Id",
+            stamp=_stamps,
         )
+        given_up = [record_id for record_id in again if record_id not in seen]  # the condition leaves them out now
         if full:
             lost = _nowhere(context, name, side.object, seen, fields, changes.began)
             refs += context.staging.tables(work.folder(name, "gone"), lost, id_column="Id", stamp=_stamps)
@@ -60,6 +64,8 @@ def read_changes(context: Context, name: str, mapping: MappingFile, *, full: boo
 
         def mark(connection: Connection) -> None:
             watermarks.advance(connection, context.org, name, changes.upper.isoformat())
+            waits.remove(connection, context.org, name, given_up)
+            dead_letters.give_up(connection, context.org, name, given_up)
 
         work.register(resend=resend, marks=mark)
     return count
@@ -78,7 +84,8 @@ def _stamps(table: pa.Table) -> list[str]:
 
 def _due(connection: Connection, org: str, name: str, mapping: MappingFile) -> list[str]:
     """The records to be read again by their ids."""
-    letters = [letter.record_id for letter in dead_letters.due(connection, org, name, datetime.now(UTC))]
+    due = dead_letters.due(connection, org, name, datetime.now(UTC))
+    letters = [letter.record_id for letter in due if letter.origin is None]
     waiting = waits.of_mappings(connection, org, [name])
     if not waiting:
         return letters
@@ -88,9 +95,12 @@ def _due(connection: Connection, org: str, name: str, mapping: MappingFile) -> l
     return [*letters, *(wait.record_id for wait in waiting if wait.key not in taken)]
 
 
-def _by_id(context: Context, object_name: str, fields: Sequence[str], ids: Sequence[str]) -> Iterator[pa.Table]:
+def _by_id(
+    context: Context, object_name: str, fields: Sequence[str], ids: Sequence[str], *, where: str = ""
+) -> Iterator[pa.Table]:
+    condition = f" AND (({where}) OR {DELETED} = true)" if where else ""
     for listed in in_lists(ids):
-        soql = f"SELECT {', '.join(fields)} FROM {object_name} WHERE Id IN ({listed})"
+        soql = f"SELECT {', '.join(fields)} FROM {object_name} WHERE Id IN ({listed}){condition}"
         yield from context.salesforce.read(soql, include_deleted=True)
 
 

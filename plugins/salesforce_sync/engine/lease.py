@@ -37,6 +37,11 @@ class Lease:
                 raise LeaseLost("Another task took over, because this one gave no sign of life for long.")
             yield connection
 
+    def beat(self) -> None:
+        """A sign of life, for work that goes on for long without a transaction."""
+        with self.transaction():
+            pass
+
     def release(self, connection: Connection) -> None:
         """Gives the leases back in the caller's transaction."""
         leases.free(connection, self.epochs)

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.group import Member
+from salesforce_sync.errors import SyncError
 from salesforce_sync.mapping.apply import Mapped
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.fingerprint import fingerprints, version_1
@@ -115,18 +116,19 @@ class Look:
     also: Sequence[str] = ()  # further paths that the mark is made of, where a batch has them
     resting: frozenset[str] = frozenset()  # records of chunks that may still land: they are left out
     settled: Settled = field(default_factory=Settled)
+    taken: frozenset[str] = frozenset()  # vendor ids and unique keys that such a chunk may still write
     left_out: int = 0
 
     def changed(self, batch: Batch, chosen: Mask) -> pa.Table | None:
         """The mapped rows of the batch that differ from what was delivered, with their marks; None when there are none."""
         rows = self.context.staging.read(batch.ref)
         open_rows = batch.open_rows
+        if self.resting:  # all versions of a record rest together: an older one may be on its way
+            rest = np.array([record_id in self.resting for record_id in rows.ids], dtype=bool)
+            self.left_out += int((open_rows & rest).sum())
+            open_rows &= ~rest
         self._supersede(batch, rows, open_rows & ~chosen)
         places = np.flatnonzero(open_rows & chosen)
-        if self.resting:
-            rest = np.array([rows.ids[place] in self.resting for place in places], dtype=bool)
-            self.left_out += int(rest.sum())
-            places = places[~rest]
         if not len(places):
             return None
         with reading(self.context.state) as connection:
@@ -143,7 +145,7 @@ class Look:
         staged = [staged[place] for place in np.flatnonzero(fresh)]
         if not len(places):
             return None
-        mapped = self.map(columns)
+        mapped = _mapped_apart(self.map, columns)
         self._refuse(batch, rows, places, columns, mapped.problems)
         if not mapped.table.num_rows:
             return None
@@ -215,6 +217,8 @@ class Look:
         fresh = np.ones(len(places), dtype=bool)
         if known and not batch.resend:
             links_of = [known.get(rows.ids[place] or "") for place in places]
+            consent = self.member.mapping.consent
+            consents = values.column(consent).to_pylist() if consent else [None] * len(places)
             old = version_1(values) if any(link and link.fingerprint_version == 1 for link in links_of) else made
             for number, link in enumerate(links_of):
                 if link is None or link.gone or over[number]:
@@ -222,7 +226,8 @@ class Look:
                 mark = made if link.fingerprint_version == FINGERPRINT_VERSION else old
                 if link.fingerprint == mark[number]:
                     fresh[number] = False
-                    self._same_values(batch, rows, int(places[number]), made[number], staged[number], link)
+                    told = link._replace(consent=link.consent or consents[number])
+                    self._same_values(batch, rows, int(places[number]), made[number], staged[number], told)
         kept = np.flatnonzero(fresh)
         if not len(kept):
             return None
@@ -264,6 +269,26 @@ class Look:
                 origin=batch.origin, **more,
             )
         )  # fmt: skip
+
+
+def _mapped_apart(function: Callable[[Columns], Mapped], columns: Columns) -> Mapped:
+    """The mapped rows. A row over which the mapping itself fails is a problem of that row alone."""
+    try:
+        return function(columns)
+    except SyncError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a value does to the code, the other rows go on
+        if len(columns) == 1:
+            nothing = function(columns.take(np.array([], dtype=np.int64)))
+            return Mapped(
+                nothing.table, np.array([], dtype=np.int64), {0: f"cannot be mapped ({type(error).__name__})"}
+            )
+        middle = len(columns) // 2
+        first = _mapped_apart(function, columns.take(np.arange(middle)))
+        second = _mapped_apart(function, columns.take(np.arange(middle, len(columns))))
+        problems = first.problems | {place + middle: problem for place, problem in second.problems.items()}
+        places = np.concatenate([first.places, second.places + middle])
+        return Mapped(pa.concat_tables([first.table, second.table]), places, problems)
 
 
 def _over(table: pa.Table) -> list[bool]:

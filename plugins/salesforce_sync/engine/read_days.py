@@ -60,6 +60,9 @@ def read_days(
     """
     today = today or datetime.now(UTC).date()
     with reading(context, name) as work:
+        if span.scheduled:  # before anything can fail: a day that is not read is missing from now on
+            with work.lease.transaction() as connection:
+                coverage.begin(connection, context.org, name, span.window.first)
         with looking(context.state) as connection:
             days = _days(connection, context.org, name, span)
         count = 0
@@ -72,8 +75,6 @@ def read_days(
         over = [day for day in days if day < today]
 
         def mark(connection: Connection) -> None:
-            if span.scheduled:
-                coverage.begin(connection, context.org, name, span.window.first)
             coverage.cover(connection, context.org, name, over, reading=work.number)
             watermarks.advance(connection, context.org, name, max(over, default=span.window.first).isoformat())
 

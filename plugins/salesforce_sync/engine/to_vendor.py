@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 ROWS_PER_CHUNK = 200  # of one note: what a killed task sends again
 GONE, MERGED, BECAME_CONTACT = "DELETED_IN_SALESFORCE", "MERGED_IN_SALESFORCE", "CONVERTED_IN_SALESFORCE"
 NOT_UNIQUE, LEFT_TO_OTHER, UNCLEAR = "NO_UNIQUE_VALUE", "LEFT_TO_OTHER_RECORD", "CONSENT_UNCLEAR"
+CONSENT_WITHDRAWN, FREED = "CONSENT_WITHDRAWN", "RECORD_FREED_AT_VENDOR"
 LEFT_BEHIND = "LEFT_BEHIND"  # what a record was at the vendor before it became another
 YES, NO = "Y", "N"
 WITHDRAWN = "W"  # in a link: the record's own field says yes, but it left, so its consent was withdrawn
@@ -164,8 +166,21 @@ class ToVendor:
         facts = facts_of(chunk)
         (member,) = [member for member in self.group.members if member.name == facts["member"]]
         rows = chunk.to_pylist()
-        sender = _Sender(self.target, member.mapping, rows, repeated=repeated)
+        if facts["operation"] == DELETE:
+            rows = self._left_behind(context, member, rows)
+        sender = _Sender(self.target, member.mapping, rows, repeated, jobs.beat)
         return sender.run(facts["operation"])
+
+    def _left_behind(self, context: Context, member: Member, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows; those whose record is still what is to be deleted, since its move was refused, delete nothing."""
+        with reading(context.state) as connection:
+            known = links.find(connection, context.org, member.name, [row["_id"] for row in rows])
+        return [
+            row | {"_vendor_id": None}
+            if row["_extra"] and (link := known.get(row["_id"])) is not None and link.vendor_id == row["_vendor_id"]
+            else row
+            for row in rows
+        ]
 
 
 def unique_key(values: Sequence[str | None]) -> str | None:
@@ -222,9 +237,16 @@ class _Decisions:
             self._take_rows(member)
         self._hand_over_converted()
         self._load_links()
-        for member in self.group.members:
-            for row in [row for row in self.rows.values() if row.member == member.name]:
-                self._decide(member, row)
+        usual = sys.getrecursionlimit()
+        sys.setrecursionlimit(
+            usual + 4 * len(self.rows)
+        )  # `_moves` follows chains of records that want each other's place
+        try:
+            for member in self.group.members:
+                for row in [row for row in self.rows.values() if row.member == member.name]:
+                    self._decide(member, row)
+        finally:
+            sys.setrecursionlimit(usual)
         self._read_strangers()
         self._write_chunks()
 
@@ -263,11 +285,16 @@ class _Decisions:
                 if link is None or link.gone or heir is None or "Id" in member.mapping.unique:
                     self._settle(row, Outcome.UNCHANGED)
                     continue
+                known_heir = heirs.get(str(row.contact)) or self.inherited.get((heir, str(row.contact)))
+                if known_heir is not None and known_heir.vendor_id != link.vendor_id:
+                    # The Contact is another one at the vendor: what the Lead was there is left like a deleted record's.
+                    self.rows[member.name, row.id] = row._replace(gone=True, key=None)
+                    continue
                 look = self.looks[member.name]
                 told = self._tombstone(row, link, Outcome.SKIPPED, BECAME_CONTACT, f"it became {row.contact}")
                 look.settled.results.append(told._replace(vendor_id=None, unique_key=None))
                 self.handed_over.add((member.name, row.id))
-                if str(row.contact) not in heirs:
+                if known_heir is None:
                     self._give(heir, str(row.contact), link)
 
     def _give(self, mapping: str, record_id: str, link: Link) -> None:
@@ -357,8 +384,18 @@ class _Decisions:
             and link.unique_key not in (None, row.key)
             and not self._others(link.vendor_id, place)
             and self._has_it(row.key, place) is None
+            and not any(self._moves(other) for other in self._leave_before(link.vendor_id, place))
         )
         return bool(self.moves[place])
+
+    def _leave_before(self, vendor_id: str, place: tuple[str, str]) -> list[tuple[str, str]]:
+        """Records that share this one with the record and leave it, too: only the first of them takes it along."""
+        sharers = ((linked.mapping, linked.record_id) for linked in self.by_vendor_id.get(vendor_id, []))
+        return [
+            other
+            for other in sharers
+            if other < place and other in self.rows and not self.rows[other].gone and self.rows[other].key
+        ]
 
     # -- one record --------------------------------------------------------------------------------------------------
 
@@ -385,14 +422,50 @@ class _Decisions:
         )
         stays = own is not None and own.vendor_id and own.unique_key in (None, row.key)
         vendor_id = own.vendor_id if own is not None and (stays or self._moves(place)) else self._has_it(row.key, place)
+        if self._is_resting(row, own, vendor_id):
+            self.looks[row.member].left_out += 1
+            return
         operation = UPDATE if vendor_id else SAVE
         consent = self._consent(member, row, own, vendor_id)
         step = _Step(operation, row, vendor_id, consent, outcome, releases=bool(own and not stays and vendor_id))
         if vendor_id:
             self.adopted.add(vendor_id)
+            self._overwrite(vendor_id, place)
         if own is not None and own.vendor_id and vendor_id != own.vendor_id:
             self._abandon(member, row, own)
+        elif consent == NO and own is not None and own.consent == YES and own.vendor_id:
+            # By itself first: it has to arrive also when the vendor refuses the rest of the record.
+            told = f"consent withdrawn at {own.vendor_id}"
+            self.steps.append(
+                _Step(WITHDRAW, row, own.vendor_id, NO, Outcome.UPDATED, CONSENT_WITHDRAWN, told, is_extra=True)
+            )
         self.steps.append(step)
+
+    def _is_resting(self, row: _Row, own: Link | None, vendor_id: str | None) -> bool:
+        """Whether a call that may still land writes the same record at the vendor, or the same unique value."""
+        taken = self.looks[row.member].taken
+        return bool(taken & {vendor_id or "", row.key or "", (own.vendor_id if own else None) or ""})
+
+    def _overwrite(self, vendor_id: str, place: tuple[str, str]) -> None:
+        """What the vendor has of a shared record is this record's from now on: the others count as not delivered."""
+        for linked in self._others(vendor_id, place):
+            if linked.link.fingerprint != NOTHING and (linked.mapping, linked.record_id) not in self.rows:
+                self._note_link(linked, Outcome.UNCHANGED, None)
+
+    def _free(self, vendor_id: str, place: tuple[str, str]) -> None:
+        """Whoever stays at a record that was shared is read and delivered again: what is there is another's."""
+        for linked in self._others(vendor_id, place)[:1]:
+            if (linked.mapping, linked.record_id) not in self.rows:
+                self._note_link(linked, Outcome.WAITING, FREED)
+
+    def _note_link(self, linked: Linked, outcome: Outcome, code: str | None) -> None:
+        link = linked.link
+        self.looks[linked.mapping].settled.results.append(
+            RecordResult(
+                linked.record_id, outcome, linked.record_id, code, fingerprint=NOTHING, vendor_id=link.vendor_id,
+                unique_key=link.unique_key, consent=link.consent, version=link.version, reading=link.reading, key="",
+            )
+        )  # fmt: skip
 
     def _consent(self, member: Member, row: _Row, own: Link | None, vendor_id: str | None) -> str | None:
         """What is sent of the consent: YES only when this record's own field turned to yes, NO whenever it is no.
@@ -401,16 +474,37 @@ class _Decisions:
         """
         if member.mapping.consent is None or row.consent is None:
             return None
-        shared = self._others(vendor_id, (row.member, row.id)) if vendor_id else []
+        place = (row.member, row.id)
         if row.consent != YES:
             agreed = own is None or own.consent in (NO, WITHDRAWN)
-            return None if agreed and any(linked.link.consent == YES for linked in shared) else NO
-        if own is None or own.vendor_id is None:
-            return YES if vendor_id is None else None
-        if own.consent != NO or vendor_id != own.vendor_id:
+            shared = self._others(vendor_id, place) if vendor_id else []
+            others = [linked for linked in shared if self._yields(linked.mapping) != row.member]
+            return None if agreed and any(linked.link.consent == YES for linked in others) else NO
+        if vendor_id is None:  # an insert always says it
+            same = [self.rows[other] for other in self.keys.get(row.key or "", ()) if other in self.rows]
+            refused = any(other.consent == NO for other in same)
+            given = own is None or own.vendor_id is None or own.consent == YES
+            return YES if given and not refused and not self._withdrawn(own and own.vendor_id, place, row) else NO
+        if own is None or own.vendor_id is None or own.consent != NO or vendor_id != own.vendor_id:
             return None
-        later = [linked for linked in shared if linked.link.consent in (NO, WITHDRAWN)]
-        return None if any(linked.link.is_newer_than(row.version, row.reading) for linked in later) else YES
+        return None if self._withdrawn(vendor_id, place, row) else YES
+
+    def _yields(self, mapping: str) -> str | None:
+        return self.looks[mapping].member.mapping.yields_to if mapping in self.looks else None
+
+    def _withdrawn(self, vendor_id: str | None, place: tuple[str, str], row: _Row) -> bool:
+        """Whether another record withdrew at this customer later than the row: one of before, or one of this plan."""
+        for linked in self.by_vendor_id.get(vendor_id or "", []):
+            other = (linked.mapping, linked.record_id)
+            if other == place:
+                continue
+            link, planned = linked.link, self.rows.get(other)
+            if link.consent in (NO, WITHDRAWN) and link.is_newer_than(row.version, row.reading):
+                return True
+            withdraws = planned is not None and link.consent == YES and (planned.consent == NO or planned.gone)
+            if withdraws and planned is not None and (planned.version, planned.reading) >= (row.version, row.reading):
+                return True
+        return False
 
     def _leave(self, member: Member, row: _Row, own: Link | None, outcome: Outcome, code: str, message: str) -> None:
         """The record is not delivered; consent that it had given at the vendor is withdrawn."""
@@ -430,6 +524,7 @@ class _Decisions:
     def _abandon(self, member: Member, row: _Row, own: Link) -> None:
         """The record becomes another at the vendor; what it was stays with whoever shares it."""
         vendor_id = str(own.vendor_id)
+        self._free(vendor_id, (row.member, row.id))
         if self._must_withdraw(member, row, own):
             told = f"consent withdrawn at {vendor_id}"
             self.steps.append(_Step(WITHDRAW, row, vendor_id, NO, Outcome.UPDATED, LEFT_BEHIND, told, is_extra=True))
@@ -439,12 +534,15 @@ class _Decisions:
 
     def _gone(self, member: Member, row: _Row, link: Link | None) -> None:
         code, message = (MERGED, f"merged into {row.master}") if row.master else (GONE, None)
+        if row.contact:
+            code, message = BECAME_CONTACT, f"it became {row.contact}"
         if link is not None and link.gone:
             self._settle(row, Outcome.UNCHANGED)
         elif link is None or link.vendor_id is None:
             self._settle(row, Outcome.SKIPPED, code, message, link=link)
         else:
             others = self._others(link.vendor_id, (row.member, row.id))
+            self._free(link.vendor_id, (row.member, row.id))
             takers = [place for place in self.keys.get(link.unique_key or "", ()) if place in self.rows]
             if others or takers:
                 heir = others[0].record_id if others else takers[0][1]
@@ -511,6 +609,12 @@ class _Decisions:
     # -- chunks ------------------------------------------------------------------------------------------------------
 
     def _write_chunks(self) -> None:
+        for step in [step for step in self.steps if step.operation == DELETE and step.vendor_id in self.adopted]:
+            self.steps.remove(step)  # somebody has become it in this plan
+            if not step.is_extra:
+                link = self.links.get((step.row.member, step.row.id))
+                message = "the vendor's record has become that of another"
+                self._settle(step.row, Outcome.SKIPPED, step.code, message, link=link)
         for operation, releases in ((WITHDRAW, False), (UPDATE, True), (UPDATE, False), (SAVE, False), (DELETE, False)):
             for member in self.group.members:
                 steps = [
@@ -525,19 +629,15 @@ class _Decisions:
         """Those that free the value which another one wants come before it; in a ring, any order is right."""
         if not steps[0].releases:
             return steps
-        wanted = {step.row.key: step for step in steps}
+        holder = {self._old_key(step): step for step in steps}
         ordered: dict[int, _Step] = {}
-
-        def place(step: _Step, above: frozenset[int]) -> None:
-            link = self.links.get((step.row.member, step.row.id))
-            waiting = wanted.get(link.unique_key) if link else None
-            ordered.setdefault(id(step), step)
-            if waiting is not None and id(waiting) not in ordered and id(waiting) not in above:
-                place(waiting, above | {id(step)})
-
-        free = [step for step in steps if not any(self._old_key(other) == step.row.key for other in steps)]
-        for step in [*free, *steps]:
-            place(step, frozenset())
+        for step in steps:
+            chain: dict[int, _Step] = {}
+            blocker: _Step | None = step
+            while blocker is not None and id(blocker) not in ordered and id(blocker) not in chain:
+                chain[id(blocker)] = blocker
+                blocker = holder.get(blocker.row.key)  # who has the value that this one wants
+            ordered |= dict(reversed(chain.items()))
         return list(ordered.values())
 
     def _old_key(self, step: _Step) -> str | None:
@@ -569,6 +669,8 @@ class _Decisions:
         ):
             table = table.append_column(name, pa.array(values, pa.string()))
         table = table.append_column("_consent", own)
+        gone = pa.array([step.row.gone for step in steps], pa.bool_())
+        table = table.set_column(table.column_names.index("_gone"), "_gone", gone)
         table = table.append_column("_extra", pa.array([step.is_extra for step in steps], pa.bool_()))
         self.writer.add(member, [table], operation=steps[0].operation)
 
@@ -584,17 +686,20 @@ class _Sender:
     mapping: MappingFile
     rows: list[dict[str, Any]]
     repeated: bool
+    beat: Callable[[], None]
     results: list[RecordResult | None] = field(default_factory=list)
 
     def run(self, operation: str) -> Sent:
         send = {WITHDRAW: self._withdraw, UPDATE: self._update, SAVE: self._save, DELETE: self._delete}[operation]
         size = self.target.batch_size if operation == SAVE else 1
         for start in range(0, len(self.rows), size):
+            self.beat()
             try:
                 self.results += send(self.rows[start : start + size])
             except SyncError as error:
                 rest: list[RecordResult | None] = [None] * (len(self.rows) - len(self.results))
-                return Sent([*self.results, *rest], error)
+                never_sent = frozenset(range(start + size, len(self.rows)))
+                return Sent([*self.results, *rest], error, never_sent)
         return Sent(self.results)
 
     @property
@@ -618,7 +723,7 @@ class _Sender:
         return [_settled(row) for row in rows]
 
     def _delete(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
-        self.target.delete(self._stream, [row["_vendor_id"] for row in rows])
+        self.target.delete(self._stream, [row["_vendor_id"] for row in rows if row["_vendor_id"]])
         return [_settled(row | {"_vendor_id": None, "_old_key": None}) for row in rows]
 
     def _update(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
@@ -675,6 +780,10 @@ def _delivered(row: Mapping[str, Any], answer: VendorResult, code: str | None) -
 
 
 def _refused(row: Mapping[str, Any], answer: VendorResult) -> RecordResult:
+    # What is refused for what a record leaves behind has a letter of its own: the record's may be answered meanwhile.
+    if row["_extra"]:
+        record_id, origin = f"{row['_id']}@{row['_vendor_id']}", f"vendor record {row['_vendor_id']}"
+        return RecordResult(record_id, Outcome.REJECTED, row["_id"], answer.code, answer.message, origin=origin)
     return RecordResult(row["_id"], Outcome.REJECTED, row["_id"], answer.code, answer.message, **_place(row))
 
 

@@ -181,9 +181,11 @@ def _coerce(values: pd.Series, target: Target) -> pd.Series:
     elif target.type in ("int", "double", "currency", "percent"):
         result = _numbers(values, whole=target.type == "int")
     elif target.type == "date":
-        result = _moments(values).map(lambda moment: None if moment is pd.NaT else moment.date())
+        result = _moments(values).map(_as_date)
     elif target.type == "datetime":
-        result = _moments(values).map(lambda moment: None if moment is pd.NaT else moment.to_pydatetime())
+        result = _moments(values).map(
+            lambda moment: None if moment is pd.NaT or _as_date(moment) is None else moment.to_pydatetime()
+        )
     else:
         return _strings(values)
     plain = [None if value is None or value is pd.NaT or value != value else value for value in result]
@@ -192,6 +194,13 @@ def _coerce(values: pd.Series, target: Target) -> pd.Series:
 
 def _strings(values: pd.Series) -> pd.Series:
     return pd.Series([as_text(value) for value in values], index=values.index, dtype=object)
+
+
+def _as_date(moment: Any) -> Any:
+    try:
+        return None if moment is pd.NaT else moment.date()
+    except (NotImplementedError, ValueError, OverflowError):  # a year that no calendar of ours has
+        return None
 
 
 def _as_boolean(value: Any) -> bool | None:

@@ -13,6 +13,7 @@ from salesforce_sync.errors import InvalidMapping
 from salesforce_sync.mapping.model import MappingFile
 
 OVERRIDE_VARIABLE = "SALESFORCE_SYNC_MAPPINGS"  # environment variable: a folder whose files win over the shipped ones
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is there: a tenth of the time
 SHIPPED = Path(__file__).resolve().parents[3] / "include" / "mappings"
 
 
@@ -34,8 +35,9 @@ def read_mapping(path: Path) -> MappingFile:
     """The mapping in this file."""
     text = path.read_text(encoding="utf-8")
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
+        loader = _Loader(text)
+        tree = loader.get_single_node()
+        raw = None if tree is None else loader.construct_document(tree)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidMapping(f"{path}:{line}: not YAML: {error.problem}.") from error

@@ -63,7 +63,12 @@ class SyncOperator(BaseOperator):
         """Begins again, after the triggerer has waited."""
         log.info("Waited for: %s", event)
         context[WAITED] = event
-        return self.execute(context)
+        result = self.execute(context)
+        if isinstance(event, dict) and event.get("after"):
+            from salesforce_sync.errors import TooManyRejects
+
+            raise TooManyRejects(event["after"], fix="See the task's log before it waited.")
+        return result
 
     def resume(self, context: Any, event: Any) -> Any:
         """What a task was to do that an earlier version deferred: its batches were handed over in a way that is gone."""
@@ -85,7 +90,7 @@ def _trigger_for(wait: MustWait) -> Any:
     if isinstance(wait, LeaseHeld):
         return LeaseTrigger(list(wait.held))
     if isinstance(wait, CallsMayLand):
-        return RestTrigger([list(note) for note in wait.notes], wait.seconds)
+        return RestTrigger([list(note) for note in wait.notes], wait.seconds, wait.after)
     assert isinstance(wait, JobUnderWay)
     return BulkJobTrigger(wait.path)
 
@@ -153,7 +158,7 @@ def _engine_context(context: Any, **known: Any) -> Context:
     waited = context.get(WAITED) or {}
     waited = waited if isinstance(waited, dict) else {}
     overdue = waited.get("overdue")
-    rested = {(plan, chunk): float(waited["rested"]) for plan, chunk in waited.get("notes", [])}
+    rested = {tuple(note): float(waited["rested"]) for note in waited.get("notes", [])}
     return Context(
         open_state(), run_identity(context), staging(), timing=Timing(60.0 * read_setting("delivery_rest_minutes")),
         overdue=Held(*overdue) if overdue else None, rested=rested, **known,

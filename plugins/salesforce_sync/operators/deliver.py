@@ -17,12 +17,11 @@ from salesforce_sync.operators.base import (
 
 if TYPE_CHECKING:
     from salesforce_sync.engine.context import Context
-    from salesforce_sync.errors import LeaseHeld
     from salesforce_sync.records import Counts
 
 
 class DeliverOperator(SyncOperator):
-    """Delivers all that waits for `mapping` to Salesforce; returns the counts. Unchanged records are not sent again, but
+    """Delivers all that waits for `mapping` to Salesforce; returns the counts of what its own run read. Unchanged records are not sent again, but
     for those of a run whose parameter `resend` says so.
 
     While another task delivers, it waits: until its own run's batches are done, or until it may go on itself.
@@ -40,17 +39,20 @@ class DeliverOperator(SyncOperator):
 
         with salesforce_context(context) as work:
             try:
-                counts = deliver_to_salesforce(work, self.mapping, load_mapping(self.mapping)).total
-            except LeaseHeld as held:
-                counts = _done_by_another(work, context, [self.mapping], held)[self.mapping]
+                done = deliver_to_salesforce(work, self.mapping, load_mapping(self.mapping)).counts
+                log.info("%s: delivered in all: %s", self.mapping, done[self.mapping])
+            except LeaseHeld:
+                if _waits(work, context, [self.mapping]):
+                    raise
+                done = {}
             keep_house(work, retention())
-        log.info("%s: %s", self.mapping, counts)
-        return asdict(counts)
+            counts = _own_counts(work, context, [self.mapping]) or done
+        return asdict(counts[self.mapping])
 
 
 class DeliverToVendorOperator(SyncOperator):
     """Delivers all that waits for these mappings to one stream of the system; the first mapping has precedence where
-    records want the same place there. Returns the counts by mapping.
+    records want the same place there. Returns the counts of what its own run read, by mapping.
 
     `deleted` names the Variable that says what happens to records that are deleted in Salesforce: `log` or `delete`.
     """
@@ -73,27 +75,39 @@ class DeliverToVendorOperator(SyncOperator):
         delete = read_setting(self.deleted) == "delete"
         mappings = {name: load_mapping(name) for name in self.mappings}
         try:
-            counts = deliver_to_vendor(work, self.system, mappings, hook, delete=delete).counts
-        except LeaseHeld as held:
-            counts = _done_by_another(work, context, self.mappings, held)
+            done = deliver_to_vendor(work, self.system, mappings, hook, delete=delete).counts
+        except LeaseHeld:
+            if _waits(work, context, self.mappings):
+                raise
+            done = {}
         keep_house(work, retention())
-        for name, count in counts.items():
-            log.info("%s: %s", name, count)
+        for name, count in done.items():
+            log.info("%s: delivered in all: %s", name, count)
+        counts = _own_counts(work, context, self.mappings) or done
         return {name: asdict(count) for name, count in counts.items()}
 
 
-def _done_by_another(work: Context, context: Any, mappings: Sequence[str], held: LeaseHeld) -> dict[str, Counts]:
-    """What became of this run's batches, which another task delivered; raises `held` again while some still wait."""
+def _waits(work: Context, context: Any, mappings: Sequence[str]) -> bool:
+    """Whether this task has to wait for the one that delivers: not when that one has delivered this run's batches."""
+    from salesforce_sync.state import inbox
+    from salesforce_sync.state.engine import reading
+
+    with reading(work.state) as connection:
+        found = inbox.of_run(connection, run_identity(context), mappings)
+    return not found or any(status == inbox.WAITING for _, status in found)
+
+
+def _own_counts(work: Context, context: Any, mappings: Sequence[str]) -> dict[str, Counts]:
+    """What became of the batches that this run read, whichever task delivered them; nothing when it read none."""
     from salesforce_sync.records import Counts
     from salesforce_sync.state import inbox
     from salesforce_sync.state.engine import reading
 
     with reading(work.state) as connection:
         found = inbox.of_run(connection, run_identity(context), mappings)
-    if not found or any(status == inbox.WAITING for _, status in found):
-        raise held
-    log.info("Another task has delivered this run's batches.")
-    counts = dict.fromkeys(mappings, Counts())
+    counts = dict.fromkeys(mappings, Counts()) if found else {}
     for batch, _ in found:
-        counts[batch.mapping] += Counts(read=batch.ref.count, **batch.counts)
+        counts[batch.mapping] += Counts(read=sum(batch.counts.values()), **batch.counts)
+    for name, count in counts.items():
+        log.info("%s: of what this run read: %s", name, count)
     return counts

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, insert, select, update
 
 from salesforce_sync.records import RecordResult
-from salesforce_sync.state.engine import is_one_of
 from salesforce_sync.state.schema import claims
 
 LISTED, REMOVED, READ, DELIVERED, TOLD = "listed", "removed", "read", "delivered", "told"
@@ -99,10 +98,10 @@ def tell_limit(connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(update(claims).where(these).values(limit_told=True))
 
 
-def rest(connection: Connection, org: str, stream: str, seconds: float) -> None:
-    """The claims whose removal was not answered have been waited for so long."""
+def rest(connection: Connection, org: str, stream: str, seconds: float, *, up_to: int) -> None:
+    """The claims whose removal was not answered, up to this id, have been waited for so long."""
     columns = claims.c
-    these = (columns.org == org) & (columns.stream == stream) & (columns.status == LISTED)
+    these = (columns.org == org) & (columns.stream == stream) & (columns.status == LISTED) & (columns.id <= up_to)
     connection.execute(update(claims).where(these).values(rested=columns.rested + seconds))
 
 
@@ -113,14 +112,15 @@ def read_again(connection: Connection, org: str, stream: str, reading: int) -> N
     connection.execute(update(claims).where(these, columns.status == READ).values(status=REMOVED))
 
 
-def of_customers(connection: Connection, org: str, stream: str, customers: Sequence[str]) -> list[Claim]:
-    columns = claims.c
-    query = select(*(columns[name] for name in Claim._fields)).where(
-        columns.org == org, columns.stream == stream, is_one_of(connection, columns.customer, customers)
-    )
-    return [Claim(*row) for row in connection.execute(query.order_by(columns.id))]
-
-
 def purge(connection: Connection, *, before: datetime) -> None:
     """Forgets claims that were told before this moment."""
     connection.execute(delete(claims).where(claims.c.status == TOLD, claims.c.ended_at < before))
+
+
+def of_record(connection: Connection, record_id: str) -> list[tuple[str, Claim]]:
+    """(stream, claim) of the customer or record with this id, the oldest first."""
+    columns = claims.c
+    query = select(columns.stream, *(columns[name] for name in Claim._fields)).where(
+        (columns.customer == record_id) | (columns.record_id == record_id)
+    )
+    return [(row[0], Claim(*row[1:])) for row in connection.execute(query.order_by(columns.id))]

@@ -28,9 +28,10 @@ def uncover(connection: Connection, org: str, stream: str, days: Iterable[str]) 
 
 
 def begin(connection: Connection, org: str, stream: str, day: date) -> None:
-    """A scheduled run is about this day: from it on, no day may be missing. The first call counts."""
+    """A scheduled run is about this day: from the first such day on, no day may be missing."""
     first = {"org": org, "stream": f"{stream}#{BEGIN}", "day": day.isoformat(), "reading": 0}
-    if beginning(connection, org, stream) is None:
+    begun = beginning(connection, org, stream)
+    if begun is None or day < begun:
         upsert(connection, coverage, [first], update_existing=False)
 
 

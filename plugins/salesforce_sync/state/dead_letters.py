@@ -79,6 +79,14 @@ def due(connection: Connection, org: str, mapping: str, now: datetime) -> list[D
     return [Due(*row) for row in connection.execute(query)]
 
 
+def give_up(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
+    """These records are not to be delivered any more: their letters are closed."""
+    columns = dead_letters.c
+    ours = (columns.org == org) & (columns.mapping == mapping) & columns.resolved_at.is_(None)
+    closed = update(dead_letters).where(ours, is_one_of(connection, columns.record_id, record_ids))
+    connection.execute(closed.values(resolved_at=datetime.now(UTC), due_at=None))
+
+
 def unresolved(connection: Connection, *, mapping: str | None = None) -> list[dict[str, Any]]:
     """The records still waiting, oldest first."""
     query = select(dead_letters).where(dead_letters.c.resolved_at.is_(None)).order_by(dead_letters.c.first_failed_at)

@@ -56,14 +56,14 @@ def prove(connection: Connection, epochs: Mapping[str, int]) -> bool:
     for name in sorted(epochs):
         if _locked(connection, name).epoch != epochs[name]:
             return False
-    for name in epochs:
+    for name in sorted(epochs):
         connection.execute(update(leases).where(leases.c.name == name).values(beat=leases.c.beat + 1))
     return True
 
 
 def free(connection: Connection, epochs: Mapping[str, int]) -> None:
     """Gives back those of the leases that are still held under these epochs."""
-    for name, epoch in epochs.items():
+    for name, epoch in sorted(epochs.items()):  # in the order of taking them, or two tasks wait for each other
         still_ours = (leases.c.name == name) & (leases.c.epoch == epoch)
         connection.execute(update(leases).where(still_ours).values(holder=None))
 

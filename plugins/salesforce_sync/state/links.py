@@ -115,15 +115,15 @@ def of_record(connection: Connection, any_id: str) -> list[Linked]:
 
 
 def save(connection: Connection, org: str, mapping: str, results: Iterable[RecordResult]) -> None:
-    """Links every result that has a Salesforce id and a fingerprint."""
+    """Links every result that has a Salesforce id and a fingerprint; of several for one record, the last one counts."""
     now = moment(connection, datetime.now(UTC))
+    last = {item.record_id: item for item in results if item.salesforce_id and item.fingerprint is not None}
     rows = [
         (
             org, mapping, item.record_id, item.salesforce_id, item.fingerprint, item.staged_fingerprint, item.vendor_id,
             item.unique_key, item.version or "", item.reading, item.fingerprint_version, item.consent, item.gone, now, now,
         )
-        for item in results
-        if item.salesforce_id and item.fingerprint is not None
+        for item in last.values()
     ]  # fmt: skip
     upsert_rows(connection, record_links, COLUMNS, rows, keep=["linked_at"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,12 +21,20 @@ class Note:
 
     plan_id: int
     chunk: int
+    target: str
     path: str
     epoch: int
     content: str | None
     job_id: str | None
     rested: float
     tries: int
+    rows: tuple[int, ...] | None
+    leases: frozenset[str]
+
+    @property
+    def sent(self) -> tuple[int, int, int, int]:
+        """Which sending of which chunk it is: what was waited for counts for this one alone."""
+        return self.plan_id, self.chunk, self.epoch, self.tries
 
 
 def make(
@@ -68,10 +76,13 @@ def forget(connection: Connection, plan_id: int) -> None:
 # -- notes ---------------------------------------------------------------------------------------------------------
 
 
-def note(connection: Connection, *, org: str, target: str, plan_id: int, chunk: int, epoch: int) -> None:
-    """Notes that the chunk is about to be sent."""
+def note(
+    connection: Connection, *, org: str, target: str, plan_id: int, chunk: int, epoch: int, leases: Iterable[str]
+) -> None:
+    """Notes that the chunk is about to be sent, by somebody who holds these leases."""
     values = {
         "plan_id": plan_id, "chunk": chunk, "org": org, "target": target, "epoch": epoch, "rested": 0.0, "tries": 0,
+        "leases": json.dumps(sorted(leases)),
         "noted_at": datetime.now(UTC),
     }  # fmt: skip
     connection.execute(insert(notes).values(**values))
@@ -86,18 +97,21 @@ def remove_note(connection: Connection, plan_id: int, chunk: int) -> None:
     connection.execute(delete(notes).where(notes.c.plan_id == plan_id, notes.c.chunk == chunk))
 
 
-def open_notes(connection: Connection, org: str, target: str) -> list[Note]:
-    """The notes of the target's chunks, the oldest first."""
+def open_notes(connection: Connection, org: str, target: str | None = None) -> list[Note]:
+    """The notes of the target's chunks, or of all chunks of the org, the oldest first."""
     query = (
         select(notes, plans.c.path.label("folder"))
         .join(plans, plans.c.id == notes.c.plan_id)
-        .where(notes.c.org == org, notes.c.target == target)
+        .where(notes.c.org == org)
         .order_by(notes.c.plan_id, notes.c.chunk)
     )
+    if target is not None:
+        query = query.where(notes.c.target == target)
     return [
         Note(
-            row["plan_id"], row["chunk"], row["folder"], row["epoch"], row["content"], row["job_id"], row["rested"],
+            row["plan_id"], row["chunk"], row["target"], row["folder"], row["epoch"], row["content"], row["job_id"], row["rested"],
             row["tries"],
+            None if row["rows"] is None else tuple(json.loads(row["rows"])), frozenset(json.loads(row["leases"])),
         )
         for row in connection.execute(query).mappings()
     ]  # fmt: skip

@@ -246,6 +246,8 @@ notes = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("content", String(64)),  # of a Bulk job: a hash of its rows
     Column("job_id", String(18)),
+    Column("rows", Text),  # JSON: the rows of the chunk whose outcome is not known; null: all of them
+    Column("leases", Text, nullable=False),  # JSON: what the sender held, and so may have written
     Column("rested", Float, nullable=False),  # seconds that the chunk has rested since its sender's term ended
     Column("tries", Integer, nullable=False),
     Column("noted_at", _Moment, nullable=False),
@@ -283,6 +285,7 @@ claims = Table(
     Column("claimed_at", _Moment, nullable=False),
     Column("ended_at", _Moment),
     Index(None, "org", "stream", "status"),
+    Index(None, "org", "stream", "record_id"),
 )  # fmt: skip
 
 api_calls_taken = Table(

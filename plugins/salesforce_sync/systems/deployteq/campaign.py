@@ -27,7 +27,6 @@ from salesforce_sync.systems.deployteq.moments import NOT_LINKED, PREFIXES, sale
 CONTINUE, SUCCESS, ERROR, LIMIT = "continue", "success", "error", "limit"
 DUPLICATE = "DUPLICATE"
 REMOVED_TOGETHER = 50  # claims noted as removed in one transaction
-CLAIMS = (0, 0)  # under which a task's waiting for removals without an answer is counted
 
 
 class Queue(Protocol):
@@ -70,7 +69,7 @@ def read_queue(context: Context, name: str, mapping: MappingFile, source: Queue,
             unanswered = claims.of_stream(connection, context.org, name, [claims.LISTED])
     if unanswered:
         left = context.timing.rest_seconds - min(claim.rested for claim in unanswered)
-        raise CallsMayLand([CLAIMS], max(0.0, left))
+        raise CallsMayLand([(0, 0, max(claim.id for claim in unanswered), 0)], max(0.0, left))
     return count
 
 
@@ -78,7 +77,9 @@ def _claim(context: Context, work: Reading, name: str, source: Queue, group: int
     """Every member becomes a claim, and leaves the group. Claims of earlier tasks whose removal was not answered are
     ready once it cannot arrive any more."""
     with work.lease.transaction() as connection:
-        claims.rest(connection, context.org, name, context.rested.get(CLAIMS, 0.0))
+        for (plan, _, up_to, _), seconds in context.rested.items():
+            if plan == 0:  # no plan: these are claims, up to an id
+                claims.rest(connection, context.org, name, seconds, up_to=up_to)
         unanswered = claims.of_stream(connection, context.org, name, [claims.LISTED])
         ripe = [claim.id for claim in unanswered if claim.rested >= context.timing.rest_seconds]
         claims.set_status(connection, ripe, claims.REMOVED)
@@ -96,7 +97,11 @@ def _claim(context: Context, work: Reading, name: str, source: Queue, group: int
 
 def _stage(work: Reading, name: str, mapping: MappingFile, source: Queue, ready: Sequence[Claim]) -> int:
     """Reads the customers of these claims, and stages those that go to Salesforce; the others have their outcome."""
-    records = {claim.customer: source.get("customers", claim.customer) for claim in ready}
+    records: dict[str, Mapping[str, Any] | None] = {}
+    for number, claim in enumerate(ready):
+        if number % REMOVED_TOGETHER == 0:
+            work.lease.beat()
+        records[claim.customer] = source.get("customers", claim.customer)
     last: dict[str, str] = {}  # value that is deduplicated by -> the customer that has it last
     for claim in ready:
         record = records[claim.customer]

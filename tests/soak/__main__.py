@@ -1,0 +1,115 @@
+"""python -m soak: schedules at random, SCHEDULES of them from SEED on, with the guard BREAK broken if it is named.
+
+Prints what was found, each failing schedule cut down to what it takes, and one line of JSON at the end:
+{"schedules", "faults", "records", "lost", "doubled", "stale", "unbalanced", "seconds"}. One schedule in ten runs on
+PostgreSQL, the others on SQLite. Ends with 1 when something was wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from salesforce_sync.state import engine as state_engine
+from soak.breaks import BREAKS, broken
+from soak.schedule import Event, Verdict, make, run
+
+EVERY_POSTGRESQL = 10
+SHOWN = 3
+
+
+class Databases:
+    """A new, empty state database for each schedule."""
+
+    def __init__(self, folder: Path, server: str | None) -> None:
+        self._folder, self._server = folder, server
+        self._template = folder / "template.db"
+        state_engine.open_state(f"sqlite:///{self._template}").dispose()
+        self._numbers = iter(range(10**9))
+
+    @contextmanager
+    def new(self, *, postgresql: bool = False) -> Iterator[tuple[Engine, Path]]:
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir()
+        if postgresql and self._server is not None:
+            from support.databases import new_database
+
+            url = new_database(self._server)
+        else:
+            shutil.copy(self._template, folder / "state.db")
+            url = f"sqlite:///{folder / 'state.db'}"
+        state = state_engine.open_state(url)
+        try:
+            yield state, folder
+        finally:
+            state.dispose()
+            state_engine._open.cache_clear()
+            shutil.rmtree(folder)
+
+
+def soak(schedules: int, seed: int, guard: str, databases: Databases, *, postgresql: bool) -> dict[str, float]:
+    """Runs the schedules and gives the sums; prints the first few that failed."""
+    sums: Counter[str] = Counter()
+    started, shown = time.perf_counter(), 0
+    for number in range(seed, seed + schedules):
+        events = make(number)
+        on_postgresql = postgresql and number % EVERY_POSTGRESQL == 0
+        verdict = _judge(events, guard, databases, postgresql=on_postgresql)
+        sums.update(schedules=1, faults=verdict.faults, records=verdict.records)
+        for kind in ("lost", "doubled", "stale", "unbalanced"):
+            sums[kind] += len(getattr(verdict, kind))
+        if verdict.bad and shown < SHOWN:
+            shown += 1
+            print(f"schedule {number}: {verdict.bad}")
+            for event in _shrunk(events, guard, databases):
+                print(f"    {event!r}")
+    return dict(sums) | {"seconds": round(time.perf_counter() - started, 1)}
+
+
+def _judge(events: list[Event], guard: str, databases: Databases, *, postgresql: bool = False) -> Verdict:
+    with databases.new(postgresql=postgresql) as (state, folder), broken(guard):
+        return run(events, state, folder, rests=guard != "rest")
+
+
+def _shrunk(events: list[Event], guard: str, databases: Databases) -> list[Event]:
+    """The schedule without the events that it does not take to fail."""
+    kept = list(events)
+    for place in range(len(events) - 1, -1, -1):
+        fewer = kept[:place] + kept[place + 1 :]
+        if _judge(fewer, guard, databases).bad:
+            kept = fewer
+    return kept
+
+
+def main() -> None:
+    schedules, seed = int(os.environ.get("SCHEDULES", "200")), int(os.environ.get("SEED", "7"))
+    guard = os.environ.get("BREAK", "")
+    if guard and guard not in {*BREAKS, "rest"}:
+        sys.exit(f"There is no guard {guard!r}: there are {', '.join([*BREAKS, 'rest'])}.")
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder, ExitStack() as stack:
+        server = None
+        if not guard:
+            from support.databases import postgres_server
+
+            server = stack.enter_context(postgres_server(Path(folder)))
+        sums = soak(schedules, seed, guard, Databases(Path(folder), server), postgresql=server is not None)
+    wrong = sum(int(sums.get(kind, 0)) for kind in ("lost", "doubled", "stale", "unbalanced"))
+    names = ("schedules", "faults", "records", "lost", "doubled", "stale", "unbalanced", "seconds")
+    print(json.dumps({name: sums.get(name, 0) for name in names}))
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

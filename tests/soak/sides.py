@@ -1,0 +1,186 @@
+"""The two sides in memory: an org and a vendor as far as the engine asks, with a moment before and after each effect.
+
+What is called here is what the hooks and the client promise; how they keep it over HTTP is tried elsewhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from salesforce_sync.records import MISSING_AT_VENDOR, Outcome, VendorResult, WriteResult
+from salesforce_sync.salesforce.changes import Changes
+from salesforce_sync.salesforce.collections import Answered
+from salesforce_sync.salesforce.metadata import FieldInfo, ObjectInfo
+from salesforce_sync.salesforce.rows import WriteRequest
+
+ORG_ID = "00D5g0000000001EAA"
+START = datetime(2026, 11, 21, 12, tzinfo=UTC)
+# A call at one of the sides: what it does when it arrives. `around` decides whether it arrives, and who hears of it.
+Around = Callable[[Callable[[], Any]], Any]
+
+
+@dataclass
+class Clock:
+    """The org's own time, which each change moves on by a second."""
+
+    now: datetime = START
+
+    def tick(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+@dataclass
+class FakeOrg:
+    """Contacts that people edit, and objects that are upserted by key."""
+
+    clock: Clock
+    around: Around
+    contacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    upserted: dict[str, dict[str, Any]] = field(default_factory=dict)  # key -> values
+    locked: set[str] = field(default_factory=set)  # keys that are refused for a passing reason, once
+    refused: set[str] = field(default_factory=set)  # keys that are refused by a rule, once
+    session: Any = None
+    calls: int = 0
+    org_id = ORG_ID
+
+    # -- what people do ----------------------------------------------------------------------------------------------
+
+    def edit(self, contact: str, **changes: Any) -> None:
+        record = self.contacts.setdefault(contact, {"Id": contact, "LastName": contact, "IsDeleted": False})
+        record |= changes | {"SystemModstamp": self.clock.tick()}
+
+    # -- what the client is asked ------------------------------------------------------------------------------------
+
+    def describe(self, names: Iterable[str]) -> dict[str, ObjectInfo | None]:
+        return {name: ObjectInfo(name, name, True, True, _Fields(name)) for name in names}
+
+    def refresh(self, names: Iterable[str]) -> bool:
+        return False
+
+    def changes(
+        self, object_name: str, fields: Sequence[str], *, since: datetime | None, where: str, include_deleted: bool
+    ) -> Changes:
+        def arrive() -> list[dict[str, Any]]:
+            begin = datetime.min.replace(tzinfo=UTC) if since is None else since - timedelta(seconds=2)
+            prefix = {"Contact": "003", "Lead": "00Q"}[object_name]
+            return [
+                dict(record)
+                for record in self.contacts.values()
+                if record["SystemModstamp"] >= begin and record["Id"].startswith(prefix)
+            ]
+
+        found: list[dict[str, Any]] = self.around(arrive)
+        return Changes(iter([_table(found, fields)] if found else []), self.clock.now, self.clock.now)
+
+    def read(self, soql: str, **_: Any) -> Iterator[pa.Table]:
+        fields = soql.removeprefix("SELECT ").partition(" FROM ")[0].split(", ")
+        listed = soql.partition(" IN (")[2]
+        found = self.around(lambda: [dict(r) for r in self.contacts.values() if f"'{r['Id']}'" in listed])
+        if found:
+            yield _table(found, fields)
+
+    def answer(self, request: WriteRequest, chunk: pa.Table, memory: Any = None) -> Answered:
+        rows = chunk.to_pylist()
+
+        def arrive() -> list[WriteResult]:
+            return [self._upsert(request, row) for row in rows]
+
+        return Answered(self.around(arrive))
+
+    def _upsert(self, request: WriteRequest, row: dict[str, Any]) -> WriteResult:
+        key = row[request.key]
+        for which, code in ((self.locked, "UNABLE_TO_LOCK_ROW"), (self.refused, "FIELD_CUSTOM_VALIDATION_EXCEPTION")):
+            if key in which:
+                which.discard(key)
+                return WriteResult(Outcome.REJECTED, None, code, "no")
+        outcome = Outcome.UPDATED if key in self.upserted else Outcome.CREATED
+        self.upserted[key] = row
+        return WriteResult(outcome, f"a01{key:>015}"[:18])
+
+
+class _Fields(dict[str, FieldInfo]):
+    """Every field that is asked for is there, and takes text."""
+
+    def __init__(self, object_name: str) -> None:
+        super().__init__()
+        self._object = object_name
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name in ("MasterRecordId", "IsConverted", "ConvertedContactId"):
+            return None
+        kind = {"Processed__c": "boolean", "Pages_Visited__c": "double", "Date_Visited__c": "date"}.get(name, "string")
+        is_key = name == "PeerSpot_External_Id__c"
+        return FieldInfo(name, kind, name, 255, True, True, True, False, is_key, is_key, None, (), None)
+
+    def __contains__(self, name: object) -> bool:
+        return self.get(str(name)) is not None
+
+
+def _table(records: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> pa.Table:
+    kinds = {"SystemModstamp": pa.timestamp("ms", tz="UTC"), "IsDeleted": pa.bool_(), "Deployteq_Opt_In__c": pa.bool_()}
+    return pa.table({
+        name: pa.array([record.get(name) for record in records], kinds.get(name, pa.string())) for name in fields
+    })  # fmt: skip
+
+
+@dataclass
+class FakeVendor:
+    """Customers, found by their e-mail address, as Deployteq keeps them; and a queue of some of them."""
+
+    around: Around
+    customers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)  # addresses that are refused, once
+    calls: int = 0
+    batch_size = 2
+    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def save(self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]) -> list[VendorResult]:
+        given = [dict(record) for record in records]
+        found: list[VendorResult] = self.around(lambda: [self._save(record) for record in given])
+        return found
+
+    def _save(self, record: dict[str, Any]) -> VendorResult:
+        address = str(record["emailAddress"]).lower()
+        if address in self.refused:
+            self.refused.discard(address)
+            return VendorResult(None, "110", "refused")
+        known = self._with(address)
+        vendor_id = known or str(next(self._ids))
+        self.customers[vendor_id] = self.customers.get(vendor_id, {}) | record
+        return VendorResult(vendor_id)
+
+    def update(self, stream: str, vendor_id: str, record: Mapping[str, Any]) -> VendorResult:
+        given = dict(record)
+
+        def arrive() -> VendorResult:
+            if vendor_id not in self.customers:
+                return VendorResult(None, MISSING_AT_VENDOR, "gone")
+            self.customers[vendor_id] |= given
+            return VendorResult(vendor_id)
+
+        found: VendorResult = self.around(arrive)
+        return found
+
+    def delete(self, stream: str, vendor_ids: Iterable[str]) -> None:
+        given = [*vendor_ids]
+        self.around(lambda: [self.customers.pop(vendor_id, None) for vendor_id in given])
+
+    def find(
+        self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]
+    ) -> list[Mapping[str, Any] | None]:
+        addresses = [str(record["emailAddress"]).lower() for record in records]
+        ids = [self._with(address) for address in addresses]
+        return [None if vendor_id is None else dict(self.customers[vendor_id]) for vendor_id in ids]
+
+    def get(self, stream: str, vendor_id: str) -> Mapping[str, Any] | None:
+        return self.customers.get(vendor_id)
+
+    def _with(self, address: str) -> str | None:
+        return next((key for key, item in self.customers.items() if item["emailAddress"].lower() == address), None)
