@@ -9,7 +9,7 @@ from typing import Any
 
 DELIVERING = ("load", "push")
 TEXT_COLUMNS = 3  # the first columns hold text, the others numbers
-COLUMNS = ("read", "created", "updated", "unchanged", "skipped", "rejected", "api_calls")
+COLUMNS = ("read", "created", "updated", "unchanged", "skipped", "rejected", "waiting", "api_calls")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class RunReport:
     unchanged: int
     skipped: int
     rejected: int
+    waiting: int
     api_calls: int
     seconds: float
     steps: list[dict[str, Any]]
@@ -65,6 +66,7 @@ def table(reports: list[RunReport]) -> str:
         "unchanged",
         "skipped",
         "rejected",
+        "waiting",
         "API calls",
         "seconds",
     )

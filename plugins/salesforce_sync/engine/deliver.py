@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -39,6 +39,7 @@ from salesforce_sync.errors import (
 )
 from salesforce_sync.mapping.apply import Mapped
 from salesforce_sync.mapping.columns import Columns
+from salesforce_sync.privacy import mask_text
 from salesforce_sync.records import Counts, Outcome, RecordResult
 from salesforce_sync.salesforce.jobs import abandon
 from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
@@ -140,9 +141,9 @@ def deliver(context: Context, group: Group, end: End, *, lease: Lease | None = N
     """Delivers all that waits for the group. LeaseHeld when another task does so already.
 
     With `lease`, the caller holds the targets and goes on holding them. Without `limit`, any number of records may be
-    refused. Rows that need the API budget which is spent wait
-    for the next delivery: then the sync runs end as `limited`. After everything else is committed, raises RowLocked when
-    rows were refused for a passing reason, TooManyRejects, StagedDataMissing, or CallsMayLand.
+    refused. When the API budget is spent, the rest waits for the next delivery, and the sync runs end as `limited`.
+    After everything else is committed, raises CallsMayLand when records rest, StagedDataMissing when batches are lost,
+    RowLocked when rows were refused for a passing reason, and TooManyRejects.
     """
     if lease is not None:
         assert lease.covers(group.targets)
@@ -185,7 +186,7 @@ class _Delivery:
             except BudgetExhausted as error:
                 self.delivered.limited = str(error)
                 log.warning("%s: %s", self.group.name, error)
-                self._finish(release=True, status=runs.LIMITED)
+                self._finish(release=self.owns_lease, status=runs.LIMITED)
             finally:
                 self._report()
         self._raise_at_last()
@@ -234,8 +235,9 @@ class _Delivery:
         resting = self._resting_records()
         return {
             member.name: Look(
-                self.context, member, self.end.paths(member), self.end.version(member), self._mapper(member),
-                self.end.also(member), resting.get(member.name, frozenset()), taken=frozenset(self.taken),
+                self.context, member, paths=self.end.paths(member), version=self.end.version(member),
+                map=self._mapper(member), also=self.end.also(member),
+                resting=resting.get(member.name, frozenset()), taken=frozenset(self.taken),
             )
             for member in self.group.members
         }  # fmt: skip
@@ -257,15 +259,18 @@ class _Delivery:
 
     def _readable(self, batches: list[Batch]) -> list[tuple[Batch, Mask]]:
         """The batches whose files are there and whole, each with the rows that are the newest of their record."""
-        good = []
-        for batch in batches:
+        lost: set[int] = set()
+
+        def load(batch: Batch) -> tuple[list[str | None], list[str]]:
             try:
-                self.context.staging.versions(batch.ref)
-                good.append(batch)
+                return self.context.staging.versions(batch.ref)
             except StagedDataMissing as error:
+                lost.add(batch.id)
                 self._lose(batch, str(error))
-        masks = newest(good, lambda batch: self.context.staging.versions(batch.ref))
-        return [(batch, masks[batch.id]) for batch in good]
+                return [], []
+
+        masks = newest(batches, load)
+        return [(batch, masks[batch.id]) for batch in batches if batch.id not in lost]
 
     def _folder(self) -> Any:
         number = f"{self.lease.epoch}-{self.steps[self.group.names[0]].id}-{self.seen}"
@@ -304,7 +309,8 @@ class _Delivery:
                 shown = self.examples.setdefault(name, [])
                 if len(shown) < SHOWN_REFUSALS:
                     shown.append(f"{item.record_id}: {item.message}")
-                    log.warning("%s: %s was refused: %s %s", name, item.record_id, item.code, item.message)
+                    said = mask_text(item.message or "")  # the message may quote a value
+                    log.warning("%s: %s was refused: %s %s", name, item.record_id, item.code, said)
 
     # -- a chunk ---------------------------------------------------------------------------------------------------
 
@@ -406,7 +412,7 @@ class _Delivery:
             with self.lease.transaction() as connection:
                 plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
             if note.job_id is None and rested < self.context.timing.rest_seconds:
-                self.resting.append(note)
+                self.resting.append(replace(note, rested=rested))
             else:
                 self._repeat(note)
 
@@ -422,6 +428,8 @@ class _Delivery:
         rows = chunk.take(pa.array(places, pa.int64()))
         jobs = NoteJobs(self.lease, note, note.plan_id, note.chunk)
         place = (note.plan_id, note.chunk)
+        with self.lease.transaction() as connection:  # it is sent again: whoever finds it after this has to wait again
+            plans.change_note(connection, *place, rested=0.0, epoch=self.lease.epoch)
         if note.tries < CHUNK_TRIES and places:
             self._send(rows, name, jobs, place, repeated=True, tries=note.tries, rows=places)
             return
