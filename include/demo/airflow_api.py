@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from demo.services import LOGIN, PASSWORD, DemoFailed, get_json
 
-PARSE_SECONDS, RUN_SECONDS = 90, 600
+PARSE_SECONDS, RUN_SECONDS, READ_TRIES = 90, 600, 5
 FINISHED = ("success", "failed")
 
 
@@ -20,7 +20,16 @@ class AirflowApi:
         self._token = get_json(f"{url}/auth/token", body={"username": LOGIN, "password": PASSWORD})["access_token"]
 
     def call(self, path: str, *, body: Any = None, method: str | None = None) -> Any:
-        return get_json(f"{self.url}/api/v2/{path}", token=self._token, body=body, method=method, timeout=30)
+        """The answer. A read that Airflow has no answer to is made again: on SQLite it answers 500 while the file is locked."""
+        for _ in range(READ_TRIES if body is None else 1):
+            try:
+                return get_json(f"{self.url}/api/v2/{path}", token=self._token, body=body, method=method, timeout=30)
+            except urllib.error.HTTPError as error:
+                if error.code < 500:
+                    raise
+                failed = error
+            time.sleep(1)
+        raise failed
 
     def set_variable(self, name: str, value: str, description: str) -> None:
         body = {"key": name, "value": value, "description": description}

@@ -79,7 +79,8 @@ def test_a_run_killed_at_any_moment_and_run_again_ends_as_if_it_had_not_been(wor
         }, f"killed at moment {moment}"
         if not killed:
             break
-    assert len(outcomes) > 30
+    assert not killed
+    assert len(outcomes) > 15
 
 
 def test_a_run_that_was_killed_is_marked_as_interrupted(sqlite_url: str) -> None:

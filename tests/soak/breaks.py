@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 from sqlalchemy import Connection, delete, select
 
-from salesforce_sync.engine import plan, to_vendor
+from salesforce_sync.engine import deliver, to_vendor
 from salesforce_sync.state import inbox, leases, links, plans, waits
 from salesforce_sync.state.schema import inbox as inbox_table
 from salesforce_sync.state.schema import leases as leases_table
@@ -73,7 +73,7 @@ def _every_consent(self: Any, member: Any, row: Any, own: Any, vendor_id: Any) -
 BREAKS: dict[str, tuple[Any, str, Any]] = {
     "lease": (leases, "take", _take),
     "epoch": (leases, "prove", lambda *_: True),
-    "version": (plan, "newest", _newest),
+    "version": (deliver, "newest", _newest),
     "note": (plans, "open_notes", lambda *_: []),
     "by-id": (to_vendor._Decisions, "_moves", lambda *_: False),
     "done-by-id": (inbox, "settle", _settle_all),

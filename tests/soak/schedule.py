@@ -399,6 +399,8 @@ def run(events: list[Event], state: Engine, folder: Path, *, rests: bool = True)
         schedule.happen(events)
         schedule.settle()
         return schedule.verdict()
+    except Exception as error:  # noqa: BLE001 -- the engine's own errors end a try only; any other is a finding
+        return Verdict(unbalanced=[f"a task ended with {error!r}"], faults=schedule.faults)
     finally:
         with suppress(OSError):
             shutil.rmtree(folder / "staging")

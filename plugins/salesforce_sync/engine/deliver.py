@@ -377,6 +377,8 @@ class _Delivery:
         with reading(self.context.state) as connection:
             refs = {batch.id: batch.ref for batch in inbox.waiting(connection, self.context.org, self.group.names)}
         for batch, wanted in rows.items():
+            if batch not in refs:
+                continue  # another task has the lease by now, and is through with it: the commit will say so
             try:
                 payloads = self.context.staging.read(refs[batch]).columns.payloads(list(wanted))
             except StagedDataMissing:
