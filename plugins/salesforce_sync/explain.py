@@ -74,8 +74,8 @@ def _link(linked: Linked) -> str:
         ids += f" and {link.vendor_id} at the vendor"
     if link.gone:
         ids += "; it is gone, and nothing older brings it back"
-    version = f"version {link.version or '-'}, reading {link.reading}"
-    return f"{linked.mapping}: {ids}; delivered: {version}"
+    stamp = f"of {link.version}, " if link.version else ""
+    return f"{linked.mapping}: {ids}; delivered is the version {stamp}of reading {link.reading}"
 
 
 def _letter(letter: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ def _intent_event(chance: random.Random, number: int) -> Event:
 
 
 def _poll_event(chance: random.Random, _: int) -> Event:
-    kind = chance.choices(("person", "vendor says no", "refuse", "poll"), (8, 2, 1, 8))[0]
+    kind = chance.choices(("person", "vendor says no", "refuse", "poll"), (8, 4, 1, 8))[0]
     if kind == "person":
         return ("person", chance.randrange(PEOPLE), _edit(chance))
     if kind == "vendor says no":
@@ -71,7 +71,7 @@ def _run_event(chance: random.Random, kind: str) -> Event:
 
 
 def _edit(chance: random.Random) -> dict[str, Any]:
-    what = chance.choices(("address", "consent", "name", "delete", "no address"), (4, 4, 4, 1, 1))[0]
+    what = chance.choices(("address", "consent", "name", "delete", "no address"), (4, 5, 4, 1, 1))[0]
     if what == "address":
         return {"Email": f"a{chance.randrange(ADDRESSES)}@acme.example"}
     if what == "consent":
