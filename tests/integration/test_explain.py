@@ -32,7 +32,7 @@ def test_a_record_is_explained_by_either_of_its_ids(world: World, pipeline_on_bo
         "peerspot/activities: act-1 was looked at and had not changed, in peerspot_intent run-2",
     ]
     assert lines[-1].startswith(
-        f"peerspot/activities: act-1 is {row['Id']} in Salesforce; delivered: version -, reading "
+        f"peerspot/activities: act-1 is {row['Id']} in Salesforce; delivered is the version of reading "
     )
 
 
