@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from salesforce_sync.errors import StagedDataMissing, StagingFailed
 from salesforce_sync.mapping.columns import Columns
-from salesforce_sync.mapping.paths import as_text, clean, value_at
+from salesforce_sync.mapping.paths import as_text, clean, values_at
 from salesforce_sync.records import BatchRef
 
 BATCH_ROWS = 25_000
@@ -169,8 +169,9 @@ class BatchWriter:
 
     def _flush(self) -> None:
         table = Columns.of(self.pending, self.paths).table
-        ids = [as_text(value_at(record, self.id_path)) for record in self.pending]
-        stamps = [str(value_at(record, self.stamp_path) or "") if self.stamp_path else "" for record in self.pending]
+        ids = [as_text(value) for value in values_at(self.pending, self.id_path)]
+        found = values_at(self.pending, self.stamp_path) if self.stamp_path else [None] * len(ids)
+        stamps = [str(value or "") for value in found]
         table = table.append_column(ID, pa.array(ids, pa.string())).append_column(STAMP, pa.array(stamps, pa.string()))
         self.refs.append(self.staging.write(self.folder, len(self.refs), table, origin=self.origin))
         self.pending = []

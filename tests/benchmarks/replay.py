@@ -20,6 +20,7 @@ FIELDS = (
     "MobilePhone", "Email", "Title", "Department", "LeadSource", "Birthdate", "HasOptedOutOfEmail", "NumberOfCalls__c", "CreatedDate",
     "SystemModstamp",
 )  # fmt: skip
+TEXTS = tuple(f"Text{number:02d}__c" for number in range(1, 21))  # for writing only
 TYPES = {
     "Birthdate": "date",
     "HasOptedOutOfEmail": "boolean",
@@ -275,7 +276,7 @@ def describe(name: str) -> dict[str, object]:
             "nillable": True, "defaultedOnCreate": False, "externalId": field == "External__c", "unique": field == "External__c",
             "restrictedPicklist": False, "picklistValues": [], "referenceTo": [], "relationshipName": None,
         }
-        for field in (*FIELDS, "External__c")
+        for field in (*FIELDS, "External__c", *TEXTS)
     ]  # fmt: skip
     return {"name": name, "label": name, "createable": True, "updateable": True, "fields": fields}
 

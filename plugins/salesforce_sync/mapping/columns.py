@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from salesforce_sync.mapping.paths import clean, clean_text, nested, value_below
+from salesforce_sync.mapping.paths import clean, clean_text, nested, values_at
 
 _JSON = {b"values": b"json"}
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
@@ -37,12 +37,8 @@ class Columns:
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]], paths: Sequence[str]) -> Columns:
         """The values at these paths of the records."""
-        names = [path.split(".") for path in paths]
-        values: list[list[Any]] = [[] for _ in paths]
-        for record in records:
-            for column, parts in zip(values, names, strict=True):
-                column.append(value_below(record, parts))
-        return cls.made_of(dict(zip(paths, values, strict=True)))
+        rows = list(records)
+        return cls.made_of({path: values_at(rows, path) for path in paths})
 
     @classmethod
     def made_of(cls, values: Mapping[str, Sequence[Any]]) -> Columns:
