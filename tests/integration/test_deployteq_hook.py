@@ -155,3 +155,27 @@ def test_the_emulator_knows_its_customers_after_a_restart(world: World, monkeypa
     vendor.restore(kept)
     assert hook.save("customers", _people(3), unique=EMAIL)[:2] == [VendorResult("1"), VendorResult("2")]
     assert (len(vendor.customers), len(vendor.mailings)) == (3, 1)
+
+
+def test_many_customers_are_found_by_fifty_a_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook, vendor = _hook(world, monkeypatch), world.vendors.deployteq
+    known = [{"externalId": f"003{number}", "emailAddress": f"p{number}@acme.example"} for number in range(120)]
+    unknown = [{"externalId": f"009{number}", "emailAddress": f"q{number}@acme.example"} for number in range(30)]
+    assert hook.find("customers", [*known, *unknown], unique=EMAIL) == [None] * 150
+    assert vendor.calls == {"number_of_customers": 1}
+    hook.save("customers", known, unique=EMAIL)
+    vendor.calls.clear()
+    beats: list[int] = []
+    shouted = [record | {"emailAddress": record["emailAddress"].upper()} for record in known]
+    found = hook.find("customers", [*shouted, *unknown], unique=EMAIL, beat=lambda: beats.append(1))
+    assert [customer and customer["externalId"] for customer in found] == [
+        *(record["externalId"] for record in known),
+        *[None] * 30,
+    ]
+    assert (vendor.calls["page_of_customers"], vendor.calls["get_by_email_address"], len(beats)) == (3, 0, 3)
+    vendor.calls.clear()
+    assert [item and item["externalId"] for item in hook.find("customers", known[:2], unique=EMAIL)] == [
+        "0030",
+        "0031",
+    ]
+    assert (vendor.calls["page_of_customers"], vendor.calls["get_by_email_address"]) == (0, 2)

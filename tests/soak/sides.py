@@ -173,7 +173,12 @@ class FakeVendor:
         self.around(lambda: [self.customers.pop(vendor_id, None) for vendor_id in given])
 
     def find(
-        self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]
+        self,
+        stream: str,
+        records: Sequence[Mapping[str, Any]],
+        *,
+        unique: Sequence[str],
+        beat: Callable[[], None] = lambda: None,
     ) -> list[Mapping[str, Any] | None]:
         addresses = [str(record["emailAddress"]).lower() for record in records]
         ids = [self._with(address) for address in addresses]

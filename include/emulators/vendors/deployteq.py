@@ -87,6 +87,7 @@ class Deployteq:
             "customerSet_getCustomers": self._operation("ArrayOfCustomer", self.page_of_customers, resourceId="long", offset="long", size="long"),
             "resource_getById": self._operation("Resource", self.resource, resourceId="long"),
             "resource_free": self._operation("boolean", self.free, resourceId="long"),
+            "customer_getAll": self._operation("long", self.all_customers),
             "customer_getTotalNumberOfCustomers": self._operation("long", self.number_of_customers),
         })  # fmt: skip
 
@@ -216,6 +217,9 @@ class Deployteq:
 
     def number_of_customers(self) -> int:
         return len(self.customers)
+
+    def all_customers(self) -> int:
+        return self._new_resource("CUSTOMER_SET", [_shown(customer) for customer in self.customers.values()])
 
     def delete(self, customer: dict[str, Any]) -> bool:
         known = self.customers.pop(customer.get("id") or 0, None)

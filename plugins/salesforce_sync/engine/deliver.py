@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ import pyarrow as pa
 from salesforce_sync.engine.commit import commit
 from salesforce_sync.engine.context import Context, SyncRun, refuse_too_many, sync_run
 from salesforce_sync.engine.group import Group, Member
-from salesforce_sync.engine.lease import Lease, hold
+from salesforce_sync.engine.lease import Lease, Pulse, hold
 from salesforce_sync.engine.plan import Chunk, Look, Mask, PlanWriter, facts_of, newest
 from salesforce_sync.engine.read import take_back
 from salesforce_sync.errors import (
@@ -53,7 +52,6 @@ log = logging.getLogger(__name__)
 
 SHOWN_REFUSALS = 10
 ALL_ALIKE = 200  # so many refusals with one code, and nothing else, and the fault is not in the rows
-BEAT_SECONDS = 20.0  # between two signs of life of a holder that sends call by call
 CHUNK_TRIES = 5  # then its rows are sent one by one
 
 
@@ -120,16 +118,10 @@ class NoteJobs:
 
     def __init__(self, lease: Lease, note: Note | None, plan_id: int, chunk: int) -> None:
         self._lease, self._note, self._place = lease, note, (plan_id, chunk)
-        self._last_beat = time.monotonic()
+        self.beat = Pulse(lease).beat
 
     def find(self, content: str) -> str | None:
         return self._note.job_id if self._note is not None and self._note.content == content else None
-
-    def beat(self) -> None:
-        """A sign of life between two calls, now and then."""
-        if time.monotonic() - self._last_beat > BEAT_SECONDS:
-            self._lease.beat()
-            self._last_beat = time.monotonic()
 
     def remember(self, content: str, job_id: str) -> None:
         """Before the job is closed: a holder that lost its lease cannot note it, and so never closes it."""
@@ -201,7 +193,7 @@ class _Delivery:
             return self._finish(release=self.owns_lease)
         self.seen = max([self.seen, *(batch.id for batch in batches)])
         looks = self._looks()
-        writer = PlanWriter(self.context, self._folder(), self.end.rows_per_chunk())
+        writer = PlanWriter(self.context, self._folder(), self.end.rows_per_chunk(), Pulse(self.lease).beat)
         self.end.plan(self.context, self.group, looks, self._changed(batches, looks), writer)
         plan_id = self._make(looks, writer)
         self._commit_settled(looks)

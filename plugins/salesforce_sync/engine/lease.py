@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,6 +16,8 @@ from salesforce_sync.errors import LeaseHeld, LeaseLost
 from salesforce_sync.records import RunIdentity
 from salesforce_sync.state import api_budget, leases, runs
 from salesforce_sync.state.leases import Held
+
+BEAT_SECONDS = 20.0  # between two signs of life of a holder that works call by call
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,15 @@ def holder_digest(holder: str) -> str:
 
 def _full(context: Context, name: str) -> str:
     return f"{context.org}/{name}"
+
+
+class Pulse:
+    """Signs of life now and then, for work that makes many calls between two transactions."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease, self._last_beat = lease, time.monotonic()
+
+    def beat(self) -> None:
+        if time.monotonic() - self._last_beat > BEAT_SECONDS:
+            self._lease.beat()
+            self._last_beat = time.monotonic()

@@ -313,6 +313,7 @@ class PlanWriter:
     context: Context
     folder: Any
     rows: int
+    beat: Callable[[], None]  # to be called between the calls that planning makes
     chunks: list[Chunk] = field(default_factory=list)
 
     def add(self, member: Member, tables: Iterable[pa.Table], **facts: str) -> None:

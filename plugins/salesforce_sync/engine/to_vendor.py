@@ -61,9 +61,14 @@ class VendorTarget(Protocol):
         """Deletes the records; one that is gone already is no error."""
 
     def find(
-        self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]
+        self,
+        stream: str,
+        records: Sequence[Mapping[str, Any]],
+        *,
+        unique: Sequence[str],
+        beat: Callable[[], None] = lambda: None,
     ) -> list[Mapping[str, Any] | None]:
-        """What the vendor has with the unique values of each record, None for nothing."""
+        """What the vendor has with the unique values of each record, None for nothing; `beat` is called before each call."""
 
     def get(self, stream: str, vendor_id: str) -> Mapping[str, Any] | None:
         """The record with this id, None when there is none."""
@@ -601,7 +606,7 @@ class _Decisions:
             rows = table.take(pa.array([step.row.place for step in steps]))
             paths = [str(member.mapping.fields[name].vendor) for name in member.mapping.unique]
             records = [nested(row) for row in rows.select(paths).to_pylist()]
-            found = self.end.target.find(member.mapping.vendor.stream, records, unique=paths)
+            found = self.end.target.find(member.mapping.vendor.stream, records, unique=paths, beat=self.writer.beat)
             for step, known in zip(steps, found, strict=True):
                 if known is not None:
                     step.consent = None
