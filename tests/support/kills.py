@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.salesforce.metadata import DescriptionStore
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.salesforce.signin import ClientCredentials
 from support.flows import Intent
@@ -35,10 +36,9 @@ class RemoteWorld:
     def of(cls, world: World) -> RemoteWorld:
         return cls(world.salesforce_url, world.org.credentials.consumer_key, world.org.credentials.consumer_secret)
 
-    def client(self) -> SalesforceClient:
-        return SalesforceClient(
-            Session(ClientCredentials(self.url, self.consumer_key, self.consumer_secret), sleep=lambda _: None)
-        )
+    def client(self, descriptions: DescriptionStore | None = None) -> SalesforceClient:
+        sign_in = ClientCredentials(self.url, self.consumer_key, self.consumer_secret)
+        return SalesforceClient(Session(sign_in, sleep=lambda _: None), descriptions=descriptions)
 
 
 def run_until_killed(world: World, state_url: str, folder: Path, records: list[dict[str, Any]], *, moment: int) -> bool:
