@@ -64,7 +64,7 @@ class Staging:
     ) -> list[BatchRef]:
         """Stages Salesforce's rows as they come, in batches of BATCH_ROWS."""
         refs: list[BatchRef] = []
-        for table in _in_batches(tables):
+        for table in in_parts(tables, BATCH_ROWS):
             ids = table.column(id_column).cast(pa.string())
             staged = table.append_column(ID, ids).append_column(STAMP, pa.array(stamp(table), pa.string()))
             refs.append(self.write(folder, len(refs), staged))
@@ -177,18 +177,18 @@ class BatchWriter:
         self.pending = []
 
 
-def _in_batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The rows again, in tables of BATCH_ROWS."""
+def in_parts(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The rows again, in tables of at most so many, all but the last one full."""
     pending: list[pa.Table] = []
-    rows = 0
+    count = 0
     for table in tables:
         pending.append(table)
-        rows += table.num_rows
-        while rows >= BATCH_ROWS:
+        count += table.num_rows
+        while count >= rows:
             joined = pa.concat_tables(pending)
-            yield joined.slice(0, BATCH_ROWS)
-            pending, rows = [joined.slice(BATCH_ROWS)], rows - BATCH_ROWS
-    if rows:
+            yield joined.slice(0, rows)
+            pending, count = [joined.slice(rows)], count - rows
+    if count:
         yield pa.concat_tables(pending)
 
 

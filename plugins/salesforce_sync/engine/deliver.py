@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pyarrow as pa
 
@@ -338,7 +338,7 @@ class _Delivery:
         known = [item for item in sent.results if item is not None]
         passing = [item for item in known if item.outcome is Outcome.REJECTED and item.code in RETRYABLE_CODES]
         kept = self._with_payloads([item for item in known if item not in passing] if passing else known)
-        unknown = _outcome_is_unknown(sent.error) and len(known) + len(sent.never_sent) < len(sent.results)
+        unknown = outcome_is_unknown(sent.error) and len(known) + len(sent.never_sent) < len(sent.results)
         with self.lease.transaction() as connection:
             self._commit(connection, name, kept)
             if unknown:
@@ -402,7 +402,7 @@ class _Delivery:
             found = plans.open_notes(connection, self.context.org, self.group.name)
         wait_for_others(self.context, self.lease, self.group.name)
         for note in found:
-            rested = note.rested + self.context.rested.get(note.sent, 0.0)
+            rested = rested_so_far(self.context, note)
             with self.lease.transaction() as connection:
                 plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
             if note.job_id is None and rested < self.context.timing.rest_seconds:
@@ -528,23 +528,28 @@ class _Delivery:
             left = max(self.context.timing.rest_seconds - note.rested for note in self.resting)
             raise CallsMayLand([note.sent for note in self.resting], left, after=self._trouble())
         if self.lost:
-            raise StagedDataMissing(f"Staged batches are lost: {'; '.join(self.lost)}.")
+            raise StagedDataMissing(self._lost_text())
         if self.locked:
             raise RowLocked(
                 f"{self.group.name}: {self.locked} records were refused because Salesforce had them locked; "
                 "the others are saved."
             )
-        for name, counts in self.delivered.counts.items() if self.limit else ():
-            refuse_too_many(counts, name, self.examples.get(name, []))
+        self._refuse_too_many()
 
     def _trouble(self) -> str:
         """What a task that has to wait first is to fail with afterwards; empty for nothing."""
         try:
-            for name, counts in self.delivered.counts.items() if self.limit else ():
-                refuse_too_many(counts, name, self.examples.get(name, []))
+            self._refuse_too_many()
         except TooManyRejects as error:
             return str(error.args[0])
-        return f"Staged batches are lost: {'; '.join(self.lost)}." if self.lost else ""
+        return self._lost_text() if self.lost else ""
+
+    def _refuse_too_many(self) -> None:
+        for name, counts in self.delivered.counts.items() if self.limit else ():
+            refuse_too_many(counts, name, self.examples.get(name, []))
+
+    def _lost_text(self) -> str:
+        return f"Staged batches are lost: {'; '.join(self.lost)}."
 
 
 def wait_for_others(context: Context, lease: Lease, target: str) -> None:
@@ -555,20 +560,35 @@ def wait_for_others(context: Context, lease: Lease, target: str) -> None:
     for note in found:
         if note.target == target or not note.leases & set(lease.epochs):
             continue
-        rested = note.rested + context.rested.get(note.sent, 0.0)
+        rested = rested_so_far(context, note)
         with lease.transaction() as connection:
             plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
         if note.job_id is not None and context.client is not None:
-            still_at_work = abandon(context.client.session, note.job_id)
-            if still_at_work is not None:
-                raise JobUnderWay(still_at_work)
+            end_job(context, note.job_id)
         elif rested < context.timing.rest_seconds:
             resting.append((note, rested))
     if resting:
-        left = context.timing.rest_seconds - min(rested for _, rested in resting)
-        raise CallsMayLand([note.sent for note, _ in resting], left)
+        wait_for_calls(context, resting)
 
 
-def _outcome_is_unknown(error: SyncError | None) -> bool:
+def rested_so_far(context: Context, note: Note) -> float:
+    """The seconds that the chunk was left alone: those that its note has, and those that this task has just waited."""
+    return note.rested + context.rested.get(note.sent, 0.0)
+
+
+def end_job(context: Context, job_id: str) -> None:
+    """Aborts the Bulk job of a sender that died, unless it is over. JobUnderWay while Salesforce works on it."""
+    still_at_work = abandon(context.salesforce.session, job_id)
+    if still_at_work is not None:
+        raise JobUnderWay(still_at_work)
+
+
+def wait_for_calls(context: Context, resting: Sequence[tuple[Note, float]]) -> NoReturn:
+    """Raises CallsMayLand for these notes, each with the seconds that it has rested."""
+    left = context.timing.rest_seconds - min(rested for _, rested in resting)
+    raise CallsMayLand([note.sent for note, _ in resting], left)
+
+
+def outcome_is_unknown(error: SyncError | None) -> bool:
     """Whether a call that ended with this error may have been done, or may still be."""
     return isinstance(error, ServiceUnavailable)

@@ -17,15 +17,19 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from salesforce_sync.engine.context import Context, SyncRun, sync_run
-from salesforce_sync.engine.deliver import NoteJobs, wait_for_others
+from salesforce_sync.engine.deliver import (
+    NoteJobs,
+    end_job,
+    outcome_is_unknown,
+    rested_so_far,
+    wait_for_calls,
+    wait_for_others,
+)
 from salesforce_sync.engine.lease import Lease, hold
-from salesforce_sync.engine.plan import in_parts
-from salesforce_sync.errors import CallsMayLand, JobUnderWay, ServiceUnavailable
 from salesforce_sync.records import Counts, RecordResult, WriteResult
 from salesforce_sync.salesforce import rows as row_limits
-from salesforce_sync.salesforce.jobs import abandon
 from salesforce_sync.salesforce.rows import WriteRequest
-from salesforce_sync.staging import PLANS
+from salesforce_sync.staging import PLANS, in_parts
 from salesforce_sync.state import dead_letters, plans, sync_log
 from salesforce_sync.state.engine import reading
 
@@ -92,7 +96,7 @@ class Derived:
             dead_letters.record(connection, self.context.org, self.name, self.run.id, known)
             if counted:
                 self.run.counts += Counts.of(result.outcome for result in known)
-            if isinstance(error, ServiceUnavailable):
+            if outcome_is_unknown(error):
                 plans.change_note(connection, plan_id, 0, rested=0.0, tries=1, epoch=self.lease.epoch)
             else:
                 plans.remove_note(connection, plan_id, 0)
@@ -108,11 +112,9 @@ class Derived:
             found = plans.open_notes(connection, self.context.org, self.name)
         resting = []
         for note in found:
-            rested = note.rested + self.context.rested.get(note.sent, 0.0)
+            rested = rested_so_far(self.context, note)
             if note.job_id is not None:
-                still_at_work = abandon(self.context.salesforce.session, note.job_id)
-                if still_at_work is not None:
-                    raise JobUnderWay(still_at_work)
+                end_job(self.context, note.job_id)
             elif rested < self.context.timing.rest_seconds:
                 resting.append((note, rested))
                 continue
@@ -122,8 +124,7 @@ class Derived:
             with self.lease.transaction() as connection:
                 for note, rested in resting:
                     plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
-            left = self.context.timing.rest_seconds - min(rested for _, rested in resting)
-            raise CallsMayLand([note.sent for note, _ in resting], left)
+            wait_for_calls(self.context, resting)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from salesforce_sync.mapping.apply import Mapped
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.fingerprint import fingerprints, version_1
 from salesforce_sync.records import FINGERPRINT_VERSION, SUPERSEDED, Outcome, RecordResult
-from salesforce_sync.staging import StagedRows
+from salesforce_sync.staging import StagedRows, in_parts
 from salesforce_sync.state import links
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.inbox import Batch
@@ -329,18 +329,3 @@ def facts_of(chunk: pa.Table) -> dict[str, str]:
     """What was kept with the chunk."""
     found: dict[str, str] = json.loads(chunk.schema.metadata[b"facts"])
     return found
-
-
-def in_parts(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The rows again, in tables of at most so many, all but the last one full."""
-    pending: list[pa.Table] = []
-    count = 0
-    for table in tables:
-        pending.append(table)
-        count += table.num_rows
-        while count >= rows:
-            joined = pa.concat_tables(pending)
-            yield joined.slice(0, rows)
-            pending, count = [joined.slice(rows)], count - rows
-    if count:
-        yield pa.concat_tables(pending)
