@@ -10,6 +10,7 @@ from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendor
 from salesforce_sync.operators.deliver import DeliverOperator
 from salesforce_sync.operators.retry import default_args
 from salesforce_sync.systems.deployteq.operators import ReadQueueOperator, TellOutcomesOperator
+from salesforce_sync.systems.deployteq.settings import SYNCHRONIZE
 
 MAPPINGS = {"contacts": "deployteq/synchronize_contacts", "leads": "deployteq/synchronize_leads"}
 
@@ -30,7 +31,7 @@ with DAG(
         task_id="check_salesforce",
         system="deployteq",
         mappings=[*MAPPINGS.values()],
-        settings=["deployteq_synchronize"],
+        settings=[SYNCHRONIZE],
         fresh=False,
     )
     # A run is judged by its last task: this one fails with any task before it, which the reports alone would hide.

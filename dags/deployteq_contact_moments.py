@@ -9,6 +9,7 @@ from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendor
 from salesforce_sync.operators.deliver import DeliverOperator
 from salesforce_sync.operators.retry import default_args
 from salesforce_sync.systems.deployteq.operators import ReadMomentsOperator
+from salesforce_sync.systems.deployteq.settings import MOMENTS_DAYS
 
 NAME = "deployteq/moments"
 LEADS, CONTACTS = "deployteq/lead_moments", "deployteq/contact_moments"
@@ -37,7 +38,7 @@ with DAG(
         task_id="check_salesforce",
         system="deployteq",
         mappings=[LEADS, CONTACTS],
-        settings=["deployteq_moments_days"],
+        settings=[MOMENTS_DAYS],
         fresh=False,
     )
     check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
@@ -47,7 +48,6 @@ with DAG(
         name=NAME,
         mappings={"Lead": LEADS, "Contact": CONTACTS},
         links_of=["deployteq/contacts", "deployteq/leads"],
-        days="deployteq_moments_days",
     )
     load_leads = DeliverOperator(task_id="load_leads", mapping=LEADS, budget_share=BUDGET_SHARE)
     load_contacts = DeliverOperator(task_id="load_contacts", mapping=CONTACTS, budget_share=BUDGET_SHARE)

@@ -9,6 +9,7 @@ from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendor
 from salesforce_sync.operators.deliver import DeliverToVendorOperator
 from salesforce_sync.operators.read import ReadChangesOperator
 from salesforce_sync.operators.retry import default_args
+from salesforce_sync.systems.deployteq.settings import DELETED
 
 MAPPINGS = [
     "deployteq/contacts",
@@ -42,11 +43,11 @@ with DAG(
         task_id="check_salesforce",
         system="deployteq",
         mappings=MAPPINGS,
-        settings=["deployteq_deleted"],
+        settings=[DELETED],
         fresh=False,
     )
     check_deployteq = CheckVendorOperator(task_id="check_deployteq", system="deployteq")
     extract = ReadChangesOperator(task_id="extract", mappings=MAPPINGS)
-    push = DeliverToVendorOperator(task_id="push", system="deployteq", mappings=MAPPINGS, deleted="deployteq_deleted")
+    push = DeliverToVendorOperator(task_id="push", system="deployteq", mappings=MAPPINGS, deleted=DELETED)
     check_salesforce >> extract
     [check_deployteq, extract] >> push

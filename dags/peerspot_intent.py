@@ -11,9 +11,15 @@ from salesforce_sync.operators.clean import CleanOperator
 from salesforce_sync.operators.deliver import DeliverOperator
 from salesforce_sync.operators.read import ReadDaysOperator
 from salesforce_sync.operators.retry import default_args
-from salesforce_sync.settings import peerspot_slot
 from salesforce_sync.systems.peerspot.operators import CompaniesOperator, ProcessActivitiesOperator, SignalsOperator
-from salesforce_sync.timetables import IntentTimetable
+from salesforce_sync.systems.peerspot.settings import (
+    ACCOUNT_CHOICE,
+    CATCH_UP_DAYS,
+    RETENTION_DAYS,
+    SIGNALS,
+    peerspot_slot,
+)
+from salesforce_sync.systems.peerspot.timetable import DAYS_BEHIND, IntentTimetable
 
 STEPS = ["extract", "process", "signals", "clean"]
 ACTIVITIES = "peerspot/activities"
@@ -57,7 +63,8 @@ with DAG(
             "Account": ["Website", "ParentId", "CreatedDate", "SystemModstamp"],
             "PeerSpot_Activity_Product__c": ["PeerSpot_External_Id__c", "Activity__c", "Vendor_Product__c"],
         },
-        settings=["peerspot_account_choice", "peerspot_signals"],
+        settings=[ACCOUNT_CHOICE, SIGNALS],
+        days_behind=DAYS_BEHIND,
     )
     check_peerspot = CheckVendorOperator(task_id="check_peerspot", step="extract", system="peerspot")
     extract = ReadDaysOperator(
@@ -66,8 +73,9 @@ with DAG(
         step="extract",
         system="peerspot",
         mapping=ACTIVITIES,
-        catch_up="peerspot_catch_up_days",
-        keep="peerspot_retention_days",
+        catch_up=CATCH_UP_DAYS,
+        keep=RETENTION_DAYS,
+        days_behind=DAYS_BEHIND,
     )
     load = DeliverOperator(task_id="load", step="extract", mapping=ACTIVITIES)
     process = ProcessActivitiesOperator(
@@ -87,7 +95,7 @@ with DAG(
         date_field="Date_Visited__c",
         record_id_field="PeerSpot_External_Id__c",
         mapping=ACTIVITIES,
-        keep="peerspot_retention_days",
+        keep=RETENTION_DAYS,
         trigger_rule="all_done",  # retention holds whatever became of the steps before
     )
     clean_companies = CleanOperator(
@@ -98,7 +106,7 @@ with DAG(
         date_field="Last_Visit__c",
         record_id_field="Domain__c",
         mapping=COMPANIES,
-        keep="peerspot_retention_days",
+        keep=RETENTION_DAYS,
         trigger_rule="none_failed",
     )
     # A run is judged by its last task: this one fails with any task before it, which `clean` alone would hide.

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
-from salesforce_sync.timetables import IntentTimetable
+from salesforce_sync.systems.peerspot.timetable import IntentTimetable
 
 
 class SalesforceSyncPlugin(AirflowPlugin):

@@ -59,14 +59,9 @@ def _set_variables(api: AirflowApi, emulators: services.Emulators, root: Path) -
         "consumer_key": known["consumer_key"],
         "consumer_secret": known["consumer_secret"],
     }
-    peerspot = {"base_url": f"{emulators.vendors}/peerspot", **emulators.vendor_credentials["peerspot"]}
-    deployteq = {
-        "wsdl_url": f"{emulators.vendors}/deployteq/app/api/soap/public/index.php?wsdl",
-        **emulators.vendor_credentials["deployteq"],
-    }
     api.set_variable("salesforce_credentials", json.dumps(salesforce), "How to sign in to Salesforce")
-    api.set_variable("peerspot_credentials", json.dumps(peerspot), "E-mail and token for PeerSpot")
-    api.set_variable("deployteq_credentials", json.dumps(deployteq), "Token for Deployteq")
+    for system, credentials in emulators.vendor_credentials.items():
+        api.set_variable(f"{system}_credentials", json.dumps(credentials), f"How to sign in to {system}")
     api.set_variable("deployteq_synchronize", json.dumps(GROUPS), "The groups by which campaigns send to Salesforce")
     api.set_variable("peerspot_retention_days", "180", "Older PeerSpot activities are deleted from Salesforce")
     api.set_variable("peerspot_signals", "prospects", "What recent intent does besides being recorded")

@@ -16,7 +16,6 @@ from emulators.salesforce.app import create_app as salesforce_app
 from emulators.salesforce.metadata.deploy import restore
 from emulators.salesforce.org import Org
 from emulators.serving import serve
-from emulators.vendors import deployteq, peerspot
 from emulators.vendors.app import Vendors
 from emulators.vendors.app import create_app as vendors_app
 
@@ -46,23 +45,20 @@ def main() -> None:
             seed(org)
         salesforce = stack.enter_context(serve(salesforce_app(org, dict(SEEDS)), options.salesforce_port))
         vendors = Vendors(with_demo_data=options.seed == "demo")
-        kept = folder / "deployteq.json"
+        kept = folder / "vendors.json"
         if kept.exists():
-            vendors.deployteq.restore(json.loads(kept.read_text()))
+            vendors.restore(json.loads(kept.read_text()))
         vendors_url = stack.enter_context(serve(vendors_app(vendors), options.vendors_port))
         ready = {
             "salesforce": salesforce,
             "vendors": vendors_url,
             "credentials": {"access_token": org.sign_in(), **asdict(org.credentials)},
-            "vendor_credentials": {
-                "peerspot": {"email": peerspot.EMAIL, "token": peerspot.TOKEN},
-                "deployteq": {"token": deployteq.TOKEN},
-            },
+            "vendor_credentials": vendors.credentials(vendors_url),
         }
         org.usage.logins = 0  # the token above is a gift, not a login that a test should have to count
         print(json.dumps(ready), flush=True)
         stopping.wait()
-        kept.write_text(json.dumps(vendors.deployteq.dump()))
+        kept.write_text(json.dumps(vendors.dump()))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 
 from salesforce_sync.errors import InvalidParameter
 
-DAYS_BEHIND = 2  # a daily run is about the day before yesterday: the vendor needs a day to complete a day
-
 
 @dataclass(frozen=True)
 class DateWindow:
@@ -37,8 +35,9 @@ def resolve_window(
     interval_start: datetime | None,
     interval_end: datetime | None,
     run_after: datetime,
+    days_behind: int,
 ) -> DateWindow:
-    """The run's days: its Start and End Date if it was given both, else its data interval, else the day before yesterday.
+    """The run's days: its Start and End Date if it was given both, else its data interval, else the day `days_behind` days before it runs.
 
     A manual run has no data interval unless it was triggered with a logical date, and an interval that is not over yet does not count.
     InvalidParameter for one date alone, dates in the wrong order, or text that is no date.
@@ -60,7 +59,7 @@ def resolve_window(
     if interval_start is not None and interval_end is not None and interval_start < interval_end <= run_after:
         last = interval_end.astimezone(UTC) - timedelta(microseconds=1)
         return DateWindow(interval_start.astimezone(UTC).date(), last.date())
-    day = run_after.astimezone(UTC).date() - timedelta(days=DAYS_BEHIND)
+    day = run_after.astimezone(UTC).date() - timedelta(days=days_behind)
     return DateWindow(day, day)
 
 

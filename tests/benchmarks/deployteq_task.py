@@ -17,12 +17,7 @@ import airflow.sdk  # noqa: F401 - a task has it in memory, so the measurement h
 
 
 def main(folder: Path, known: dict[str, Any]) -> None:
-    os.environ["AIRFLOW_VAR_DEPLOYTEQ_CREDENTIALS"] = json.dumps(
-        {
-            "wsdl_url": f"{known['vendors']}/deployteq/app/api/soap/public/index.php?wsdl",
-            **known["vendor_credentials"]["deployteq"],
-        }
-    )
+    os.environ["AIRFLOW_VAR_DEPLOYTEQ_CREDENTIALS"] = json.dumps(known["vendor_credentials"]["deployteq"])
     from salesforce_sync.mapping.loader import load_mapping
     from salesforce_sync.state.engine import open_state
     from salesforce_sync.systems import vendor_hook

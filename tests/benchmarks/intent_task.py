@@ -26,8 +26,7 @@ def main(task: str, run_id: str, folder: Path, known: dict[str, Any]) -> None:
     today = datetime.now(UTC).date()
     intent = Intent(world, f"sqlite:///{folder / 'state.db'}", folder, run_id, today)  # type: ignore[arg-type]
     if task == "extract":
-        credentials = {"base_url": f"{known['vendors']}/peerspot", **known["vendor_credentials"]["peerspot"]}
-        os.environ["AIRFLOW_VAR_PEERSPOT_CREDENTIALS"] = json.dumps(credentials)
+        os.environ["AIRFLOW_VAR_PEERSPOT_CREDENTIALS"] = json.dumps(known["vendor_credentials"]["peerspot"])
     started = time.perf_counter()
     if task == "extract":
         from salesforce_sync.systems import vendor_hook

@@ -14,7 +14,8 @@ GOOD = {"email": "a@b.co", "token": "open sesame"}
 
 
 def _read() -> object:
-    from salesforce_sync.hooks.credentials import PeerSpotCredentials, read_credentials
+    from salesforce_sync.hooks.credentials import read_credentials
+    from salesforce_sync.systems.peerspot.credentials import PeerSpotCredentials
 
     return read_credentials("peerspot", PeerSpotCredentials)
 

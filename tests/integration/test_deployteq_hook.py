@@ -17,8 +17,8 @@ EMAIL = ["emailAddress"]
 
 
 def _hook(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
-    from salesforce_sync.hooks import vendor
-    from salesforce_sync.hooks.deployteq import DeployteqHook
+    from salesforce_sync.systems import vendor
+    from salesforce_sync.systems.deployteq.hook import DeployteqHook
 
     monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
     variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials | changes))
@@ -49,7 +49,7 @@ def test_a_missing_token_is_a_clear_error(world: World, monkeypatch: pytest.Monk
 def test_customers_go_in_bulk_and_come_back_with_their_ids(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     results = _hook(world, monkeypatch).save("customers", _people(120), unique=EMAIL)
     assert [result.vendor_id for result in results] == [str(number) for number in range(1, 121)]
-    assert world.vendors.deployteq.calls == {"insert_bulk_unique": 3}
+    assert world.deployteq.calls == {"insert_bulk_unique": 3}
 
 
 def test_a_known_customer_keeps_what_it_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_a_passing_failure_is_tried_again(world: World, monkeypatch: pytest.Monk
 
 
 def test_a_deployteq_that_does_not_answer_in_time_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from salesforce_sync.hooks import deployteq
+    from salesforce_sync.systems.deployteq import hook as deployteq
 
     monkeypatch.setattr(deployteq, "TIMEOUT_SECONDS", (1, 0.3))
     hook = _hook(world, monkeypatch)
@@ -130,24 +130,24 @@ def test_deleting_a_customer_that_is_gone_is_no_error(world: World, monkeypatch:
 
 
 def test_members_of_a_group_are_read_added_and_taken_out_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from salesforce_sync.hooks import deployteq
+    from salesforce_sync.systems.deployteq import hook as deployteq
 
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
     hook = _hook(world, monkeypatch)
     ids = [str(result.vendor_id) for result in hook.save("customers", _people(60), unique=EMAIL)]
-    world.vendors.deployteq.groups[7] = []
+    world.deployteq.groups[7] = []
     hook.add_members(7, ids)
     hook.add_members(7, ids[:3])
     assert [[customer["id"] for customer in page][:1] for page in hook.members(7)] == [[1], [51]]
     for _ in range(2):  # a task that died takes them out again
         hook.remove_members(7, ids[1:])
-    assert world.vendors.deployteq.groups[7] == [1]
+    assert world.deployteq.groups[7] == [1]
     with pytest.raises(RequestRejected, match="There is no group 8"):
         list(hook.members(8))
 
 
 def test_the_emulator_knows_its_customers_after_a_restart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    hook, vendor = _hook(world, monkeypatch), world.vendors.deployteq
+    hook, vendor = _hook(world, monkeypatch), world.deployteq
     hook.save("customers", _people(2), unique=EMAIL)
     vendor.send("November")
     kept = json.loads(json.dumps(vendor.dump()))
@@ -158,7 +158,7 @@ def test_the_emulator_knows_its_customers_after_a_restart(world: World, monkeypa
 
 
 def test_many_customers_are_found_by_fifty_a_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    hook, vendor = _hook(world, monkeypatch), world.vendors.deployteq
+    hook, vendor = _hook(world, monkeypatch), world.deployteq
     known = [{"externalId": f"003{number}", "emailAddress": f"p{number}@acme.example"} for number in range(120)]
     unknown = [{"externalId": f"009{number}", "emailAddress": f"q{number}@acme.example"} for number in range(30)]
     assert hook.find("customers", [*known, *unknown], unique=EMAIL) == [None] * 150

@@ -26,7 +26,8 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 @pytest.fixture
 def moments(world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Moments:
-    from salesforce_sync.hooks import deployteq, vendor
+    from salesforce_sync.systems import vendor
+    from salesforce_sync.systems.deployteq import hook as deployteq
 
     monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
     monkeypatch.setattr(deployteq, "pause", lambda _: None)

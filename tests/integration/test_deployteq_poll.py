@@ -26,8 +26,8 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 @pytest.fixture
 def poll(world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poll:
-    from salesforce_sync.hooks import vendor
-    from salesforce_sync.hooks.deployteq import DeployteqHook
+    from salesforce_sync.systems import vendor
+    from salesforce_sync.systems.deployteq.hook import DeployteqHook
 
     monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
     variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
@@ -80,13 +80,13 @@ def test_leads_and_contacts_become_customers_with_fields_and_option_fields(world
 def test_only_what_changed_is_sent_and_nothing_else_of_a_customer_is_touched(world: World, poll: Poll) -> None:
     first, _ = world.insert("Contact", _contact(1), _contact(2))
     poll()
-    for customer in world.vendors.deployteq.customers.values():
+    for customer in world.deployteq.customers.values():
         customer |= {"lastname": "changed at Deployteq", "gender": "WOMAN"}
     world.org.clock.shift(600)
     world.update("Contact", {"Id": first, "FirstName": "Ann"})
-    world.vendors.deployteq.calls.clear()
+    world.deployteq.calls.clear()
     assert poll()[CONTACTS] == Counts(read=2, updated=1, unchanged=1)  # the look-back reads the other once more
-    assert world.vendors.deployteq.calls == {"update": 1}  # by the id that it got
+    assert world.deployteq.calls == {"update": 1}  # by the id that it got
     assert [(customer["lastname"], customer["gender"]) for customer in world.customers] == [
         ("Contact 1", "WOMAN"), ("changed at Deployteq", "WOMAN"),
     ]  # fmt: skip
@@ -256,7 +256,7 @@ def test_many_records_with_one_stamp_and_late_ones_arrive_once(world: World, pol
         world.org.clock.stop_at(NOON + timedelta(minutes=minutes))
         poll()
     assert len(world.customers) == 3_001
-    assert world.vendors.deployteq.calls["insert_bulk_unique"] == 61  # none was sent twice
+    assert world.deployteq.calls["insert_bulk_unique"] == 61  # none was sent twice
 
 
 @pytest.mark.parametrize("minutes", [-2, 2])
@@ -325,7 +325,7 @@ def test_a_changed_e_mail_address_changes_the_customer_and_makes_no_second_one(w
     world.update("Lead", {"Id": lead, "Email": "new@acme.example"})
     assert poll()[LEADS] == Counts(read=1, updated=1)
     assert [customer["emailAddress"] for customer in world.customers] == ["new@acme.example"]
-    world.vendors.deployteq.customers.clear()  # somebody deleted it at Deployteq
+    world.deployteq.customers.clear()  # somebody deleted it at Deployteq
     world.update("Lead", {"Id": lead, "Email": "newer@acme.example"})
     poll()
     assert [customer["emailAddress"] for customer in world.customers] == ["newer@acme.example"]
@@ -343,7 +343,7 @@ def test_an_e_mail_address_that_another_record_has_makes_the_two_one_customer(wo
 
 def test_a_refused_customer_is_dead_lettered_and_the_others_arrive(world: World, poll: Poll) -> None:
     (bad, *_) = world.insert("Lead", *(_lead(number) for number in range(10)))
-    world.vendors.deployteq.refuse("lead0@acme.example")
+    world.deployteq.refuse("lead0@acme.example")
     assert poll()[LEADS] == Counts(read=10, created=9, rejected=1)
     with poll.state.connect() as connection:
         (letter,) = dead_letters.unresolved(connection)
@@ -354,7 +354,7 @@ def test_a_refused_customer_is_dead_lettered_and_the_others_arrive(world: World,
 def test_more_refused_customers_than_the_limit_fail_the_task_after_the_others_arrived(world: World, poll: Poll) -> None:
     world.insert("Lead", *(_lead(number) for number in range(60)))
     for number in range(25):
-        world.vendors.deployteq.refuse(f"lead{number}@acme.example")
+        world.deployteq.refuse(f"lead{number}@acme.example")
     with pytest.raises(TooManyRejects, match="25 of 60 records were refused"):
         poll()
     assert len(world.customers) == 35

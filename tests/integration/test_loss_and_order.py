@@ -38,7 +38,8 @@ GROUPS = {"queue": 7, "continue": 8, "success": 9, "error": 10, "limit": 11}
 
 @pytest.fixture
 def hook(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
-    from salesforce_sync.hooks import deployteq, vendor
+    from salesforce_sync.systems.deployteq import hook as deployteq
+    from salesforce_sync.systems.deployteq import vendor
 
     monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
@@ -53,7 +54,7 @@ def poll(world: World, state_url: str, tmp_path: Path, hook: Any) -> Poll:
 
 @pytest.fixture
 def campaign(world: World, state_url: str, tmp_path: Path, hook: Any) -> Campaign:
-    world.vendors.deployteq.groups = {number: [] for number in GROUPS.values()}
+    world.deployteq.groups = {number: [] for number in GROUPS.values()}
     return Campaign(world, open_state(state_url), tmp_path / "staging", hook, GROUPS)
 
 
@@ -156,10 +157,10 @@ def test_a_day_that_is_not_over_is_not_covered(world: World, pipeline: Intent) -
 
 
 def _queued(world: World, **customer: Any) -> int:
-    (found,) = world.vendors.deployteq.insert_bulk_unique(
+    (found,) = world.deployteq.insert_bulk_unique(
         [{"emailAddress": f"{customer['externalId']}@acme.example"} | customer], ["externalId"], []
     )
-    members = world.vendors.deployteq.groups[GROUPS["queue"]]
+    members = world.deployteq.groups[GROUPS["queue"]]
     if found["id"] not in members:
         members.append(found["id"])
     return int(found["id"])
@@ -199,7 +200,7 @@ def test_queue_late_removal(world: World, campaign: Campaign, monkeypatch: pytes
     campaign.load()
     assert world.query("SELECT Phone FROM Contact") == [{"Phone": "030-1"}]
     _queued(world, externalId=contact, workPhone="030-2")
-    world.vendors.deployteq.groups[GROUPS["queue"]].remove(customer)  # the late removal lands
+    world.deployteq.groups[GROUPS["queue"]].remove(customer)  # the late removal lands
     campaign.extra["rested"] = {(0, 0, 1, 0): 600.0}
     campaign.extract()
     campaign.load()
@@ -234,7 +235,7 @@ def test_queue_died_between(world: World, campaign: Campaign, monkeypatch: pytes
         patched.setattr(campaign.hook, "get", _killed)
         with pytest.raises(KeyboardInterrupt):
             campaign.extract()
-    assert world.vendors.deployteq.groups[GROUPS["queue"]] == []
+    assert world.deployteq.groups[GROUPS["queue"]] == []
     assert len(campaign()["success"]) == 2
     assert {row["Phone"] for row in world.query("SELECT Phone FROM Contact")} == {"030-1"}
 
@@ -306,9 +307,9 @@ def test_rejected_then_never_again(world: World, pipeline_on_both: Intent) -> No
 
 def test_rejected_by_the_vendor_then_never_again(world: World, poll: Poll) -> None:
     (lead,) = world.insert("Lead", {"LastName": "L", "Company": "Acme", "Email": "l@acme.example"})
-    world.vendors.deployteq.refuse("l@acme.example")
+    world.deployteq.refuse("l@acme.example")
     assert poll()[LEADS] == Counts(read=1, rejected=1)
-    world.vendors.deployteq._refused.clear()
+    world.deployteq._refused.clear()
     world.org.clock.shift(3_600)
     with poll.state.begin() as connection:
         connection.execute(update(letters_table).values(due_at=datetime.now(UTC) - timedelta(minutes=1)))
@@ -520,7 +521,7 @@ def test_consent_that_is_given_later_is_passed_on(world: World, poll: Poll) -> N
 
 
 def test_a_customer_that_said_no_keeps_its_no_at_first_contact(world: World, poll: Poll) -> None:
-    world.vendors.deployteq.insert_bulk_unique(
+    world.deployteq.insert_bulk_unique(
         [{"emailAddress": "a@acme.example", "optIn": "N", "lastname": "Known"}], ["emailAddress"], []
     )
     _contact(world, "a@acme.example")
@@ -531,7 +532,7 @@ def test_a_customer_that_said_no_keeps_its_no_at_first_contact(world: World, pol
 def test_an_unrelated_edit_raises_no_consent(world: World, poll: Poll) -> None:
     contact = _contact(world, "a@acme.example")
     poll()
-    for customer in world.vendors.deployteq.customers.values():
+    for customer in world.deployteq.customers.values():
         customer["optIn"] = "N"  # the person said no at the vendor
     world.update("Contact", {"Id": contact, "FirstName": "Ann"})
     poll()
@@ -548,7 +549,7 @@ def test_a_raise_whose_answer_is_lost_is_not_repeated(
 
     def lost(*arguments: Any, **options: Any) -> None:
         send(*arguments, **options)
-        for customer in world.vendors.deployteq.customers.values():
+        for customer in world.deployteq.customers.values():
             customer["optIn"] = "N"  # and then the person says no
         raise KeyboardInterrupt
 
@@ -804,9 +805,9 @@ def test_a_refused_record_that_the_condition_leaves_out_by_now_is_not_delivered(
     side = mapping.salesforce.model_copy(update={"where": "Title = 'sync'"})
     poll.mappings[CONTACTS] = mapping.model_copy(update={"salesforce": side})
     contact = _contact(world, "a@acme.example", Title="sync")
-    world.vendors.deployteq.refuse("a@acme.example")
+    world.deployteq.refuse("a@acme.example")
     poll()
-    world.vendors.deployteq._refused.clear()
+    world.deployteq._refused.clear()
     world.update("Contact", {"Id": contact, "Title": "private"})
     with poll.state.begin() as connection:
         connection.execute(update(letters_table).values(due_at=datetime.now(UTC) - timedelta(minutes=1)))
@@ -830,11 +831,11 @@ def test_merge_takes_address(world: World, poll: Poll) -> None:
     poll.delete = True
     gone, stays = _contact(world, "a@acme.example"), _contact(world, "b@acme.example")
     poll()
-    (first, second) = world.vendors.deployteq.customers
+    (first, second) = world.deployteq.customers
     world.delete("Contact", gone)
     world.update("Contact", {"Id": stays, "Email": "a@acme.example"})
     poll()
-    assert [*world.vendors.deployteq.customers] == [first]
+    assert [*world.deployteq.customers] == [first]
     assert world.customers[0]["externalId"] == stays
     assert second != first
 
@@ -981,7 +982,7 @@ def test_a_killed_holders_sync_run_is_ended_by_who_takes_over(world: World, pipe
 def test_letter_of_gone_record(world: World, poll: Poll) -> None:
     """Every DAG keeps the retention of log and letters, also one that runs without the others."""
     _contact(world, "a@acme.example")
-    world.vendors.deployteq.refuse("a@acme.example")
+    world.deployteq.refuse("a@acme.example")
     poll()
     later = datetime.now(UTC) + timedelta(days=31)
     from salesforce_sync.engine.maintain import Retention

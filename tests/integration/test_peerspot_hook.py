@@ -19,8 +19,8 @@ DAY = DateWindow(date(2026, 11, 10), date(2026, 11, 10))
 
 
 def _hook(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
-    from salesforce_sync.hooks import vendor
-    from salesforce_sync.hooks.peerspot import PeerSpotHook
+    from salesforce_sync.systems import vendor
+    from salesforce_sync.systems.peerspot.hook import PeerSpotHook
 
     monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
     variables(monkeypatch, peerspot_credentials=json.dumps(world.peerspot_credentials | changes))
@@ -56,7 +56,7 @@ def test_nothing_but_get_is_ever_sent(world: World, monkeypatch: pytest.MonkeyPa
     hook = _hook(world, monkeypatch)
     hook.test()
     _read(hook)
-    assert dict(world.vendors.peerspot.calls) == {"GET": 2}
+    assert dict(world.peerspot.calls) == {"GET": 2}
 
 
 @pytest.mark.requirement("PS-17")
@@ -219,8 +219,8 @@ def test_email_and_token_are_sent_in_the_configured_way(
 ) -> None:
     hook = _hook(world, monkeypatch, auth=auth)
     sent: list[Any] = []
-    get = hook.session.get
-    hook.session.get = lambda url, **options: sent.append(options) or get(url, **options)
+    request = hook.session.request
+    hook.session.request = lambda *what, **options: sent.append(options) or request(*what, **options)
     world.vendor_fault(kind="status", status=200, body="[]", path="/activities")
     _read(hook)
     assert {key.lower(): value for key, value in sent[0]["headers"].items()} == header

@@ -142,7 +142,7 @@ class Moments:
 
     @property
     def vendor(self) -> Deployteq:
-        return self.world.vendors.deployteq
+        return self.world.deployteq
 
     @property
     def org(self) -> str:

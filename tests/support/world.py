@@ -15,9 +15,10 @@ from emulators.salesforce.org import Org
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.soql.results import shaper
 from emulators.serving import serve
-from emulators.vendors import deployteq, peerspot
 from emulators.vendors.app import Vendors
 from emulators.vendors.app import create_app as vendors_app
+from emulators.vendors.deployteq import Deployteq
+from emulators.vendors.peerspot import PeerSpot
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.metadata import DescriptionStore
 from salesforce_sync.salesforce.session import Session
@@ -77,10 +78,18 @@ class World:
     def salesforce_fault(self, **options: Any) -> None:
         self.org.faults.add(Fault(**options))
 
-    # -- PeerSpot -----------------------------------------------------------------------------------------------------------------
+    # -- vendors ------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def peerspot(self) -> PeerSpot:
+        return self.vendors.systems["peerspot"]
+
+    @property
+    def deployteq(self) -> Deployteq:
+        return self.vendors.systems["deployteq"]
 
     def add_activities(self, *records: dict[str, Any]) -> None:
-        self.vendors.peerspot.order({"add": list(records)})
+        self.peerspot.order({"add": list(records)})
 
     def vendor_fault(self, **options: Any) -> None:
         self.vendors.faults.add(Fault(**options))
@@ -96,11 +105,11 @@ class World:
 
     @property
     def peerspot_credentials(self) -> dict[str, Any]:
-        return {"base_url": f"{self.vendors_url}/peerspot", "email": peerspot.EMAIL, "token": peerspot.TOKEN}
+        return self.peerspot.credentials(self.vendors_url)
 
     @property
     def deployteq_credentials(self) -> dict[str, Any]:
-        return {"token": deployteq.TOKEN, "wsdl_url": f"{self.vendors_url}{deployteq.PATH}?wsdl"}
+        return self.deployteq.credentials(self.vendors_url)
 
     @property
     def customers(self) -> list[dict[str, Any]]:
@@ -108,7 +117,7 @@ class World:
         hidden = {"id", "createdAt", "modifiedAt"}
         return [
             {name: value for name, value in customer.items() if name not in hidden}
-            for customer in self.vendors.deployteq.customers.values()
+            for customer in self.deployteq.customers.values()
         ]
 
 

@@ -38,8 +38,8 @@ def dags(airflow: None, world: World, mail: MailSink, monkeypatch: pytest.Monkey
     monkeypatch.setattr(base, "ORG_SECONDS", 0.0)  # tasks run one by one here: nothing runs beside a reading
     runner = DagRunner(monkeypatch, tmp_path)
     runner.set_variable("salesforce_credentials", json.dumps(world.salesforce_credentials))
-    runner.set_variable("peerspot_credentials", json.dumps(world.peerspot_credentials))
-    runner.set_variable("deployteq_credentials", json.dumps(world.deployteq_credentials))
+    for system, credentials in world.vendors.credentials(world.vendors_url).items():
+        runner.set_variable(f"{system}_credentials", json.dumps(credentials))
     runner.set_variable("alert_emails", "on-call@example.invalid")
     runner.set_variable("staging_path", str(tmp_path / "staging"))
     monkeypatch.setenv("SALESFORCE_SYNC_STATE_URL", f"sqlite:///{tmp_path / 'state.db'}")

@@ -129,6 +129,6 @@ def test_airflow_loads_the_plugin_file_and_nothing_below_the_package(airflow: No
     plugins, import_errors = plugins_manager._get_plugins()
     assert import_errors == {}
     assert [plugin.name for plugin in plugins if plugin.name == "salesforce_sync"] == ["salesforce_sync"]
-    from salesforce_sync import timetables
+    from salesforce_sync.systems.peerspot.timetable import IntentTimetable
 
-    assert [cls is timetables.IntentTimetable for plugin in plugins for cls in plugin.timetables] == [True]
+    assert [cls is IntentTimetable for plugin in plugins for cls in plugin.timetables] == [True]

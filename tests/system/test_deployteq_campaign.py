@@ -24,11 +24,11 @@ GROUPS = {"queue": 7, "continue": 8, "success": 9, "error": 10, "limit": 11}
 @pytest.fixture
 def campaign(dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch) -> DagRunner:
     """A campaign with one Synchronize object, for Contacts."""
-    from salesforce_sync.hooks import deployteq
+    from salesforce_sync.systems.deployteq import hook as deployteq
 
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
     dags.set_variable("deployteq_synchronize", json.dumps({"contacts": GROUPS}))
-    world.vendors.deployteq.groups = {number: [] for number in GROUPS.values()}
+    world.deployteq.groups = {number: [] for number in GROUPS.values()}
     return dags
 
 
@@ -37,7 +37,7 @@ def _contacts(world: World, count: int) -> list[str]:
 
 
 def _queue(world: World, *customers: dict[str, Any]) -> list[int]:
-    vendor = world.vendors.deployteq
+    vendor = world.deployteq
     people = [
         {"emailAddress": f"p{number}@acme.example", "companyName": str(number)} | customer
         for number, customer in enumerate(customers)
@@ -48,7 +48,7 @@ def _queue(world: World, *customers: dict[str, Any]) -> list[int]:
 
 
 def _told(world: World) -> dict[str, list[int]]:
-    return {output: world.vendors.deployteq.groups[number] for output, number in GROUPS.items()}
+    return {output: world.deployteq.groups[number] for output, number in GROUPS.items()}
 
 
 @pytest.mark.requirement("DQ-02", "DQ-19", "DQ-21", "DQ-22", "DQ-A6")

@@ -15,12 +15,12 @@ DAG = "deployteq_contact_moments"
 def test_e_mails_to_polled_leads_arrive_and_are_not_read_twice(
     dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from salesforce_sync.hooks import deployteq
+    from salesforce_sync.systems.deployteq import hook as deployteq
 
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
     (lead,) = world.insert("Lead", {"LastName": "L", "Company": "Acme", "Email": "l@acme.example"})
     dags.run("deployteq_contact_poll")
-    world.vendors.deployteq.send("November")
+    world.deployteq.send("November")
     finished = dags.run(DAG)
     assert finished.state == "success"
     assert finished.results["extract"] == {"deployteq/lead_moments": 1, "deployteq/contact_moments": 0}

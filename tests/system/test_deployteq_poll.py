@@ -56,10 +56,10 @@ def test_a_poll_that_finds_fifty_changed_records_takes_three_calls_of_salesforce
     _seed(world)
     world.org.clock.shift(600)
     calls = world.org.usage.used
-    world.vendors.deployteq.calls.clear()
+    world.deployteq.calls.clear()
     assert dags.run(DAG).results["push"]["deployteq/leads"]["created"] == 50
     assert world.org.usage.used - calls <= 3
-    assert world.vendors.deployteq.calls == {"number_of_customers": 1, "insert_bulk_unique": 1}
+    assert world.deployteq.calls == {"number_of_customers": 1, "insert_bulk_unique": 1}
 
 
 @pytest.mark.requirement("DQ-06")

@@ -43,8 +43,12 @@ def test_every_file_is_well_formed_and_says_what_it_is() -> None:
 )
 def test_every_mapped_field_is_in_the_metadata_and_in_the_permission_set(path: Path) -> None:
     mapping = read_mapping(path)
-    permission_set = {"peerspot": "PeerSpot_Sync", "deployteq": "Deployteq_Sync"}[path.parent.name]
-    granted = _texts(_root(f"permissionsets/{permission_set}.permissionset-meta.xml"), "field")
+    (permission_set,) = [
+        found.name
+        for found in (MAIN / "permissionsets").iterdir()
+        if found.name.lower().startswith(f"{path.parent.name}_sync.")
+    ]
+    granted = _texts(_root(f"permissionsets/{permission_set}"), "field")
     for name in (mapping.salesforce.external_id, *mapping.fields):
         own = name.split(".")[0].replace("__r", "__c")
         if not own.endswith("__c"):

@@ -9,46 +9,50 @@ import pytest
 from pydantic import ValidationError
 
 from salesforce_sync.errors import InvalidSetting
-from salesforce_sync.hooks.credentials import PeerSpotCredentials, SalesforceCredentials
+from salesforce_sync.hooks.credentials import SalesforceCredentials, credentials_variable
 from salesforce_sync.salesforce.signin import ClientCredentials, JwtBearer, UsernamePassword
-from salesforce_sync.settings import CREDENTIALS, SETTINGS, parse_setting
+from salesforce_sync.settings import ALERT_EMAILS, parse_setting
+from salesforce_sync.systems import SYSTEMS, all_settings
+from salesforce_sync.systems.peerspot.credentials import PeerSpotCredentials
+from salesforce_sync.systems.peerspot.settings import RETENTION_DAYS
 
+SETTINGS = all_settings()
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 @pytest.mark.requirement("PS-19")
 @pytest.mark.parametrize(("text", "value"), [("180", 180), ("1", 1), ("999", 999), (" 30 ", 30)])
 def test_a_retention_from_1_to_999_is_taken(text: str, value: int) -> None:
-    assert parse_setting(SETTINGS["peerspot_retention_days"], text) == value
+    assert parse_setting(RETENTION_DAYS, text) == value
 
 
 @pytest.mark.requirement("PS-19")
 @pytest.mark.parametrize("text", ["0", "1000", "-1", "1.5", "many", "", "१"])
 def test_a_retention_outside_the_rule_names_the_variable_and_the_fix(text: str) -> None:
     with pytest.raises(InvalidSetting, match="peerspot_retention_days") as caught:
-        parse_setting(SETTINGS["peerspot_retention_days"], text)
+        parse_setting(RETENTION_DAYS, text)
     assert "it must be a whole number from 1 to 999" in str(caught.value)
     assert "Admin > Variables" in caught.value.fix
 
 
 @pytest.mark.requirement("PS-19")
 def test_the_default_retention_is_180_days() -> None:
-    assert parse_setting(SETTINGS["peerspot_retention_days"], SETTINGS["peerspot_retention_days"].default) == 180
+    assert parse_setting(RETENTION_DAYS, RETENTION_DAYS.default) == 180
 
 
 @pytest.mark.parametrize(
     ("text", "addresses"), [("", []), ("a@b.co", ["a@b.co"]), ("a@b.co, c@d.co;e@f.co", ["a@b.co", "c@d.co", "e@f.co"])]
 )
 def test_alert_addresses_are_a_list(text: str, addresses: list[str]) -> None:
-    assert parse_setting(SETTINGS["alert_emails"], text) == addresses
+    assert parse_setting(ALERT_EMAILS, text) == addresses
 
 
 def test_an_alert_address_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidSetting, match="alert_emails"):
-        parse_setting(SETTINGS["alert_emails"], "a@b.co, nobody")
+        parse_setting(ALERT_EMAILS, "a@b.co, nobody")
 
 
-@pytest.mark.parametrize("name", [*SETTINGS, *CREDENTIALS.values()])
+@pytest.mark.parametrize("name", [*SETTINGS, *map(credentials_variable, ("salesforce", *SYSTEMS))])
 def test_every_variable_is_described_in_the_operations_guide(name: str) -> None:
     assert f"`{name}`" in OPERATIONS.read_text()
 

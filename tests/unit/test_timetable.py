@@ -12,7 +12,7 @@ pytestmark = pytest.mark.airflow
 
 
 def _timetable(at: str = "03:30") -> Any:
-    from salesforce_sync.timetables import IntentTimetable
+    from salesforce_sync.systems.peerspot.timetable import IntentTimetable
 
     return IntentTimetable(at)
 
@@ -49,7 +49,7 @@ def test_the_run_of_a_day_covers_it_and_starts_two_days_later_at_half_past_three
 
 @pytest.mark.requirement("PS-21", "PS-A1")
 def test_there_are_sixteen_slots_from_one_to_a_quarter_to_five() -> None:
-    from salesforce_sync.timetables import SLOTS
+    from salesforce_sync.systems.peerspot.timetable import SLOTS
 
     assert (len(SLOTS), SLOTS[0], SLOTS[1], SLOTS[-1]) == (16, "01:00", "01:15", "04:45")
     assert str(_next(_timetable("04:45"), after="2026-11-09").run_after) == "2026-11-12 04:45:00+00:00"
@@ -63,7 +63,7 @@ def test_another_slot_is_refused(slot: str) -> None:
 
 
 def test_the_slot_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    from salesforce_sync.settings import peerspot_slot
+    from salesforce_sync.systems.peerspot.settings import peerspot_slot
 
     assert peerspot_slot() == "03:30"
     monkeypatch.setenv("SALESFORCE_SYNC_PEERSPOT_SLOT", "01:15")
@@ -77,14 +77,14 @@ def test_the_slot_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 def test_without_catchup_the_newest_day_that_is_due_comes_first(
     monkeypatch: pytest.MonkeyPatch, now: str, day: str
 ) -> None:
-    from salesforce_sync import timetables
+    from salesforce_sync.systems.peerspot import timetable
 
-    class Now(timetables.DateTime):  # type: ignore[misc]
+    class Now(timetable.DateTime):  # type: ignore[misc]
         @classmethod
         def now(cls, tz: Any = None) -> Any:
             return _moment(now)
 
-    monkeypatch.setattr(timetables, "DateTime", Now)
+    monkeypatch.setattr(timetable, "DateTime", Now)
     assert str(_next(_timetable(), catchup=False).data_interval.start)[:10] == day
 
 

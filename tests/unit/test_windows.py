@@ -20,6 +20,7 @@ def _window(**changes: Any) -> DateWindow:
         "interval_start": None,
         "interval_end": None,
         "run_after": NOW,
+        "days_behind": 2,
     }
     return resolve_window(**(known | changes))
 

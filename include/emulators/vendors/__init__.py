@@ -1,1 +1,1 @@
-"""Stand-ins for the vendors' APIs, one module each, served together by app.py under a path per vendor."""
+"""Stand-ins for the vendors' APIs, one module each, which app.py finds and serves together under a path per vendor."""

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 from dataclasses import asdict
 from datetime import datetime
+from importlib import import_module
+from typing import Any
 
+from emulators import vendors as rooms
 from emulators.control import Clock, Fault, Faults
-from emulators.vendors.deployteq import Deployteq
-from emulators.vendors.peerspot import PeerSpot
+from emulators.vendors.vendor import Vendor
 from emulators.wire import Application, Call, Reply, Route, Router
 
 
 class Vendors:
-    """Every vendor's state, one clock and one set of faults."""
+    """Every vendor's state by its system, one clock and one set of faults. A module of this package is a vendor when it has EMULATOR."""
 
     def __init__(self, *, with_demo_data: bool = True) -> None:
         self.clock, self.faults = Clock(), Faults()
-        self.peerspot = PeerSpot(self.clock) if with_demo_data else PeerSpot(self.clock, per_day=0)
-        self.deployteq = Deployteq(self.clock)
+        modules = (import_module(f"{rooms.__name__}.{info.name}") for info in pkgutil.iter_modules(rooms.__path__))
+        found: list[Vendor] = [
+            module.EMULATOR(self.clock, demo=with_demo_data) for module in modules if hasattr(module, "EMULATOR")
+        ]
+        self.systems = {vendor.system: vendor for vendor in found}
 
     def reset(self) -> None:
         self.faults.clear()
         self.clock.reset()
-        self.peerspot.reset()
-        self.deployteq.reset()
+        for vendor in self.systems.values():
+            vendor.reset()
+
+    def credentials(self, root: str) -> dict[str, dict[str, Any]]:
+        """What each system's credentials are, at the server's address `root`."""
+        return {system: vendor.credentials(root) for system, vendor in self.systems.items()}
+
+    def dump(self) -> dict[str, Any]:
+        """What is kept between two starts, as JSON takes it."""
+        return {system: vendor.dump() for system, vendor in self.systems.items()}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Becomes what was dumped."""
+        for system, state in kept.items():
+            if system in self.systems and state is not None:
+                self.systems[system].restore(state)
 
 
 def create_app(vendors: Vendors) -> Application:
@@ -50,10 +70,7 @@ def create_app(vendors: Vendors) -> Application:
         Route(("POST",), "/_emulator/faults", fault),
         Route(("DELETE",), "/_emulator/faults", clear_faults),
         Route(("POST",), "/_emulator/clock", clock),
-        *vendors.peerspot.control_routes(),
-        *vendors.peerspot.routes(),
-        *vendors.deployteq.control_routes(),
-        *vendors.deployteq.routes(),
+        *(route for vendor in vendors.systems.values() for route in (*vendor.control_routes(), *vendor.routes())),
     ))  # fmt: skip
 
     def answer(call: Call) -> Reply:
@@ -62,7 +79,8 @@ def create_app(vendors: Vendors) -> Application:
             return Reply({"error": "not found"}, status=404)
         if not callable(found[0]):
             return Reply({"error": "method not allowed"}, status=405)
-        return found[0](call)
+        handler, values = found
+        return handler(call, **values)
 
     def fault_reply(ordered: Fault) -> Reply:
         return Reply(

@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from emulators.control import Clock
+from emulators.vendors.vendor import Vendor
 from emulators.vendors.wsdl import Operation, SoapFault, SoapService
 from emulators.wire import Call, Reply, Route
 
@@ -58,11 +59,13 @@ ZONE = ZoneInfo("Europe/Amsterdam")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 
-class Deployteq:
+class Deployteq(Vendor):
     """The vendor's state. `calls` counts the calls of each method here that answers an operation."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    system = "deployteq"
+
+    def __init__(self, clock: Clock, *, demo: bool) -> None:
+        super().__init__(clock, demo=demo)
         self.calls: Counter[str] = Counter()
         self._lock = threading.Lock()
         self.reset()
@@ -101,6 +104,9 @@ class Deployteq:
         self.deliveries: dict[int, list[dict[str, Any]]] = {}  # by mailing
         self._resources: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
         self._by_value: dict[tuple[str, str], set[int]] = {}
+
+    def credentials(self, root: str) -> dict[str, Any]:
+        return {"wsdl_url": f"{root}{PATH}?wsdl", "token": TOKEN}
 
     def dump(self) -> dict[str, Any]:
         """What is kept between two starts, as JSON takes it."""
@@ -230,7 +236,7 @@ class Deployteq:
 
     # -- groups -------------------------------------------------------------------------------------------------------------------
 
-    def members_of(self, groupId: int, recursive: bool) -> int:  # noqa: N803, ARG002 - the vendor's names; no group here has groups
+    def members_of(self, groupId: int, recursive: bool) -> int:  # noqa: N803 - the vendor's names; no group here has groups
         found = [_shown(self.customers[number]) for number in self._group(groupId) if number in self.customers]
         return self._new_resource("CUSTOMER_SET", found)
 
@@ -247,7 +253,7 @@ class Deployteq:
         members += [customer["id"] for customer in customers if customer["id"] not in members]
         return True
 
-    def has_member(self, groupId: int, customerId: int, includeSubGroups: bool) -> dict[str, Any]:  # noqa: N803, ARG002 - as above
+    def has_member(self, groupId: int, customerId: int, includeSubGroups: bool) -> dict[str, Any]:  # noqa: N803 - as above
         return {"groupId": groupId, "customerId": customerId, "isMember": customerId in self._group(groupId)}
 
     def remove_member(self, group: dict[str, Any], customer: dict[str, Any]) -> bool:
@@ -455,3 +461,6 @@ def _shown(customer: dict[str, Any]) -> dict[str, Any]:
         {"customerId": customer["id"], "name": name, "value": value} for name, value in customer["options"].items()
     ]
     return customer | {"options": options}
+
+
+EMULATOR = Deployteq

@@ -14,6 +14,7 @@ from typing import Any
 
 from emulators.control import Clock
 from emulators.demo_data import activities
+from emulators.vendors.vendor import Vendor
 from emulators.wire import Call, Reply, Route
 
 EMAIL = "analyst@example.invalid"
@@ -22,21 +23,25 @@ HISTORY_DAYS = 35
 MAX_PER_PAGE = 1_000
 
 
-class PeerSpot:
+class PeerSpot(Vendor):
     """The vendor's state: how much it has seen per day, and the records that a test has put in."""
 
-    def __init__(self, clock: Clock, *, per_day: int = activities.PER_DAY) -> None:
-        self.clock = clock
+    system = "peerspot"
+
+    def __init__(self, clock: Clock, *, demo: bool) -> None:
+        super().__init__(clock, demo=demo)
         self.calls: Counter[str] = Counter()
-        self._default_per_day = per_day
         self._lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
-        self.per_day = self._default_per_day
+        self.per_day = activities.PER_DAY if self.demo else 0
         self.added: list[dict[str, Any]] = []
         self.calls.clear()
         self._cached: dict[tuple[str, str], list[dict[str, Any]]] = {}
+
+    def credentials(self, root: str) -> dict[str, Any]:
+        return {"base_url": f"{root}/peerspot", "email": EMAIL, "token": TOKEN}
 
     def order(self, body: dict[str, Any]) -> None:
         """Control: `per_day` sets the volume, `add` puts records in."""
@@ -112,3 +117,6 @@ class PeerSpot:
             Route(("POST",), "/_emulator/peerspot", order),
             Route(("GET",), "/_emulator/peerspot/calls", lambda _: Reply(dict(self.calls))),
         )
+
+
+EMULATOR = PeerSpot

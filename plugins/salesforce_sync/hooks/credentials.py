@@ -1,4 +1,4 @@
-"""Credentials from a JSON Variable, or from a Connection named after the system where the Variable is absent.
+"""Credentials of every system: from a JSON Variable, or from a Connection named after the system where the Variable is absent.
 
 Every secret is masked before anything else happens, and no message here shows a value.
 """
@@ -6,16 +6,14 @@ Every secret is masked before anything else happens, and no message here shows a
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from salesforce_sync.errors import InvalidCredentials
 from salesforce_sync.salesforce.session import API_VERSION
 from salesforce_sync.salesforce.signin import ClientCredentials, JwtBearer, SignIn, UsernamePassword, is_loopback
-from salesforce_sync.settings import CREDENTIALS
 
 PRODUCTION_LOGIN, SANDBOX_LOGIN = "https://login.salesforce.com", "https://test.salesforce.com"
 Model = TypeVar("Model", bound="SystemCredentials")
@@ -48,7 +46,8 @@ def _is_secret(model: type[BaseModel], name: str) -> bool:
     return isinstance(extra, dict) and bool(extra.get("secret"))
 
 
-def _secret(default: Any, description: str) -> Any:
+def secret(default: Any, description: str) -> Any:
+    """A field of credentials that is masked in logs and never shown."""
     return Field(default, description=description, repr=False, json_schema_extra={"secret": True})
 
 
@@ -57,12 +56,12 @@ class SalesforceCredentials(SystemCredentials):
 
     login_url: str = Field("", description="The org's My Domain URL; needed for client credentials.")
     sandbox: bool = Field(False, description="Sign in at test.salesforce.com when login_url is not given.")
-    consumer_key: str = _secret("", "Consumer key of the External Client App.")
-    consumer_secret: str = _secret("", "Its consumer secret: client credentials.")
-    private_key: str = _secret("", "PEM private key of its certificate: JWT bearer, with username.")
+    consumer_key: str = secret("", "Consumer key of the External Client App.")
+    consumer_secret: str = secret("", "Its consumer secret: client credentials.")
+    private_key: str = secret("", "PEM private key of its certificate: JWT bearer, with username.")
     username: str = Field("", description="The integration user.")
-    password: str = _secret("", "Its password, for the SOAP login that Salesforce retires in Summer '27.")
-    security_token: str = _secret("", "Its security token; a new password voids it.")
+    password: str = secret("", "Its password, for the SOAP login that Salesforce retires in Summer '27.")
+    security_token: str = secret("", "Its security token; a new password voids it.")
     api_version: str = Field(API_VERSION, pattern=r"^\d\d\.0$", description="REST API version.")
 
     _https = field_validator("login_url")(lambda value: require_https(value) if value else value)
@@ -98,76 +97,14 @@ class SalesforceCredentials(SystemCredentials):
         return isinstance(self.sign_in(), UsernamePassword)
 
 
-class PeerSpotCredentials(SystemCredentials):
-    """E-mail and token that PeerSpot's customer success manager gives out. The other keys fit the hook to an account that differs."""
-
-    email: str = Field(min_length=3, description="The e-mail address that the token was given out for.")
-    token: str = Field(min_length=1, description="The token.", repr=False, json_schema_extra={"secret": True})
-    base_url: str = Field("https://www.peerspot.com", description="Where the API is.")
-    path: str = Field("/api/v1/intent/activities", description="Path of the activities.")
-    auth: Literal["header_pair", "bearer", "basic", "query"] = Field(
-        "header_pair", description="How e-mail and token are sent."
-    )
-    items_path: str = Field(
-        "activities", description="Dotted path of the list in the answer, unless the answer is the list."
-    )
-    next_page_path: str = Field("next_page", description="Dotted path of the next page's number in the answer.")
-    per_page: int = Field(500, ge=1, le=1000, description="Records per page.")
-    fields: dict[str, str] = Field(
-        default_factory=dict, description="Our name of a field -> the vendor's, where they differ."
-    )
-
-    _https = field_validator("base_url")(require_https)
-
-
-class DeployteqCredentials(SystemCredentials):
-    """The token of Deployteq's API, which names the account as well."""
-
-    token: str = _secret("", "The API token.")
-    wsdl_url: str = Field(
-        "https://secure.myclang.com/app/api/soap/public/index.php?wsdl", description="Where the API describes itself."
-    )
-    bulk_rows: int = Field(
-        50, ge=1, le=1_000, description="Customers per call; Deployteq publishes no limit, and its other calls take 50."
-    )
-
-    timezone: str = Field("Europe/Amsterdam", description="Of the dates that the API gives, which name none.")
-    online_version_url: str = Field(
-        "",
-        description="Address of an e-mail's online version, with {mailing_id}, {delivery_id} and {customer_id}; the API gives none.",
-    )
-
-    _https = field_validator("wsdl_url")(require_https)
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError("is no time zone, such as Europe/Amsterdam") from None
-        return value
-
-    @field_validator("online_version_url")
-    @classmethod
-    def _is_template(cls, value: str) -> str:
-        try:
-            value.format(mailing_id="", delivery_id="", customer_id="")
-        except (KeyError, IndexError, ValueError):
-            raise ValueError("may hold {mailing_id}, {delivery_id} and {customer_id}, and no other braces") from None
-        return value
-
-    @field_validator("token")
-    @classmethod
-    def _given(cls, value: str) -> str:
-        if not value:
-            raise ValueError("missing")
-        return value
+def credentials_variable(system: str) -> str:
+    """The Variable that holds the system's credentials as JSON; docs/operations.md shows what is in it."""
+    return f"{system}_credentials"
 
 
 def read_credentials(system: str, model: type[Model]) -> Model:
     """The system's credentials, masked. InvalidCredentials names the Variable and what is wrong, without showing any value."""
-    variable = CREDENTIALS[system]
+    variable = credentials_variable(system)
     raw = _from_variable(variable)
     source = f"The Variable {variable}"
     if raw is None:

@@ -13,7 +13,7 @@ from salesforce_sync.hooks.credentials import SalesforceCredentials, read_creden
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.session import Session
-from salesforce_sync.settings import read_setting
+from salesforce_sync.settings import API_RESERVE_PERCENT, CALLS_PER_HOUR, read_setting
 from salesforce_sync.state.api_budget import BudgetRule
 from salesforce_sync.state.sharing import SharedBudget, SharedDescriptions, SharedSession
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def org_budget(state: Engine, *, share_percent: int = 100, holder: str = "") -> SharedBudget:
     """The API budget that the Variables describe; a task may be given a share of it only."""
-    reserve, hourly = read_setting("salesforce_api_reserve_percent"), read_setting("salesforce_calls_per_hour")
+    reserve, hourly = read_setting(API_RESERVE_PERCENT), read_setting(CALLS_PER_HOUR)
     return SharedBudget(state, BudgetRule(reserve, hourly, share_percent), holder=holder)
 
 

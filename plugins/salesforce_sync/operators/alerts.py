@@ -50,10 +50,10 @@ def alert_on_timeout(context: Any) -> None:
 
 def _mail(context: Any, subject: str, rows: dict[str, str], *, link: str = "") -> None:
     """A mail that cannot be sent is logged: it must not hide the failure itself."""
-    from salesforce_sync.settings import read_setting
+    from salesforce_sync.settings import ALERT_EMAILS, read_setting
 
     try:
-        addresses = read_setting("alert_emails")
+        addresses = read_setting(ALERT_EMAILS)
         if addresses:
             from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 

@@ -151,7 +151,7 @@ def vendor_context(context: Any) -> Context:
 
 def _engine_context(context: Any, **known: Any) -> Context:
     from salesforce_sync.engine.context import Context, Timing
-    from salesforce_sync.settings import read_setting
+    from salesforce_sync.settings import REST_MINUTES, read_setting
     from salesforce_sync.state.engine import open_state
     from salesforce_sync.state.leases import Held
 
@@ -160,7 +160,7 @@ def _engine_context(context: Any, **known: Any) -> Context:
     overdue = waited.get("overdue")
     rested = {tuple(note): float(waited["rested"]) for note in waited.get("notes", [])}
     return Context(
-        open_state(), run_identity(context), staging(), timing=Timing(60.0 * read_setting("delivery_rest_minutes")),
+        open_state(), run_identity(context), staging(), timing=Timing(60.0 * read_setting(REST_MINUTES)),
         overdue=Held(*overdue) if overdue else None, rested=rested, **known,
     )  # fmt: skip
 
@@ -170,10 +170,10 @@ def staging() -> Staging:
     from pathlib import Path
 
     from salesforce_sync.home import airflow_home
-    from salesforce_sync.settings import read_setting
+    from salesforce_sync.settings import STAGING_PATH, read_setting
     from salesforce_sync.staging import Staging
 
-    where = read_setting("staging_path")
+    where = read_setting(STAGING_PATH)
     if "://" in where:
         from airflow.sdk import ObjectStoragePath
 
@@ -184,20 +184,19 @@ def staging() -> Staging:
 def retention() -> Retention:
     """How long log, letters and plans are kept."""
     from salesforce_sync.engine.maintain import Retention
-    from salesforce_sync.settings import read_setting
+    from salesforce_sync.settings import LETTER_DAYS, LOG_DAYS, PLAN_DAYS, read_setting
 
-    names = ("sync_log_retention_days", "dead_letter_retention_days", "plan_retention_days")
-    return Retention(*(read_setting(name) for name in names))
+    return Retention(*(read_setting(days) for days in (LOG_DAYS, LETTER_DAYS, PLAN_DAYS)))
 
 
-def window(context: Any) -> DateWindow:
+def window(context: Any, *, days_behind: int) -> DateWindow:
     """The days that the run is about: see windows.resolve_window."""
     from salesforce_sync.windows import resolve_window
 
     params, run = context["params"], context["dag_run"]
     return resolve_window(
         start_date=params.get("start_date"), end_date=params.get("end_date"), interval_start=run.data_interval_start,
-        interval_end=run.data_interval_end, run_after=run.run_after,
+        interval_end=run.data_interval_end, run_after=run.run_after, days_behind=days_behind,
     )  # fmt: skip
 
 

@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from salesforce_sync.operators.base import SyncOperator, log, salesforce_context, window
+from salesforce_sync.settings import Setting, read_setting
 
 
 class CheckSalesforceOperator(SyncOperator):
-    """Checks the run's dates, the Variables in `settings`, the Salesforce credentials, and that the org has what the DAG needs.
+    """Checks the run's dates, the values of `settings`, the Salesforce credentials, and that the org has what the DAG needs.
 
     `mappings` names the mappings that the DAG works by; `reads` lists the fields that it reads besides, by object. A DAG that runs every
-    few minutes may do with what the org said of its objects within the hour: `fresh` False. Returns a sentence that says that it
-    works.
+    few minutes may do with what the org said of its objects within the hour: `fresh` False. A run that names no day is about the day
+    `days_behind` days before it. Returns a sentence that says that it works.
     """
 
     def __init__(
-        self, *, system: str, mappings: Sequence[str], reads: Mapping[str, Sequence[str]] | None = None, settings: Sequence[str] = (),
-        fresh: bool = True, **kwargs: Any,
+        self, *, system: str, mappings: Sequence[str], reads: Mapping[str, Sequence[str]] | None = None, settings: Sequence[Setting] = (),
+        fresh: bool = True, days_behind: int = 1, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.fresh = fresh
+        self.days_behind = days_behind
         self.system = system
         self.mappings = mappings
         self.reads = reads or {}
@@ -30,12 +32,11 @@ class CheckSalesforceOperator(SyncOperator):
     def run_step(self, context: Any) -> str:
         from salesforce_sync.engine.preflight import check_salesforce
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.settings import read_setting
 
         if "start_date" in context["params"]:
-            log.info("This run is about %s", window(context))
-        for name in self.settings:
-            read_setting(name)
+            log.info("This run is about %s", window(context, days_behind=self.days_behind))
+        for setting in self.settings:
+            read_setting(setting)
         mappings = {name: load_mapping(name) for name in self.mappings}
         with salesforce_context(context) as step:
             sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads, fresh=self.fresh)

@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from salesforce_sync.operators.base import SyncOperator, log, retention, salesforce_context
+from salesforce_sync.settings import Setting, read_setting
 
 
 class CleanOperator(SyncOperator):
-    """Deletes the records of `object` whose `date_field` is more days ago than the Variable `keep` says; returns the counts.
+    """Deletes the records of `object` whose `date_field` is more days ago than `keep` says; returns the counts.
 
-    A record exactly as old as that stays. A Variable that breaks its rule deletes nothing and fails the task. `mapping`
+    A record exactly as old as that stays. A setting that breaks its rule deletes nothing and fails the task. `mapping`
     names the links of these records, `record_id_field` what the log calls them.
     """
 
     def __init__(
-        self, *, name: str, object: str, date_field: str, record_id_field: str, mapping: str, keep: str, **kwargs: Any
-    ) -> None:
+        self, *, name: str, object: str, date_field: str, record_id_field: str, mapping: str, keep: Setting, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.name = name
         self.object = object
@@ -30,7 +31,6 @@ class CleanOperator(SyncOperator):
     def run_step(self, context: Any) -> dict[str, int]:
         from salesforce_sync.engine.maintain import keep_house
         from salesforce_sync.engine.purge import PurgeRule, purge
-        from salesforce_sync.settings import read_setting
 
         rule = PurgeRule(
             self.name, self.object, self.date_field, self.record_id_field, self.mapping, days=read_setting(self.keep),

@@ -14,6 +14,7 @@ from salesforce_sync.operators.base import (
     salesforce_context,
     vendor_context,
 )
+from salesforce_sync.settings import Setting, read_setting
 
 if TYPE_CHECKING:
     from salesforce_sync.engine.context import Context
@@ -54,10 +55,10 @@ class DeliverToVendorOperator(SyncOperator):
     """Delivers all that waits for these mappings to one stream of the system; the first mapping has precedence where
     records want the same place there. Returns the counts of what its own run read, by mapping.
 
-    `deleted` names the Variable that says what happens to records that are deleted in Salesforce: `log` or `delete`.
+    `deleted` says what happens to records that are deleted in Salesforce: its value is `log` or `delete`.
     """
 
-    def __init__(self, *, system: str, mappings: Sequence[str], deleted: str, **kwargs: Any) -> None:
+    def __init__(self, *, system: str, mappings: Sequence[str], deleted: Setting, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.system = system
         self.mappings = mappings
@@ -68,7 +69,6 @@ class DeliverToVendorOperator(SyncOperator):
         from salesforce_sync.engine.to_vendor import deliver_to_vendor
         from salesforce_sync.errors import LeaseHeld
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.settings import read_setting
         from salesforce_sync.systems import vendor_hook
 
         hook, work = vendor_hook(self.system), vendor_context(context)

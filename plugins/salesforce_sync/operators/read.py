@@ -14,6 +14,7 @@ from salesforce_sync.operators.base import (
     vendor_context,
     window,
 )
+from salesforce_sync.settings import Setting, read_setting
 
 if TYPE_CHECKING:
     from salesforce_sync.windows import DateWindow
@@ -29,24 +30,29 @@ PATIENT: dict[str, Any] = {
 
 class ReadDaysOperator(SyncOperator):
     """Reads the records of the run's days as far as `mapping` reads them; a scheduled run also reads the days that nobody
-    read, at most `catch_up` (the name of a Variable) days back. Returns how many days and records.
+    read, at most `catch_up` days back. A run that names no day is about the day `days_behind` days before it. Returns how many days
+    and records.
 
-    With `keep`, the name of a Variable, it warns of days that the clean-up will not keep.
+    With `keep`, it warns of days that the clean-up will not keep.
     """
 
-    def __init__(self, *, system: str, mapping: str, catch_up: str, keep: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, system: str, mapping: str, catch_up: Setting, keep: Setting | None = None, days_behind: int = 1, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**(PATIENT | kwargs))
         self.system = system
         self.mapping = mapping
         self.catch_up = catch_up
         self.keep = keep
+        self.days_behind = days_behind
 
     def run_step(self, context: Any) -> dict[str, int]:
         from salesforce_sync.engine.read_days import Span, listed, read_days
         from salesforce_sync.mapping.loader import load_mapping
         from salesforce_sync.systems import vendor_hook
 
-        hook, days, work = vendor_hook(self.system), window(context), vendor_context(context)
+        days = window(context, days_behind=self.days_behind)
+        hook, work = vendor_hook(self.system), vendor_context(context)
         span = Span(days, is_scheduled(context), self._oldest())
         resend = bool(context["params"].get("resend"))
         found = read_days(work, hook, self.mapping, load_mapping(self.mapping), span, resend=resend)
@@ -59,16 +65,12 @@ class ReadDaysOperator(SyncOperator):
         return {"days": len(found.days), "records": found.count, "missing_days": len(found.missing)}
 
     def _oldest(self) -> Any:
-        from salesforce_sync.settings import read_setting
-
         days = read_setting(self.catch_up)
         if self.keep is not None:
             days = min(days, read_setting(self.keep))
         return datetime.now(UTC).date() - timedelta(days=days)
 
     def _warn_of_retention(self, days: DateWindow) -> None:
-        from salesforce_sync.settings import read_setting
-
         if self.keep is None:
             return
         kept_from = datetime.now(UTC).date() - timedelta(days=read_setting(self.keep))
@@ -76,7 +78,7 @@ class ReadDaysOperator(SyncOperator):
             log.warning(
                 "Records before %s will be deleted again by this run's clean-up: %s keeps no more.",
                 kept_from,
-                self.keep,
+                self.keep.name,
             )
 
 

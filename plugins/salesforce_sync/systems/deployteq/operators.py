@@ -11,12 +11,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from salesforce_sync.operators.base import SyncOperator, log, vendor_context
 from salesforce_sync.operators.read import PATIENT
-
-SETTING = "deployteq_synchronize"
+from salesforce_sync.settings import read_setting
+from salesforce_sync.systems.deployteq.settings import MOMENTS_DAYS, SYNCHRONIZE
 
 
 class ReadMomentsOperator(SyncOperator):
-    """Reads the e-mails of the last days (the Variable `days`), as far as something happened to them; returns how many, by
+    """Reads the e-mails of the last days (the Variable deployteq_moments_days), as far as something happened to them; returns how many, by
     mapping.
 
     `mappings`: Lead and Contact -> the mapping of its moments; `links_of` names the mappings whose links lead from customers
@@ -24,25 +24,23 @@ class ReadMomentsOperator(SyncOperator):
     """
 
     def __init__(
-        self, *, system: str, name: str, mappings: Mapping[str, str], links_of: Sequence[str], days: str, **kwargs: Any
+        self, *, system: str, name: str, mappings: Mapping[str, str], links_of: Sequence[str], **kwargs: Any
     ) -> None:
         super().__init__(**(PATIENT | kwargs))
         self.system = system
         self.name = name
         self.mappings = mappings
         self.links_of = links_of
-        self.days = days
 
     def run_step(self, context: Any) -> dict[str, int]:
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.settings import read_setting
         from salesforce_sync.systems import vendor_hook
         from salesforce_sync.systems.deployteq.moments import MomentFlow, read_moments
         from salesforce_sync.windows import DateWindow
 
         today = datetime.now(UTC).date()
         # Until tomorrow: the vendor's day may have begun already.
-        window = DateWindow(today - timedelta(days=read_setting(self.days)), today + timedelta(days=1))
+        window = DateWindow(today - timedelta(days=read_setting(MOMENTS_DAYS)), today + timedelta(days=1))
         mappings = {kind: (name, load_mapping(name)) for kind, name in self.mappings.items()}
         flow = MomentFlow(self.name, mappings, self.links_of)
         resend = bool(context["params"].get("resend"))
@@ -70,13 +68,12 @@ class ReadQueueOperator(SyncOperator):
 
     def run_step(self, context: Any) -> int:
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.settings import read_setting
         from salesforce_sync.systems import vendor_hook
         from salesforce_sync.systems.deployteq.campaign import read_queue
 
-        groups = read_setting(SETTING).get(self.kind)
+        groups = read_setting(SYNCHRONIZE).get(self.kind)
         if groups is None:
-            raise AirflowSkipException(f"The Variable {SETTING} names no queue of {self.kind}.")
+            raise AirflowSkipException(f"The Variable {SYNCHRONIZE.name} names no queue of {self.kind}.")
         hook = vendor_hook(self.system)
         count = read_queue(vendor_context(context), self.mapping, load_mapping(self.mapping), hook, groups["queue"])
         log.info("%s: %d customers go to Salesforce", self.mapping, count)
@@ -97,12 +94,11 @@ class TellOutcomesOperator(SyncOperator):
         self.mapping = mapping
 
     def run_step(self, context: Any) -> dict[str, int]:
-        from salesforce_sync.settings import read_setting
         from salesforce_sync.systems import vendor_hook
         from salesforce_sync.systems.deployteq.campaign import tell
 
         work = vendor_context(context)
-        outputs = tell(work, self.mapping, vendor_hook(self.system), read_setting(SETTING)[self.kind]).by_name()
+        outputs = tell(work, self.mapping, vendor_hook(self.system), read_setting(SYNCHRONIZE)[self.kind]).by_name()
         for output, customers in outputs.items():
             if customers:
                 run = work.run

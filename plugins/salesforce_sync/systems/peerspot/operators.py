@@ -10,6 +10,8 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from salesforce_sync.operators.base import SyncOperator, log, salesforce_context
+from salesforce_sync.settings import read_setting
+from salesforce_sync.systems.peerspot.settings import ACCOUNT_CHOICE, NURTURE_CAMPAIGN, PROSPECTS_PATH, SIGNALS
 
 
 class ProcessActivitiesOperator(SyncOperator):
@@ -17,10 +19,9 @@ class ProcessActivitiesOperator(SyncOperator):
 
     def run_step(self, context: Any) -> dict[str, int]:
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.settings import read_setting
         from salesforce_sync.systems.peerspot.process import PRODUCTS, process
 
-        choice = read_setting("peerspot_account_choice")
+        choice = read_setting(ACCOUNT_CHOICE)
         with salesforce_context(context) as work:
             counts = process(work, load_mapping(PRODUCTS), account_choice=choice)
         log.info("Activities: %s", counts)
@@ -56,16 +57,15 @@ class SignalsOperator(SyncOperator):
 
     def _rules(self) -> Any:
         from salesforce_sync.errors import InvalidSetting
-        from salesforce_sync.settings import read_setting
         from salesforce_sync.systems.peerspot.signals import SignalRules
 
-        enabled = frozenset(read_setting("peerspot_signals"))
+        enabled = frozenset(read_setting(SIGNALS))
         if not enabled:
             raise AirflowSkipException("The Variable peerspot_signals switches no signal on.")
-        campaign, path = read_setting("peerspot_nurture_campaign"), read_setting("peerspot_prospects_path")
+        campaign, path = read_setting(NURTURE_CAMPAIGN), read_setting(PROSPECTS_PATH)
         for signal, value, name in (
-            ("nurture", campaign, "peerspot_nurture_campaign"),
-            ("prospects", path, "peerspot_prospects_path"),
+            ("nurture", campaign, NURTURE_CAMPAIGN.name),
+            ("prospects", path, PROSPECTS_PATH.name),
         ):
             if signal in enabled and not value:
                 raise InvalidSetting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
@@ -34,7 +35,7 @@ SHOWN_CHARACTERS = 120
 
 
 class VendorHook(HttpHook):  # type: ignore[misc]
-    """A subclass names its `system` and speaks the vendor's language; `get_json` and `tried` are all that it needs of HTTP."""
+    """A subclass names its `system` and speaks the vendor's language; `get_json`, `send_json` and `tried` are all that it needs of HTTP."""
 
     system: ClassVar[str]
     requests_per_second: ClassVar[float] = 10.0
@@ -52,6 +53,11 @@ class VendorHook(HttpHook):  # type: ignore[misc]
         """The vendor's address, without a slash at its end."""
         raise NotImplementedError
 
+    @property
+    def removed(self) -> Counter[str]:
+        """How often personal data that the vendor should not send was taken out, by kind; a hook that takes out any overrides this."""
+        return Counter()
+
     def get_connection(self, conn_id: str) -> Connection:
         """What HttpHook builds its session from: our credentials, not a Connection of Airflow's."""
         return Connection(conn_id=conn_id, conn_type="http", host=self.root_url)
@@ -62,35 +68,59 @@ class VendorHook(HttpHook):  # type: ignore[misc]
         session.auth = None
         return session
 
-    def get_json(self, path: str, *, params: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+    def get_json(self, path: str, *, params: Mapping[str, Any] | None = None, headers: Mapping[str, str]) -> Any:
         """The parsed answer. Transient failures are tried again, TRIES times in all; then they are raised, as is any other error."""
-        return self.tried(lambda: self._get_once(path, params, headers))
+        return self.tried(lambda: self._once("GET", path, params, headers))
 
-    def tried(self, call: Callable[[], Answer]) -> Answer:
-        """What the call gives; it is paced, and tried again after transient failures, TRIES times in all."""
+    def send_json(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str],
+    ) -> Any:
+        """The parsed answer to a call that changes something, None for an answer without content.
+
+        PUT and DELETE are tried again like a reading: made twice, they change nothing more (RFC 9110, 9.2.2). POST and PATCH are tried
+        again only when the vendor refused them as one too many (429): after an answer that is lost nobody knows what they did, so
+        ServiceUnavailable is raised, and the engine looks before it sends the record again.
+        """
+        again = TransientError if method in ("PUT", "DELETE") else RateLimited
+        return self.tried(lambda: self._once(method, path, params, headers, body), again=again)
+
+    def tried(self, call: Callable[[], Answer], *, again: type[TransientError] = TransientError) -> Answer:
+        """What the call gives; it is paced, and tried again after failures of the kind `again`, TRIES times in all."""
         for attempt in range(1, TRIES + 1):
             self._pace()
             try:
                 return call()
-            except TransientError as error:
+            except again as error:
                 if attempt == TRIES:
                     raise
                 self._wait(attempt, error)
         raise AssertionError("unreachable: the last try raises")
 
-    def _get_once(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+    def _once(
+        self, method: str, path: str, params: Mapping[str, Any] | None, headers: Mapping[str, str], body: Any = None
+    ) -> Any:
         try:
-            reply = self.session.get(
+            reply = self.session.request(
+                method,
                 self.root_url + path,
-                params=dict(params),
+                params=dict(params or {}),
                 headers=dict(headers),
+                json=body,
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
             )
         except requests.RequestException as error:
             raise ServiceUnavailable(f"{self.system} gave no answer ({type(error).__name__}).") from None
-        if reply.status_code != 200:
+        if not 200 <= reply.status_code < 300:
             raise self._error(reply)
+        if reply.status_code == 204 or (method != "GET" and not reply.content):
+            return None
         try:
             return reply.json()
         except ValueError:

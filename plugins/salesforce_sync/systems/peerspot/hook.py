@@ -15,10 +15,11 @@ from functools import cached_property
 from typing import Any
 
 from salesforce_sync.errors import RequestRejected
-from salesforce_sync.hooks.credentials import PeerSpotCredentials, read_credentials
-from salesforce_sync.hooks.vendor import VendorHook
+from salesforce_sync.hooks.credentials import read_credentials
 from salesforce_sync.mapping.paths import value_at
 from salesforce_sync.privacy import Scrubber, mask_text
+from salesforce_sync.systems.peerspot.credentials import PeerSpotCredentials
+from salesforce_sync.systems.vendor import VendorHook
 from salesforce_sync.windows import DateWindow
 
 CONNECTED = "You are successfully connected to PeerSpot"

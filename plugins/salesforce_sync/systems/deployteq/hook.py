@@ -20,10 +20,11 @@ import zeep.exceptions
 from urllib3.util import parse_url
 
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
-from salesforce_sync.hooks.credentials import DeployteqCredentials, read_credentials
-from salesforce_sync.hooks.vendor import TIMEOUT_SECONDS, VendorHook
+from salesforce_sync.hooks.credentials import read_credentials
 from salesforce_sync.mapping.paths import value_at
 from salesforce_sync.records import MISSING_AT_VENDOR, Collection, VendorResult
+from salesforce_sync.systems.deployteq.credentials import DeployteqCredentials
+from salesforce_sync.systems.vendor import TIMEOUT_SECONDS, VendorHook
 from salesforce_sync.windows import DateWindow
 
 CONNECTED = "You are successfully connected to Deployteq"

@@ -10,11 +10,11 @@ from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, T
 from pendulum import UTC, Date, DateTime, Time
 
 from salesforce_sync.errors import InvalidSetting
-from salesforce_sync.settings import PEERSPOT_SLOT
-from salesforce_sync.windows import DAYS_BEHIND
+from salesforce_sync.systems.peerspot.settings import SLOT
 
 # 01:00 to 04:45 in steps of 15 minutes, as PeerSpot's guide gives them.
 SLOTS = tuple(f"{hour:02d}:{minute:02d}" for hour in range(1, 5) for minute in (0, 15, 30, 45))
+DAYS_BEHIND = 2  # a daily run is about the day before yesterday: PeerSpot needs a day to complete a day
 ONE_DAY = timedelta(days=1)
 
 
@@ -29,7 +29,7 @@ class IntentTimetable(Timetable):
         if at not in SLOTS:
             raise InvalidSetting(
                 f"The PeerSpot slot {at!r} is not one of {SLOTS[0]}, {SLOTS[1]}, ... {SLOTS[-1]}.",
-                fix=f"Set the environment variable {PEERSPOT_SLOT} to one of them.",
+                fix=f"Set the environment variable {SLOT} to one of them.",
             )
         self.at = at
         self.description = f"Daily at {at} UTC, for the day before yesterday"
