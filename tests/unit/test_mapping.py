@@ -430,3 +430,52 @@ def test_a_mapping_to_a_vendor_needs_only_fields_that_can_be_read() -> None:
     assert describe.problems(_to_vendor(), described) == [
         "Contact has no field Email, or hides it from the integration user"
     ]
+
+
+# -- texts that stay in Arrow ------------------------------------------------------------------------------------------------------
+
+ODD_TEXTS = [
+    "",
+    " ",
+    "\u2003",
+    "\x1c",
+    " a ",
+    "\u00a0b",
+    "c\0d",
+    "\ud800",
+    "é",
+    "x" * 300,
+    "New",
+    "new",
+    "0012",
+    "1e3",
+    "NaN",
+]
+ODD_VALUES = [None, *ODD_TEXTS, 0, -7, 2**63, 1.5, 3.0, float("nan"), True, False, ["a"], {"a": 1}, []]
+
+
+@pytest.mark.parametrize("kinds", [ODD_TEXTS, [None, *ODD_TEXTS[:6]], [1, 2, None], [1.0, 2.5], ODD_VALUES], ids=repr)
+@pytest.mark.parametrize(
+    "fields",
+    ["  A__c: a\n", "  A__c: {vendor: a, required: true}\n", "  A__c: {vendor: a, when_empty: keep}\n"],
+)
+@pytest.mark.parametrize(
+    "target", [Target("string", 5), Target("picklist", 40, frozenset({"New", "1"})), Target("double")]
+)
+def test_a_column_comes_out_the_same_whether_its_texts_stay_in_arrow_or_not(
+    monkeypatch: pytest.MonkeyPatch, kinds: list[Any], fields: str, target: Target
+) -> None:
+    mapping = _mapping(fields)
+    records = Columns.of([{"id": value, "a": value} for value in kinds], mapping.vendor_paths)
+    targets = _targets(mapping, A=target)
+    fast = apply(mapping, records, targets)
+    monkeypatch.setattr(Columns, "texts", lambda self, path: None)
+    slow = apply(mapping, records, targets)
+    assert fast.problems == slow.problems
+    assert fast.table.to_pylist() == slow.table.to_pylist()
+    assert fast.table.schema == slow.table.schema
+
+
+def test_blank_texts_are_nothing_also_beside_other_kinds_of_values() -> None:
+    records = Columns.of([{"a": " "}, {"a": ""}, {"a": 1}, {"a": ["x"]}], ["a"])
+    assert records.records() == [{}, {}, {"a": 1}, {"a": ["x"]}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -82,15 +82,16 @@ def _wait(connection: Connection, org: str, mapping: str, results: Sequence[Reco
 def _settle_batches(
     connection: Connection, results: Sequence[RecordResult], unchanged: Sequence[tuple[int, Places, list[str]]]
 ) -> None:
-    rows: dict[int, list[int]] = {}
-    counts: dict[int, Counter[str]] = {}
+    rows: dict[int, list[int]] = defaultdict(list)
+    counts: dict[int, Counter[str]] = defaultdict(Counter)
     for item in results:
         if item.batch:
-            rows.setdefault(item.batch, []).append(item.row)
-            counts.setdefault(item.batch, Counter())[str(item.outcome)] += 1
+            rows[item.batch].append(item.row)
+    for (batch, outcome), count in Counter((item.batch, item.outcome) for item in results if item.batch).items():
+        counts[batch][str(outcome)] += count
     for batch, places, ids in unchanged:
-        rows.setdefault(batch, []).extend(np.asarray(places).tolist())
-        counts.setdefault(batch, Counter())[str(Outcome.UNCHANGED)] += len(ids)
+        rows[batch] += np.asarray(places).tolist()
+        counts[batch][str(Outcome.UNCHANGED)] += len(ids)
     inbox.settle(connection, {batch: (rows[batch], counts[batch]) for batch in rows})
 
 

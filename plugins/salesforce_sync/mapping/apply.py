@@ -1,6 +1,7 @@
 """Applying a mapping: records in typed columns in; the other side's values and the refused records out.
 
-Each distinct value of a column is transformed, converted and checked once. No network, no clock.
+Texts that no transform touches stay in Arrow. Of every other column each distinct value is transformed, converted and checked once. No
+network, no clock.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from salesforce_sync.mapping.columns import Columns, Distinct
 from salesforce_sync.mapping.model import FieldMapping, MappingFile
@@ -56,11 +58,7 @@ def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target])
     """
     problems: dict[int, str] = {}
     key = mapping.salesforce.external_id
-    ids = _Column(mapping.vendor.id, records.distinct(mapping.vendor.id), problems)
-    ids.convert(_strings)
-    ids.require("is missing, and it is the record's id")
-    ids.check_fit(targets[key])
-    columns = {key: ids.array(targets[key].arrow_type)}
+    columns = {key: _id_column(mapping.vendor.id, records, targets[key], problems)}
     for name, item in mapping.fields.items():
         columns[name] = _salesforce_column(name, item, records, targets[name], problems)
     return _mapped(columns, problems, len(records))
@@ -75,12 +73,14 @@ def apply_to_vendor(mapping: MappingFile, records: Columns, *, accept: Any = ())
     columns: dict[str, pa.Array] = {}
     for name, item in mapping.fields.items():
         assert item.vendor is not None, "a mapping to the vendor has no constants among its fields"
-        column = _Column(name, records.distinct(name), problems)
-        column.transform(item)
-        column.convert(_strings)
-        if item.required:
-            column.require(f"is missing, and {item.vendor} requires it")
-        array = column.array(pa.string())
+        array = _plain_texts(name, item, records)
+        if array is None:
+            column = _Column(name, records.distinct(name), problems)
+            column.transform(item)
+            column.convert(_strings)
+            if item.required:
+                column.require(f"is missing, and {item.vendor} requires it")
+            array = column.array(pa.string())
         columns[item.vendor] = array.fill_null("") if item.when_empty == "clear" else array
     for path, constant in mapping.vendor.constants.items():
         columns[path] = pa.array([constant] * len(records), pa.string())
@@ -96,12 +96,47 @@ def _mapped(columns: dict[str, pa.Array], problems: dict[int, str], rows: int) -
     return Mapped(table.filter(pa.array(accepted)) if problems else table, np.flatnonzero(accepted), problems)
 
 
+def _id_column(path: str, records: Columns, target: Target, problems: dict[int, str]) -> pa.Array | pa.ChunkedArray:
+    texts = records.texts(path)
+    if texts is not None and _fits(texts, target, required=True):
+        return texts
+    column = _Column(path, records.distinct(path), problems)
+    column.convert(_strings)
+    column.require("is missing, and it is the record's id")
+    column.check_fit(target)
+    return column.array(target.arrow_type)
+
+
+def _plain_texts(path: str, item: FieldMapping, records: Columns, target: Target | None = None) -> Any:
+    """The column when it is texts that go over as they are, and all of them fit; None when each value has to be looked at."""
+    if item.transforms or item.values is not None:
+        return None
+    texts = records.texts(path)
+    return texts if texts is not None and _fits(texts, target or Target("string"), required=item.required) else None
+
+
+def _fits(texts: pa.ChunkedArray, target: Target, *, required: bool) -> bool:
+    """Whether no text breaks the target's rules, so that nothing has to be said of any row."""
+    if target.arrow_type != pa.string() or (required and texts.null_count):
+        return False
+    if target.length and (pc.max(pc.utf8_length(texts)).as_py() or 0) > target.length:
+        return False
+    allowed = target.restricted_values
+    return (
+        allowed is None
+        or pc.all(pc.is_in(texts.drop_null(), pa.array(sorted(allowed), pa.string()))).as_py() is not False
+    )
+
+
 def _salesforce_column(
     name: str, item: FieldMapping, records: Columns, target: Target, problems: dict[int, str]
-) -> pa.Array:
+) -> pa.Array | pa.ChunkedArray:
     if item.vendor is None:
         constant = _coerce(pd.Series([item.value], dtype=object), target).iloc[0]
         return pa.array([constant] * len(records), target.arrow_type)
+    texts = _plain_texts(item.vendor, item, records, target)
+    if texts is not None:
+        return texts
     column = _Column(item.vendor, records.distinct(item.vendor), problems)
     column.transform(item)
     column.convert(lambda values: _coerce(values, target), f"is not a valid {target.type} for {name}")

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from salesforce_sync.mapping.paths import clean, clean_text, nested, values_at
+from salesforce_sync.mapping.paths import clean, clean_text, is_blank, nested, raw_values_at
 
 _JSON = {b"values": b"json"}
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
@@ -38,11 +39,11 @@ class Columns:
     def of(cls, records: Iterable[Mapping[str, Any]], paths: Sequence[str]) -> Columns:
         """The values at these paths of the records."""
         rows = list(records)
-        return cls.made_of({path: values_at(rows, path) for path in paths})
+        return cls.made_of({path: raw_values_at(rows, path) for path in paths})
 
     @classmethod
     def made_of(cls, values: Mapping[str, Sequence[Any]]) -> Columns:
-        """The columns by path, each of the type that its values have."""
+        """The columns by path, each of the type that its values have; a blank text is no value."""
         arrays, fields = [], []
         for path, column in values.items():
             array = _typed(column)
@@ -62,6 +63,18 @@ class Columns:
             return self
         return Columns(self.table.take(pa.array(places)))
 
+    def texts(self, path: str) -> pa.ChunkedArray | None:
+        """The column as `as_text` gives each of its values; None when some of them need more than Arrow can do."""
+        if path not in self.table.column_names:
+            return pa.chunked_array([pa.nulls(len(self), pa.string())])
+        column = self.table.column(path)
+        if self._is_json(path) or not (pa.types.is_string(column.type) or pa.types.is_integer(column.type)):
+            return None
+        texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        if pc.any(pc.match_substring(texts, "\0")).as_py():
+            return None
+        return _without_blanks(texts)
+
     def distinct(self, path: str) -> Distinct:
         """The column's distinct values, decoded; a blank text is no value."""
         if path not in self.table.column_names:
@@ -73,7 +86,7 @@ class Columns:
         if self._is_json(path):
             values = [clean(json.loads(value)) for value in values]
         values = [clean_text(value) if isinstance(value, str) and "\0" in value else value for value in values]
-        values = [None if isinstance(value, str) and (not value or value.isspace()) else value for value in values]
+        values = [None if is_blank(value) else value for value in values]
         return Distinct(values, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64))
 
     def records(self) -> list[dict[str, Any]]:
@@ -103,8 +116,16 @@ def _typed(values: Sequence[Any]) -> pa.Array | None:
         return None
     if pa.types.is_nested(array.type) or pa.types.is_binary(array.type):
         return None
-    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+    if pa.types.is_null(array.type):
+        return array.cast(pa.string())
+    return _without_blanks(array) if pa.types.is_string(array.type) else array
+
+
+def _without_blanks(texts: Any) -> Any:
+    """The texts, null where there is nothing to see."""
+    blank = pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts))
+    return pc.if_else(blank, None, texts) if pc.any(blank).as_py() else texts
 
 
 def _as_json(values: Sequence[Any]) -> pa.Array:
-    return pa.array([None if value is None else _encode(value) for value in values], pa.string())
+    return pa.array([None if value is None or is_blank(value) else _encode(value) for value in values], pa.string())

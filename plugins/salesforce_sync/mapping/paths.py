@@ -12,12 +12,24 @@ def value_at(record: Mapping[str, Any], path: str) -> Any:
 
 
 def values_at(records: Sequence[Any], path: str) -> list[Any]:
-    """For each record what `value_at` gives; a path is taken apart once, and a name looked up for all records at a time."""
-    nodes = list(records)
+    """For each record what `value_at` gives."""
+    return [None if is_blank(value) else value for value in raw_values_at(records, path)]
+
+
+def raw_values_at(records: Sequence[Any], path: str) -> list[Any]:
+    """The values at a dotted path, blank texts as they are. The path is taken apart once, and a name looked up for all records at a time."""
+    nodes: Sequence[Any] = records
     for name in path.split("."):
-        # A dict is what JSON calls an object; a test for any Mapping takes three times as long.
-        nodes = [node.get(name) if isinstance(node, dict) else None for node in nodes]
-    return [None if isinstance(node, str) and (not node or node.isspace()) else node for node in nodes]
+        try:
+            nodes = [node[name] for node in nodes]  # mostly everything is there: a third of the time
+        except (KeyError, TypeError):
+            nodes = [node.get(name) if isinstance(node, dict) else None for node in nodes]
+    return list(nodes)
+
+
+def is_blank(value: Any) -> bool:
+    """Whether the value is text without anything to see: no value, in Salesforce."""
+    return isinstance(value, str) and (not value or value.isspace())
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

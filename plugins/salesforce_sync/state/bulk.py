@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
-Row = Sequence[Any]
+Row = tuple[Any, ...]
 
 
 def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -66,7 +66,7 @@ def _marks(columns: Sequence[str]) -> str:
 
 
 def _execute(connection: Connection, statement: str, rows: Iterable[Row]) -> None:
-    given = [tuple(row) for row in rows]
+    given = list(rows)
     if given:
         connection.exec_driver_sql(statement, given)
 
