@@ -172,12 +172,18 @@ class BatchWriter:
 
     def _flush(self) -> None:
         table = Columns.of(self.pending, self.paths).table
-        ids = [as_text(value) for value in values_at(self.pending, self.id_path)]
-        found = values_at(self.pending, self.stamp_path) if self.stamp_path else [None] * len(ids)
+        ids = _texts(self.pending, self.id_path)
+        found = values_at(self.pending, self.stamp_path) if self.stamp_path else [None] * len(self.pending)
         stamps = [str(value or "") for value in found]
-        table = table.append_column(ID, pa.array(ids, pa.string())).append_column(STAMP, pa.array(stamps, pa.string()))
+        table = table.append_column(ID, ids).append_column(STAMP, pa.array(stamps, pa.string()))
         self.refs.append(self.staging.write(self.folder, len(self.refs), table, origin=self.origin))
         self.pending = []
+
+
+def _texts(records: Sequence[Mapping[str, Any]], path: str) -> pa.Array | pa.ChunkedArray:
+    """The values at the path as `as_text` gives them."""
+    texts = Columns.of(records, [path]).texts(path)
+    return pa.array(map(as_text, values_at(records, path)), pa.string()) if texts is None else texts
 
 
 def in_parts(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -10,12 +10,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from salesforce_sync.errors import InvalidSetting, ServiceUnavailable
 from salesforce_sync.records import Outcome, RecordResult, RunIdentity
-from salesforce_sync.state import account_domains, dead_letters, engine, links, runs, sync_log, watermarks
+from salesforce_sync.state import account_domains, dead_letters, engine, links, runs, schema, sync_log, watermarks
 from salesforce_sync.state.engine import open_state
 from salesforce_sync.state.schema import metadata
 
@@ -126,6 +126,25 @@ def test_many_rows_of_every_kind_are_written_and_found(state_url: str) -> None:
         assert len(links.living(connection, ORG, "m")) == 100
         links.purge(connection, before=datetime.now(UTC) + timedelta(minutes=1))
         assert len(links.find(connection, ORG, "m", [result.record_id for result in results])) == 100
+
+
+def test_many_records_with_one_outcome_are_a_list_in_which_each_is_found_by_both_of_its_ids(state_url: str) -> None:
+    many = [RecordResult(f"r{number}", Outcome.CREATED, f"id{number}") for number in range(sync_log.LISTED_FROM)]
+    odd = RecordResult("tab\tand\nline", Outcome.CREATED, "id of the odd one")
+    told = RecordResult("told", Outcome.CREATED, "id of the told one", "CODE", "why")
+    with open_state(state_url).begin() as connection:
+        run = runs.begin(connection, RUN, "m", org=ORG)
+        sync_log.write(connection, run, [*many, odd, told, RecordResult("one", Outcome.UPDATED, "id1x")])
+        assert connection.execute(select(func.count()).select_from(schema.sync_log)).scalar_one() == 2
+        for name in ("r1", "id1", "r999", "id0"):
+            (row,) = sync_log.of_record(connection, name)
+            assert name in (row["record_id"], row["salesforce_id"])
+            assert (row["outcome"], row["sync_run_id"], row["step"]) == ("created", run, "m")
+        assert [row["salesforce_id"] for row in sync_log.of_record(connection, odd.record_id)] == ["id of the odd one"]
+        assert [row["code"] for row in sync_log.of_record(connection, "told")] == ["CODE"]
+        assert sync_log.of_record(connection, "r") == sync_log.of_record(connection, "d1") == []
+        sync_log.purge(connection, before=datetime.now(UTC) + timedelta(minutes=1))
+        assert sync_log.of_record(connection, "r1") == []
 
 
 def test_a_dead_letter_that_was_resolved_begins_anew(state_url: str) -> None:

@@ -36,7 +36,7 @@ def commit(
     _log(connection, run, results, unchanged)
     links.save(connection, org, mapping, [item for item in results if item.outcome in LINKED])
     dead_letters.record(connection, org, mapping, run.id, results)
-    if unchanged:
+    if unchanged and dead_letters.any_open(connection, org, mapping):
         same = [record_id for _, _, ids in unchanged for record_id in ids]
         dead_letters.record(connection, org, mapping, run.id, _as_results(same, Outcome.UNCHANGED))
     _wait(connection, org, mapping, results)

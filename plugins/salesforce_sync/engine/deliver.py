@@ -293,9 +293,11 @@ class _Delivery:
         batches = {item.batch for item in results} | {batch for batch, _, _ in unchanged}
         streams = {batch: self.streams[batch] for batch in batches if batch in self.streams}
         commit(connection, self.steps[name], name, results, unchanged=unchanged, streams=streams)
-        for item in results:
-            if item.outcome in (Outcome.REJECTED, Outcome.WAITING) or item.code is not None:
-                self.codes[item.code or ""] += 1
+        told = [
+            item for item in results if item.code is not None or item.outcome in (Outcome.REJECTED, Outcome.WAITING)
+        ]
+        self.codes += Counter(item.code or "" for item in told)
+        for item in told:
             if item.outcome is Outcome.REJECTED:
                 self.delivered.refused.add(item.record_id)
                 shown = self.examples.setdefault(name, [])

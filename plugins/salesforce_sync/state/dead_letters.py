@@ -37,6 +37,8 @@ def record(
     """
     now = now or datetime.now(UTC)
     columns = dead_letters.c
+    if not any(item.outcome is Outcome.REJECTED for item in results) and not any_open(connection, org, mapping):
+        return
     last = {item.record_id: item for item in results}
     refused = [item for item in last.values() if item.outcome is Outcome.REJECTED]
     closing = [
@@ -44,8 +46,6 @@ def record(
         for item in last.values()
         if item.outcome not in (Outcome.REJECTED, Outcome.WAITING) and item.code != SUPERSEDED
     ]
-    if not refused and not _any_open(connection, org, mapping):
-        return
     still_open = (columns.org == org) & (columns.mapping == mapping) & columns.resolved_at.is_(None)
     resolved = update(dead_letters).where(still_open, is_one_of(connection, columns.record_id, closing))
     connection.execute(resolved.values(resolved_at=now, due_at=None))
@@ -107,7 +107,8 @@ def purge(connection: Connection, *, before: datetime) -> None:
     connection.execute(delete(dead_letters).where((columns.resolved_at < before) | (columns.first_failed_at < before)))
 
 
-def _any_open(connection: Connection, org: str, mapping: str) -> bool:
+def any_open(connection: Connection, org: str, mapping: str) -> bool:
+    """Whether any letter of the mapping waits."""
     columns = dead_letters.c
     query = select(columns.id).where(columns.org == org, columns.mapping == mapping, columns.resolved_at.is_(None))
     return connection.execute(query.limit(1)).scalar() is not None

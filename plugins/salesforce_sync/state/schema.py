@@ -56,7 +56,7 @@ sync_runs = Table(
 sync_log = Table(
     "sync_log", metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("sync_run_id", _Id, ForeignKey("sync_runs.id", ondelete="CASCADE"), nullable=False),
+    Column("sync_run_id", _Id, nullable=False),  # no foreign key: PostgreSQL would look up the same run for each row
     Column("record_id", String(255), nullable=False),
     Column("salesforce_id", String(18)),
     Column("outcome", String(20), nullable=False),
@@ -309,4 +309,13 @@ sync_log_sets = Table(
     Column("outcome", String(20), nullable=False),
     Column("count", Integer, nullable=False),
     Column("ids", LargeBinary, nullable=False),  # sorted 8-byte hashes of the records' ids, compressed
+)  # fmt: skip
+
+sync_log_lists = Table(
+    "sync_log_lists", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("sync_run_id", _Id, ForeignKey("sync_runs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("outcome", String(20), nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("ids", LargeBinary, nullable=False),  # a line for each record, compressed: its id, a tab, its Salesforce id
 )  # fmt: skip

@@ -1,10 +1,15 @@
-"""The sync log: what became of every record in every run. The unchanged records of a run are one compressed set."""
+"""The sync log: what became of every record in every run.
+
+A record has a row, unless it shares its outcome with many others, and nothing else is to be said of it: those are one compressed list.
+Unchanged records are one compressed set of hashes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,18 +18,42 @@ from sqlalchemy import Connection, delete, insert, select
 
 from salesforce_sync.records import Outcome, RecordResult
 from salesforce_sync.state.bulk import insert_rows
-from salesforce_sync.state.schema import sync_log, sync_log_sets, sync_runs
+from salesforce_sync.state.schema import sync_log, sync_log_lists, sync_log_sets, sync_runs
 
+LISTED_FROM = 1_000  # below, rows are cheap enough, and easier to look at
 COLUMNS = ("sync_run_id", "record_id", "salesforce_id", "outcome", "code", "message")
 
 
-def write(connection: Connection, sync_run_id: int, results: Iterable[RecordResult]) -> None:
-    """One row per result."""
+def write(connection: Connection, sync_run_id: int, results: Sequence[RecordResult]) -> None:
+    """Notes what became of these records: a row for each, or a list for LISTED_FROM and more of which nothing but the outcome is to be said."""
+    plain = Counter(item.outcome for item in results if item.code is None and item.message is None)
+    listed = {outcome for outcome, count in plain.items() if count >= LISTED_FROM}
+    for outcome in sorted(listed):
+        _write_list(connection, sync_run_id, outcome, [item for item in results if _is_plain(item, outcome)])
     rows = [
         (sync_run_id, item.record_id, item.salesforce_id, str(item.outcome), item.code, item.message)
         for item in results
+        if item.outcome not in listed or not _is_plain(item, item.outcome)
     ]
     insert_rows(connection, sync_log, COLUMNS, rows)
+
+
+def _is_plain(item: RecordResult, outcome: Outcome) -> bool:
+    return item.outcome is outcome and item.code is None and item.message is None
+
+
+def _write_list(connection: Connection, sync_run_id: int, outcome: Outcome, results: Sequence[RecordResult]) -> None:
+    lines = "".join([f"{_one_line(item.record_id)}\t{item.salesforce_id or ''}\n" for item in results])
+    values = {
+        "sync_run_id": sync_run_id, "outcome": str(outcome), "count": len(results),
+        "ids": zlib.compress(b"\n" + lines.encode(), 1),
+    }  # fmt: skip
+    connection.execute(insert(sync_log_lists).values(**values))
+
+
+def _one_line(record_id: str) -> str:
+    """The id without what would end its place in the list."""
+    return record_id.replace("\t", " ").replace("\n", " ")
 
 
 def write_unchanged(connection: Connection, sync_run_id: int, record_ids: Sequence[str]) -> None:
@@ -44,10 +73,11 @@ def of_record(connection: Connection, record_id: str) -> list[dict[str, Any]]:
     of_run = [sync_runs.c.step, sync_runs.c.dag_id, sync_runs.c.run_id, sync_runs.c.ended_at]
     query = (
         select(sync_log, *of_run)
-        .join(sync_runs)
+        .join(sync_runs, sync_log.c.sync_run_id == sync_runs.c.id)
         .where((sync_log.c.record_id == record_id) | (sync_log.c.salesforce_id == record_id))
     )
     rows = [dict(row) for row in connection.execute(query).mappings()]
+    rows += _listed(connection, record_id, of_run)
     rows += _unchanged(connection, record_id, of_run)
     return sorted(rows, key=lambda row: (row["sync_run_id"], row["id"] or 0), reverse=True)
 
@@ -59,10 +89,25 @@ def _unchanged(connection: Connection, record_id: str, of_run: list[Any]) -> lis
         hashes = np.frombuffer(zlib.decompress(row["ids"]), dtype=np.uint64)
         place = int(np.searchsorted(hashes, np.uint64(wanted)))
         if place < len(hashes) and int(hashes[place]) == wanted:
-            shown = {name: row[name] for name in ("sync_run_id", "outcome", "step", "dag_id", "run_id", "ended_at")}
-            empty = {"id": None, "salesforce_id": None, "code": None, "message": None}
-            found.append(shown | empty | {"record_id": record_id})
+            found.append(_plain_row(row, record_id, None))
     return found
+
+
+def _listed(connection: Connection, record_id: str, of_run: list[Any]) -> Iterator[dict[str, Any]]:
+    """What lists say of the record, by whichever of its ids."""
+    wanted = _one_line(record_id).encode()
+    for row in connection.execute(select(sync_log_lists, *of_run).join(sync_runs)).mappings():
+        lines = zlib.decompress(row["ids"])
+        place = max(lines.find(b"\n" + wanted + b"\t"), lines.find(b"\t" + wanted + b"\n"))
+        if place >= 0:
+            begin = lines.rfind(b"\n", 0, place + 1) + 1
+            listed, salesforce_id = lines[begin : lines.index(b"\n", begin)].decode().split("\t")
+            yield _plain_row(row, listed, salesforce_id or None)
+
+
+def _plain_row(row: Any, record_id: str, salesforce_id: str | None) -> dict[str, Any]:
+    shown = {name: row[name] for name in ("sync_run_id", "outcome", "step", "dag_id", "run_id", "ended_at")}
+    return shown | {"id": None, "record_id": record_id, "salesforce_id": salesforce_id, "code": None, "message": None}
 
 
 def _hash(record_id: str) -> int:
@@ -72,5 +117,6 @@ def _hash(record_id: str) -> int:
 def purge(connection: Connection, *, before: datetime) -> int:
     """Deletes the log of runs that started before this moment; the runs' counts stay. Gives how many rows went."""
     old = select(sync_runs.c.id).where(sync_runs.c.started_at < before)
-    connection.execute(delete(sync_log_sets).where(sync_log_sets.c.sync_run_id.in_(old)))
+    for table in (sync_log_sets, sync_log_lists):
+        connection.execute(delete(table).where(table.c.sync_run_id.in_(old)))
     return connection.execute(delete(sync_log).where(sync_log.c.sync_run_id.in_(old))).rowcount
