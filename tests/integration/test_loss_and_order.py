@@ -38,8 +38,8 @@ GROUPS = {"queue": 7, "continue": 8, "success": 9, "error": 10, "limit": 11}
 
 @pytest.fixture
 def hook(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from salesforce_sync.systems import vendor
     from salesforce_sync.systems.deployteq import hook as deployteq
-    from salesforce_sync.systems.deployteq import vendor
 
     monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
     monkeypatch.setattr(deployteq, "pause", lambda _: None)

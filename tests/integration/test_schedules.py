@@ -5,12 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from soak.__main__ import Databases, soak
+from soak.__main__ import Databases, judge, soak
 
 WRONG = ("lost", "doubled", "stale", "unbalanced")
+YES = {"Deployteq_Opt_In__c": True}
+LEFT = [("person", 0, {"IsDeleted": True}), ("person", 2, {"IsDeleted": True})]
+# A whole reading that is older than what was read before it.
+LATE_READINGS = {
+    "of a record that was deleted before it was delivered": [("person", 0, YES), *LEFT, ("poll", "whole", ()), ("behind", 3)],
+    "of a customer that was deleted": [
+        ("customers are deleted",), ("person", 0, YES), ("poll", "both", ()), *LEFT, ("poll", "both", ()), ("behind", 2),
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -29,3 +39,12 @@ def test_nothing_is_lost_doubled_or_set_back_in_any_schedule(databases: Database
 def test_a_schedule_sees_what_a_broken_guard_lets_through(databases: Databases) -> None:
     found = soak(6, 2027, "done-by-id", databases, postgresql=False)
     assert sum(found.get(name, 0) for name in WRONG) > 0
+
+
+@pytest.mark.parametrize("events", LATE_READINGS.values(), ids=LATE_READINGS)
+def test_a_late_reading_brings_nobody_back(databases: Databases, events: list[Any]) -> None:
+    assert judge(events, "", databases).bad == []
+
+
+def test_without_tombstones_a_late_reading_would_bring_a_customer_back(databases: Databases) -> None:
+    assert judge(LATE_READINGS["of a customer that was deleted"], "tombstone", databases).bad != []

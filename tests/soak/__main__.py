@@ -67,7 +67,7 @@ def soak(schedules: int, seed: int, guard: str, databases: Databases, *, postgre
     for number in range(seed, seed + schedules):
         events = make(number)
         on_postgresql = postgresql and number % EVERY_POSTGRESQL == 0
-        verdict = _judge(events, guard, databases, postgresql=on_postgresql)
+        verdict = judge(events, guard, databases, postgresql=on_postgresql)
         sums.update(schedules=1, faults=verdict.faults, records=verdict.records)
         for kind in ("lost", "doubled", "stale", "unbalanced"):
             sums[kind] += len(getattr(verdict, kind))
@@ -79,7 +79,8 @@ def soak(schedules: int, seed: int, guard: str, databases: Databases, *, postgre
     return dict(sums) | {"seconds": round(time.perf_counter() - started, 1)}
 
 
-def _judge(events: list[Event], guard: str, databases: Databases, *, postgresql: bool = False) -> Verdict:
+def judge(events: list[Event], guard: str, databases: Databases, *, postgresql: bool = False) -> Verdict:
+    """The verdict on one schedule, in a database of its own."""
     with databases.new(postgresql=postgresql) as (state, folder), broken(guard):
         return run(events, state, folder, rests=guard != "rest")
 
@@ -89,7 +90,7 @@ def _shrunk(events: list[Event], guard: str, databases: Databases) -> list[Event
     kept = list(events)
     for place in range(len(events) - 1, -1, -1):
         fewer = kept[:place] + kept[place + 1 :]
-        if _judge(fewer, guard, databases).bad:
+        if judge(fewer, guard, databases).bad:
             kept = fewer
     return kept
 

@@ -42,7 +42,8 @@ def make(seed: int) -> list[Event]:
     """A schedule of one of the two flows, of some thirty events."""
     chance = random.Random(seed)
     event = _intent_event if seed % 2 else _poll_event
-    return [event(chance, number) for number in range(chance.randrange(15, 40))]
+    events = [event(chance, number) for number in range(chance.randrange(15, 45))]
+    return [("customers are deleted",), *events] if event is _poll_event and chance.random() < 0.5 else events
 
 
 def _intent_event(chance: random.Random, number: int) -> Event:
@@ -55,23 +56,26 @@ def _intent_event(chance: random.Random, number: int) -> Event:
 
 
 def _poll_event(chance: random.Random, _: int) -> Event:
-    kind = chance.choices(("person", "vendor says no", "refuse", "poll"), (8, 4, 1, 8))[0]
+    kind = chance.choices(("person", "vendor says no", "refuse", "behind", "poll"), (10, 3, 1, 2, 8))[0]
     if kind == "person":
         return ("person", chance.randrange(PEOPLE), _edit(chance))
     if kind == "vendor says no":
         return (kind, chance.randrange(ADDRESSES))
     if kind == "refuse":
         return (kind, "vendor", chance.randrange(ADDRESSES))
+    if kind == "behind":
+        return (kind, chance.randrange(1, 4))
     return _run_event(chance, kind)
 
 
 def _run_event(chance: random.Random, kind: str) -> Event:
     faults = sorted((chance.randrange(1, 9), chance.choice(KINDS)) for _ in range(chance.choice((0, 0, 1, 1, 2))))
-    return (kind, chance.choice(("read", "deliver", "both", "both", "both")), tuple(faults))
+    which = ("read", "deliver", "both", "both", "both", *(("whole",) if kind == "poll" else ()))
+    return (kind, chance.choice(which), tuple(faults))
 
 
 def _edit(chance: random.Random) -> dict[str, Any]:
-    what = chance.choices(("address", "consent", "name", "delete", "no address"), (4, 5, 4, 1, 1))[0]
+    what = chance.choices(("address", "consent", "name", "delete", "no address"), (4, 6, 3, 3, 1))[0]
     if what == "address":
         return {"Email": f"a{chance.randrange(ADDRESSES)}@acme.example"}
     if what == "consent":
@@ -128,6 +132,7 @@ class Schedule:
     said_yes: dict[str, int] = field(default_factory=dict)  # contact -> the event at which its own field turned to yes
     said_no: dict[str, int] = field(default_factory=dict)  # customer -> the event at which it said no at the vendor
     now: int = 0
+    delete: bool = False  # whether the customer of a deleted record is deleted
 
     def __post_init__(self) -> None:
         self.clock = Clock()
@@ -197,6 +202,11 @@ class Schedule:
                 self.run(kind, *rest)
             elif kind == "activity":
                 self.source[rest[0]] = rest[1]
+            elif kind == "customers are deleted":
+                self.delete = True
+            elif kind == "behind":
+                self.org.behind = min(rest[0], len(self.org.past))
+                self.run("poll", "whole", ())
             elif kind == "person":
                 self._edit(_person(rest[0]), rest[1])
             elif kind == "vendor says no":
@@ -209,6 +219,8 @@ class Schedule:
         before = self.org.contacts.get(contact, {})
         if before.get("IsDeleted"):
             return
+        if not before:  # everybody begins with an address
+            changes = {"Email": f"a{int(contact[3:])}@acme.example"} | changes
         had = bool(before.get("Deployteq_Opt_In__c"))
         self.org.edit(contact, **({"Deployteq_Opt_In__c": had} | changes))
         if changes.get("Email"):
@@ -225,18 +237,18 @@ class Schedule:
     def run(self, flow: str, which: str, faults: tuple[tuple[int, str], ...]) -> None:
         """A run of the flow, whose tasks are tried again until they end, or are killed."""
         self.runs += 1
-        tasks = [name for name in ("read", "deliver") if which in (name, "both")]
+        tasks = [name for name in ("read", "deliver") if which in (name, "both", "whole")]
         left = dict(faults)
         for name in tasks:
-            self._task(self._call(flow, name), left)
+            self._task(self._call(flow, name, whole=which == "whole"), left)
 
-    def _call(self, flow: str, name: str) -> Callable[[dict[str, Any]], Any]:
+    def _call(self, flow: str, name: str, *, whole: bool = False) -> Callable[[dict[str, Any]], Any]:
         def call(extra: dict[str, Any]) -> Any:
             if flow == "intent":
                 intent = self._intent(extra)
                 return intent.load() if name == "deliver" else intent.extract(self._activities(), scheduled=True)
             poll = self._poll(extra)
-            return poll.push() if name == "deliver" else poll.extract()
+            return poll.push() if name == "deliver" else poll.extract(full=whole)
 
         return call
 
@@ -250,7 +262,15 @@ class Schedule:
         timing = Timing(REST if self.rests else 0.0)
         mappings = {name: load_mapping(name) for name in POLLED}
         return Poll(
-            self, self.state, self.folder / "staging", self.vendor, mappings, self.runs, timing=timing, extra=extra
+            self,
+            self.state,
+            self.folder / "staging",
+            self.vendor,
+            mappings,
+            self.runs,
+            self.delete,
+            timing=timing,
+            extra=extra,
         )  # type: ignore[arg-type]
 
     def _activities(self) -> Any:
@@ -274,6 +294,8 @@ class Schedule:
             except LeaseHeld as held:
                 extra["overdue"] = held.held  # nothing was heard of its holder for long, dead or paused
             except CallsMayLand as resting:
+                if len(self.tasks) > 1:
+                    return  # the calls of a task that pauses land before a rest is over: see docs/known-limits.md
                 self._land()
                 extra["rested"] = dict.fromkeys(resting.notes, resting.seconds)
             except SyncError:

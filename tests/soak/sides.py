@@ -27,12 +27,12 @@ Around = Callable[[Callable[[], Any]], Any]
 
 @dataclass
 class Clock:
-    """The org's own time, which each change moves on by a second."""
+    """The org's own time, which each change moves on."""
 
     now: datetime = START
 
     def tick(self) -> datetime:
-        self.now += timedelta(seconds=1)
+        self.now += timedelta(seconds=5)  # more than a reading looks back
         return self.now
 
 
@@ -46,6 +46,10 @@ class FakeOrg:
     upserted: dict[str, dict[str, Any]] = field(default_factory=dict)  # key -> values
     locked: set[str] = field(default_factory=set)  # keys that are refused for a passing reason, once
     refused: set[str] = field(default_factory=set)  # keys that are refused by a rule, once
+    past: list[tuple[datetime, dict[str, dict[str, Any]]]] = field(
+        default_factory=list
+    )  # before a record left: when, contacts
+    behind: int = 0  # before how many of these the job of the next whole reading ran
     session: Any = None
     calls: int = 0
     org_id = ORG_ID
@@ -53,6 +57,8 @@ class FakeOrg:
     # -- what people do ----------------------------------------------------------------------------------------------
 
     def edit(self, contact: str, **changes: Any) -> None:
+        if contact in self.contacts and (changes.get("IsDeleted") or "Email" in changes):
+            self.past.append((self.clock.now, {key: dict(record) for key, record in self.contacts.items()}))
         record = self.contacts.setdefault(contact, {"Id": contact, "LastName": contact, "IsDeleted": False})
         record |= changes | {"SystemModstamp": self.clock.tick()}
 
@@ -67,17 +73,22 @@ class FakeOrg:
     def changes(
         self, object_name: str, fields: Sequence[str], *, since: datetime | None, where: str, include_deleted: bool
     ) -> Changes:
+        now, contacts = self.clock.now, self.contacts
+        if since is None and self.behind:
+            now, contacts = self.past[-min(self.behind, len(self.past))]
+            self.behind = 0
+
         def arrive() -> list[dict[str, Any]]:
             begin = datetime.min.replace(tzinfo=UTC) if since is None else since - timedelta(seconds=2)
             prefix = {"Contact": "003", "Lead": "00Q"}[object_name]
             return [
                 dict(record)
-                for record in self.contacts.values()
+                for record in contacts.values()
                 if record["SystemModstamp"] >= begin and record["Id"].startswith(prefix)
             ]
 
         found: list[dict[str, Any]] = self.around(arrive)
-        return Changes(iter([_table(found, fields)] if found else []), self.clock.now, self.clock.now)
+        return Changes(iter([_table(found, fields)] if found else []), now, now)
 
     def read(self, soql: str, **_: Any) -> Iterator[pa.Table]:
         fields = soql.removeprefix("SELECT ").partition(" FROM ")[0].split(", ")

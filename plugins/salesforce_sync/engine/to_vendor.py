@@ -542,7 +542,7 @@ class _Decisions:
         if row.contact:
             code, message = BECAME_CONTACT, f"it became {row.contact}"
         if link is not None and link.gone:
-            self._settle(row, Outcome.UNCHANGED)
+            self._settle(row, Outcome.UNCHANGED, link=link)
         elif link is None or link.vendor_id is None:
             self._settle(row, Outcome.SKIPPED, code, message, link=link)
         else:
@@ -568,9 +568,9 @@ class _Decisions:
         *,
         link: Link | None = None,
     ) -> None:
-        """An outcome without a call."""
+        """An outcome without a call. A record that is gone leaves its version, also when it was never delivered: an older reading may follow."""
         look = self.looks[row.member]
-        if row.gone and link is not None:
+        if row.gone:
             look.settled.results.append(self._tombstone(row, link, outcome, code, message))
             return
         look.settled.results.append(
@@ -581,13 +581,15 @@ class _Decisions:
         )  # fmt: skip
 
     def _tombstone(
-        self, row: _Row, link: Link, outcome: Outcome, code: str | None, message: str | None
+        self, row: _Row, link: Link | None, outcome: Outcome, code: str | None, message: str | None
     ) -> RecordResult:
-        return RecordResult(
-            row.id, outcome, row.id, code, message, fingerprint=NOTHING, vendor_id=link.vendor_id,
-            unique_key=link.unique_key, consent=WITHDRAWN, version=row.version, reading=row.reading, gone=True,
-            batch=row.batch, row=row.row,
+        told = RecordResult(
+            row.id, outcome, row.id, code, message, fingerprint=NOTHING, version=row.version, reading=row.reading,
+            gone=True, batch=row.batch, row=row.row,
         )  # fmt: skip
+        if link is None:
+            return told
+        return told._replace(vendor_id=link.vendor_id, unique_key=link.unique_key, consent=WITHDRAWN)
 
     # -- first contact -----------------------------------------------------------------------------------------------
 

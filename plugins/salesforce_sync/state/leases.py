@@ -8,10 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from salesforce_sync.state.engine import upsert
 from salesforce_sync.state.schema import leases
+
+# Every transaction of a holder begins with it, so it is put together once.
+_PROVE = (
+    update(leases)
+    .where(leases.c.name == bindparam("lease"), leases.c.epoch == bindparam("known"))
+    .values(beat=leases.c.beat + 1)
+)
 
 
 class Held(NamedTuple):
@@ -52,13 +59,12 @@ def reading_number(connection: Connection, name: str) -> int:
 
 
 def prove(connection: Connection, epochs: Mapping[str, int]) -> bool:
-    """Whether the leases are still held under these epochs; locks their rows and raises their beats."""
-    for name in sorted(epochs):
-        if _locked(connection, name).epoch != epochs[name]:
-            return False
-    for name in sorted(epochs):
-        connection.execute(update(leases).where(leases.c.name == name).values(beat=leases.c.beat + 1))
-    return True
+    """Whether the leases are still held under these epochs; locks their rows and raises their beats.
+
+    When it is not so, the caller rolls back.
+    """
+    found = [connection.execute(_PROVE, {"lease": name, "known": epochs[name]}).rowcount for name in sorted(epochs)]
+    return all(found)
 
 
 def free(connection: Connection, epochs: Mapping[str, int]) -> None:
@@ -75,8 +81,11 @@ def look(connection: Connection, name: str) -> Held | None:
 
 
 def _locked(connection: Connection, name: str) -> Held:
-    first = {"name": name, "epoch": 0, "holder": None, "beat": 0, "reading": 0}
-    upsert(connection, leases, [first], update_existing=False)
     columns = leases.c
     query = select(columns.name, columns.epoch, columns.beat, columns.holder).where(columns.name == name)
-    return Held(*connection.execute(query.with_for_update()).one())
+    row = connection.execute(query.with_for_update()).one_or_none()
+    if row is None:
+        first = {"name": name, "epoch": 0, "holder": None, "beat": 0, "reading": 0}
+        upsert(connection, leases, [first], update_existing=False)  # another task may have been faster
+        row = connection.execute(query.with_for_update()).one()
+    return Held(*row)
