@@ -8,11 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from salesforce_sync.state import claims, dead_letters, links, sync_log, waits
+from salesforce_sync.errors import StagedDataMissing
+from salesforce_sync.staging import ID, Staging
+from salesforce_sync.state import claims, dead_letters, inbox, links, plans, sync_log, waits
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.links import Linked
 
@@ -33,7 +36,8 @@ def explain(connection: Connection, record_id: str) -> list[str]:
     names = {record_id, *(name for linked in known for name in _names(linked))}
     rows = {(row["sync_run_id"], row["id"], row["record_id"], row["step"]): row for row in _logged(connection, names)}
     lines = [_event(row) for row in sorted(rows.values(), key=lambda row: (row["sync_run_id"], row["id"] or 0))]
-    lines += [_link(linked) for linked in known]
+    lines += [_link(connection, linked) for linked in known]
+    lines += [*_in_inbox(connection, names), *_in_plans(connection, names)]
     for name in sorted(names):
         lines += [_letter(letter) for letter in dead_letters.of_record(connection, name)]
         lines += [
@@ -67,7 +71,49 @@ def _event(row: dict[str, Any]) -> str:
     return said + (f" ({why})" if why else "") + f", in {row['dag_id']} {row['run_id']}"
 
 
-def _link(linked: Linked) -> str:
+def _in_inbox(connection: Connection, names: set[str]) -> Iterator[str]:
+    """Where the record was read, and has no outcome yet."""
+    for batch, registered in inbox.all_waiting(connection):
+        try:
+            ids, _ = _staging_of(batch.ref.path).versions(batch.ref)
+        except StagedDataMissing:
+            continue
+        if any(name in names and is_open for name, is_open in zip(ids, batch.open_rows, strict=True)):
+            yield (
+                f"{batch.mapping}: it was read at {registered.at:%Y-%m-%d %H:%M:%S} by {registered.run} (reading {batch.reading}), and "
+                "waits for the next delivery"
+            )
+
+
+def _in_plans(connection: Connection, names: set[str]) -> Iterator[str]:
+    """Where writing the record is planned and not done."""
+    for plan_id, folder, chunks, made_at in plans.unfinished(connection):
+        sent = plans.noted_chunks(connection, plan_id)
+        for number in range(chunks):
+            try:
+                path = f"{folder}/{number:05d}.parquet"
+                ids = _staging_of(path).read_table(path, columns=[ID]).column(ID).to_pylist()
+            except StagedDataMissing:
+                continue
+            if names & set(ids):
+                what = (
+                    "it was sent, and nobody knows with what outcome: its rest is waited for, then it is sent again"
+                    if number in sent
+                    else "it is written already, or planned again by the next delivery"
+                )
+                yield f"plan {plan_id} of {made_at:%Y-%m-%d %H:%M:%S}, which was not written to its end, has it: {what}"
+
+
+def _staging_of(path: str) -> Staging:
+    """A Staging that reads this file, on this machine or in an object store."""
+    if "://" not in path:
+        return Staging(Path(path).parent)
+    from airflow.sdk import ObjectStoragePath
+
+    return Staging(ObjectStoragePath(path).parent)
+
+
+def _link(connection: Connection, linked: Linked) -> str:
     link = linked.link
     ids = f"{linked.record_id} is {link.salesforce_id} in Salesforce"
     if link.vendor_id:
@@ -75,7 +121,9 @@ def _link(linked: Linked) -> str:
     if link.gone:
         ids += "; it is gone, and nothing older brings it back"
     stamp = f"of {link.version}, " if link.version else ""
-    return f"{linked.mapping}: {ids}; delivered is the version {stamp}of reading {link.reading}"
+    registered = inbox.registered(connection, linked.org, linked.mapping, link.reading)
+    read = f", which {registered.run} read at {registered.at:%Y-%m-%d %H:%M:%S}" if registered else ""
+    return f"{linked.mapping}: {ids}; delivered is the version {stamp}of reading {link.reading}{read}"
 
 
 def _letter(letter: dict[str, Any]) -> str:

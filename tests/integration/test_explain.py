@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from salesforce_sync.errors import ServiceUnavailable
 from salesforce_sync.explain import explain
 from salesforce_sync.state.engine import open_state, reading
 from support.flows import Intent
@@ -31,9 +32,27 @@ def test_a_record_is_explained_by_either_of_its_ids(world: World, pipeline_on_bo
         "peerspot/process: act-1 was updated (DOMAIN_NOT_FOUND: PS Activities Error: Domain not Found), in peerspot_intent run-1",
         "peerspot/activities: act-1 was looked at and had not changed, in peerspot_intent run-2",
     ]
-    assert lines[-1].startswith(
-        f"peerspot/activities: act-1 is {row['Id']} in Salesforce; delivered is the version of reading "
-    )
+    last = f"peerspot/activities: act-1 is {row['Id']} in Salesforce; delivered is the version of reading 1, which peerspot_intent run-1 read at "
+    assert lines[-1].startswith(last)
+
+
+def test_a_record_that_waits_says_who_read_it(pipeline_on_both: Intent) -> None:
+    pipeline_on_both.extract([activity(1), activity(2)])
+    (line,) = _lines(pipeline_on_both, "act-2")
+    assert line.startswith("peerspot/activities: it was read at 2")
+    assert line.endswith(" by peerspot_intent run-1 (reading 1), and waits for the next delivery")
+    pipeline_on_both.load()
+    assert not [line for line in _lines(pipeline_on_both, "act-2") if "waits" in line]
+
+
+def test_a_record_whose_call_got_no_answer_is_said_to_rest(world: World, pipeline: Intent) -> None:
+    pipeline.extract([activity(1)])
+    world.salesforce_fault(kind="after", method="PATCH", path="/composite/sobjects", times=9)
+    with pytest.raises(ServiceUnavailable):
+        pipeline.load()
+    waiting, planned = _lines(pipeline, "act-1")
+    assert "waits for the next delivery" in waiting
+    assert "it was sent, and nobody knows with what outcome" in planned
 
 
 def test_a_refused_record_says_why_and_when_it_is_sent_again(world: World, pipeline: Intent) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, delete, insert, select, update
@@ -79,6 +79,31 @@ def waiting(connection: Connection, org: str, mappings: Iterable[str]) -> list[B
     columns = inbox.c
     query = select(inbox).where(columns.org == org, columns.mapping.in_(list(mappings)), columns.status == WAITING)
     return [_batch(row) for row in connection.execute(query.order_by(columns.id)).mappings()]
+
+
+class Registered(NamedTuple):
+    """Who registered a batch, and when: `run` is the DAG with its run."""
+
+    run: str
+    at: datetime
+
+
+def all_waiting(connection: Connection) -> list[tuple[Batch, Registered]]:
+    """The batches that wait, of all orgs and mappings."""
+    query = select(inbox).where(inbox.c.status == WAITING).order_by(inbox.c.id)
+    return [(_batch(row), _registered(row)) for row in connection.execute(query).mappings()]
+
+
+def registered(connection: Connection, org: str, mapping: str, reading: int) -> Registered | None:
+    """Who registered the batches of a reading; None when that is past its retention."""
+    columns = inbox.c
+    query = select(inbox).where(columns.org == org, columns.mapping == mapping, columns.reading == reading)
+    row = connection.execute(query.order_by(columns.id).limit(1)).mappings().one_or_none()
+    return None if row is None else _registered(row)
+
+
+def _registered(row: Any) -> Registered:
+    return Registered(f"{row['dag_id']} {row['run_id']}", row["registered_at"])
 
 
 def of_run(connection: Connection, run: RunIdentity, mappings: Iterable[str]) -> list[tuple[Batch, str]]:

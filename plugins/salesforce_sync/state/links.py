@@ -46,6 +46,7 @@ class Linked(NamedTuple):
     mapping: str
     record_id: str
     link: Link
+    org: str = ""  # where it matters
 
 
 def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, Link]:
@@ -109,9 +110,10 @@ def any_of(connection: Connection, org: str, mapping: str) -> bool:
 def of_record(connection: Connection, any_id: str) -> list[Linked]:
     """The links of a record, by whichever of its ids, in all orgs."""
     columns = record_links.c
-    wanted = [columns.mapping, columns.record_id, *(columns[name] for name in Link._fields)]
+    wanted = [columns.mapping, columns.record_id, columns.org, *(columns[name] for name in Link._fields)]
     is_it = (columns.record_id == any_id) | (columns.salesforce_id == any_id) | (columns.vendor_id == any_id)
-    return [Linked(row[0], row[1], Link(*row[2:])) for row in connection.execute(select(*wanted).where(is_it))]
+    rows = connection.execute(select(*wanted).where(is_it))
+    return [Linked(row[0], row[1], Link(*row[3:]), row[2]) for row in rows]
 
 
 def save(connection: Connection, org: str, mapping: str, results: Iterable[RecordResult]) -> None:

@@ -62,6 +62,18 @@ def finish(connection: Connection, plan_id: int) -> None:
     connection.execute(update(plans).where(plans.c.id == plan_id).values(status=DONE, ended_at=datetime.now(UTC)))
 
 
+def unfinished(connection: Connection) -> list[tuple[int, str, int, datetime]]:
+    """(id, folder, number of chunks, when it was made) of the plans that are not written in full, of all orgs."""
+    columns = [plans.c.id, plans.c.path, plans.c.chunks, plans.c.made_at]
+    query = select(*columns).where(plans.c.status.in_((MADE, UNDER_WAY))).order_by(plans.c.id)
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def noted_chunks(connection: Connection, plan_id: int) -> set[int]:
+    """The chunks of the plan that were sent and are not committed."""
+    return set(connection.execute(select(notes.c.chunk).where(notes.c.plan_id == plan_id)).scalars())
+
+
 def paths_older_than(connection: Connection, before: datetime) -> list[tuple[int, str]]:
     """(id, folder) of the plans that were made before this moment and have no note."""
     noted = select(notes.c.plan_id)
