@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -42,6 +41,9 @@ LEFT_BEHIND = "LEFT_BEHIND"  # what a record was at the vendor before it became 
 YES, NO = "Y", "N"
 WITHDRAWN = "W"  # in a link: the record's own field says yes, but it left, so its consent was withdrawn
 WITHDRAW, UPDATE, SAVE, DELETE = "withdraw", "update", "save", "delete"
+
+
+Place = tuple[str, str]  # a record's place in a plan: its mapping and its id
 
 
 class VendorTarget(Protocol):
@@ -224,14 +226,14 @@ class _Decisions:
     looks: Mapping[str, Look]
     tables: dict[str, pa.Table]
     writer: PlanWriter
-    rows: dict[tuple[str, str], _Row] = field(default_factory=dict)  # (mapping, record) -> row
-    links: dict[tuple[str, str], Link] = field(default_factory=dict)
+    rows: dict[Place, _Row] = field(default_factory=dict)  # (mapping, record) -> row
+    links: dict[Place, Link] = field(default_factory=dict)
     by_key: dict[str, list[Linked]] = field(default_factory=dict)
     by_vendor_id: dict[str, list[Linked]] = field(default_factory=dict)
-    keys: dict[str, set[tuple[str, str]]] = field(default_factory=dict)  # key -> living records after this plan
-    moves: dict[tuple[str, str], bool | None] = field(default_factory=dict)
-    handed_over: set[tuple[str, str]] = field(default_factory=set)  # Leads whose Contact has their link now
-    inherited: dict[tuple[str, str], Link] = field(default_factory=dict)
+    keys: dict[str, set[Place]] = field(default_factory=dict)  # key -> living records after this plan
+    moves: dict[Place, bool | None] = field(default_factory=dict)
+    handed_over: set[Place] = field(default_factory=set)  # Leads whose Contact has their link now
+    inherited: dict[Place, Link] = field(default_factory=dict)
     steps: list[_Step] = field(default_factory=list)
     adopted: set[str] = field(default_factory=set)  # customers that somebody becomes in this plan
 
@@ -242,16 +244,9 @@ class _Decisions:
             self._take_rows(member)
         self._hand_over_converted()
         self._load_links()
-        usual = sys.getrecursionlimit()
-        sys.setrecursionlimit(
-            usual + 4 * len(self.rows)
-        )  # `_moves` follows chains of records that want each other's place
-        try:
-            for member in self.group.members:
-                for row in [row for row in self.rows.values() if row.member == member.name]:
-                    self._decide(member, row)
-        finally:
-            sys.setrecursionlimit(usual)
+        for member in self.group.members:
+            for row in [row for row in self.rows.values() if row.member == member.name]:
+                self._decide(member, row)
         self._read_strangers()
         self._write_chunks()
 
@@ -345,7 +340,7 @@ class _Decisions:
         row = self.rows.get((linked.mapping, linked.record_id))
         return not linked.link.gone if row is None else not row.gone
 
-    def _others(self, vendor_id: str, place: tuple[str, str]) -> list[Linked]:
+    def _others(self, vendor_id: str, place: Place) -> list[Linked]:
         """Living records, but for this one, that are the same record at the vendor, and stay it."""
         return [
             linked
@@ -358,8 +353,16 @@ class _Decisions:
         row = self.rows.get((linked.mapping, linked.record_id))
         return row is not None and row.key != linked.link.unique_key
 
-    def _has_it(self, key: str, place: tuple[str, str]) -> str | None:
+    def _has_it(self, key: str, place: Place) -> str | None:
         """The vendor's record that has this unique value when the plan is through, but for the record's own."""
+        for vendor_id, leaving in self._holders(key, place):
+            if leaving is None or not self._moves(leaving):
+                return vendor_id
+        return None
+
+    def _holders(self, key: str, place: Place) -> Iterator[tuple[str, Place | None]]:
+        """The vendor's records that have this unique value now, but for the record's own; each with the record that gets another value in
+        this plan, and may take it along, None where nobody does."""
         own = self.links.get(place)
         for linked in self.by_key.get(key, []):
             vendor_id = str(linked.link.vendor_id)
@@ -367,33 +370,50 @@ class _Decisions:
                 continue
             owner = (linked.mapping, linked.record_id)
             row = self.rows.get(owner)
-            if row is not None and not row.gone and row.key != key and self._moves(owner):
-                continue  # it takes its record along to another value
-            return vendor_id
-        return None
+            yield vendor_id, owner if row is not None and not row.gone and row.key != key else None
 
-    def _moves(self, place: tuple[str, str]) -> bool:
-        """Whether the record takes what it is at the vendor along to its new unique value."""
-        known = self.moves.get(place, False)
-        if known is None:
-            return True  # a ring: each of them moves
+    def _moves(self, place: Place) -> bool:
+        """Whether the record takes what it is at the vendor along to its new unique value.
+
+        The answer may hang on other records that want each other's values; in a ring, each of them moves. A chain may be as long as the
+        plan, so what is asked for waits in a list, and not in calls within calls.
+        """
         if place in self.moves:
-            return known
+            return self.moves[place] is not False
         self.moves[place] = None
-        row, link = self.rows[place], self.links.get(place)
-        self.moves[place] = bool(
-            row.key
-            and link
-            and not link.gone
-            and link.vendor_id
-            and link.unique_key not in (None, row.key)
-            and not self._others(link.vendor_id, place)
-            and self._has_it(row.key, place) is None
-            and not any(self._moves(other) for other in self._leave_before(link.vendor_id, place))
-        )
-        return bool(self.moves[place])
+        asking = [(place, self._moving(place))]
+        answer = None
+        while asking:
+            asker, questions = asking[-1]
+            try:
+                asked = questions.send(answer)
+            except StopIteration as end:
+                self.moves[asker] = answer = bool(end.value)
+                asking.pop()
+                continue
+            if asked in self.moves:
+                answer = self.moves[asked] is not False
+            else:
+                self.moves[asked] = answer = None
+                asking.append((asked, self._moving(asked)))
+        return bool(answer)
 
-    def _leave_before(self, vendor_id: str, place: tuple[str, str]) -> list[tuple[str, str]]:
+    def _moving(self, place: Place) -> Generator[Place, bool | None, bool]:
+        """`_moves` of one record; it yields each record whose answer it needs, and is sent it."""
+        row, link = self.rows[place], self.links.get(place)
+        if not row.key or link is None or link.gone or not link.vendor_id or link.unique_key in (None, row.key):
+            return False
+        if self._others(link.vendor_id, place):
+            return False
+        for _, leaving in self._holders(row.key, place):
+            if leaving is None or not (yield leaving):
+                return False
+        for other in self._leave_before(link.vendor_id, place):
+            if (yield other):
+                return False
+        return True
+
+    def _leave_before(self, vendor_id: str, place: Place) -> list[Place]:
         """Records that share this one with the record and leave it, too: only the first of them takes it along."""
         sharers = ((linked.mapping, linked.record_id) for linked in self.by_vendor_id.get(vendor_id, []))
         return [
@@ -451,13 +471,13 @@ class _Decisions:
         taken = self.looks[row.member].taken
         return bool(taken & {vendor_id or "", row.key or "", (own.vendor_id if own else None) or ""})
 
-    def _overwrite(self, vendor_id: str, place: tuple[str, str]) -> None:
+    def _overwrite(self, vendor_id: str, place: Place) -> None:
         """What the vendor has of a shared record is this record's from now on: the others count as not delivered."""
         for linked in self._others(vendor_id, place):
             if linked.link.fingerprint != NOTHING and (linked.mapping, linked.record_id) not in self.rows:
                 self._note_link(linked, Outcome.UNCHANGED, None)
 
-    def _free(self, vendor_id: str, place: tuple[str, str]) -> None:
+    def _free(self, vendor_id: str, place: Place) -> None:
         """Whoever stays at a record that was shared is read and delivered again: what is there is another's."""
         for linked in self._others(vendor_id, place)[:1]:
             if (linked.mapping, linked.record_id) not in self.rows:
@@ -497,7 +517,7 @@ class _Decisions:
     def _yields(self, mapping: str) -> str | None:
         return self.looks[mapping].member.mapping.yields_to if mapping in self.looks else None
 
-    def _withdrawn(self, vendor_id: str | None, place: tuple[str, str], row: _Row) -> bool:
+    def _withdrawn(self, vendor_id: str | None, place: Place, row: _Row) -> bool:
         """Whether another record withdrew at this customer later than the row: one of before, or one of this plan."""
         for linked in self.by_vendor_id.get(vendor_id or "", []):
             other = (linked.mapping, linked.record_id)
