@@ -2,7 +2,8 @@
 
 Prints what was found, each failing schedule cut down to what it takes, and one line of JSON at the end:
 {"schedules", "faults", "records", "lost", "doubled", "stale", "unbalanced", "seconds"}. One schedule in ten runs on
-PostgreSQL, the others on SQLite. Ends with 1 when something was wrong.
+PostgreSQL, the others on SQLite; one in fifty in processes of its own, which are killed. Ends with 1 when something was
+wrong.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from sqlalchemy import Engine
 
 from salesforce_sync.state import engine as state_engine
 from soak.breaks import BREAKS, broken
+from soak.processes import run_killed
 from soak.schedule import Event, Verdict, make, run
+from support.world import World
 
-EVERY_POSTGRESQL = 10
+EVERY_POSTGRESQL, EVERY_KILLED = 10, 50
 # Where there is one, a folder in memory: no schedule cuts the power, so a disk that is waited for proves nothing.
 MEMORY = Path("/dev/shm")
 SHOWN = 3
+WRONG = ("lost", "doubled", "stale", "unbalanced")
 
 
 class Databases:
@@ -60,23 +64,34 @@ class Databases:
             shutil.rmtree(folder)
 
 
-def soak(schedules: int, seed: int, guard: str, databases: Databases, *, postgresql: bool) -> dict[str, float]:
+def soak(
+    schedules: int, seed: int, guard: str, databases: Databases, *, postgresql: bool = False, world: World | None = None
+) -> dict[str, float]:
     """Runs the schedules and gives the sums; prints the first few that failed."""
     sums: Counter[str] = Counter()
     started, shown = time.perf_counter(), 0
     for number in range(seed, seed + schedules):
+        if world is not None and number % EVERY_KILLED == 0:
+            with databases.new() as (_, folder):
+                _add(sums, verdict := run_killed(number, world, folder))
+            if verdict.bad:
+                print(f"schedule {number}, of processes that were killed: {verdict.bad}")
+            continue
         events = make(number)
         on_postgresql = postgresql and number % EVERY_POSTGRESQL == 0
         verdict = judge(events, guard, databases, postgresql=on_postgresql)
-        sums.update(schedules=1, faults=verdict.faults, records=verdict.records)
-        for kind in ("lost", "doubled", "stale", "unbalanced"):
-            sums[kind] += len(getattr(verdict, kind))
+        _add(sums, verdict)
         if verdict.bad and shown < SHOWN:
             shown += 1
             print(f"schedule {number}: {verdict.bad}")
             for event in _shrunk(events, guard, databases):
                 print(f"    {event!r}")
     return dict(sums) | {"seconds": round(time.perf_counter() - started, 1)}
+
+
+def _add(sums: Counter[str], verdict: Verdict) -> None:
+    sums.update(schedules=1, faults=verdict.faults, records=verdict.records)
+    sums.update({kind: len(getattr(verdict, kind)) for kind in WRONG})
 
 
 def judge(events: list[Event], guard: str, databases: Databases, *, postgresql: bool = False) -> Verdict:
@@ -105,14 +120,16 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="soak-", dir=MEMORY if MEMORY.is_dir() else None) as folder,
         ExitStack() as stack,
     ):
-        server = None
+        server = world = None
         if not guard:
             from support.databases import postgres_server
 
             server = stack.enter_context(postgres_server(Path(folder)))
-        sums = soak(schedules, seed, guard, Databases(Path(folder), server), postgresql=server is not None)
-    wrong = sum(int(sums.get(kind, 0)) for kind in ("lost", "doubled", "stale", "unbalanced"))
-    names = ("schedules", "faults", "records", "lost", "doubled", "stale", "unbalanced", "seconds")
+            world = stack.enter_context(World.start(Path(folder) / "emulators"))
+        databases = Databases(Path(folder), server)
+        sums = soak(schedules, seed, guard, databases, postgresql=server is not None, world=world)
+    wrong = sum(int(sums.get(kind, 0)) for kind in WRONG)
+    names = ("schedules", "faults", "records", *WRONG, "seconds")
     print(json.dumps({name: sums.get(name, 0) for name in names}))
     sys.exit(1 if wrong else 0)
 

@@ -41,21 +41,23 @@ class RemoteWorld:
         return SalesforceClient(Session(sign_in, sleep=lambda _: None), descriptions=descriptions)
 
 
-def run_until_killed(world: World, state_url: str, folder: Path, records: list[dict[str, Any]], *, moment: int) -> bool:
+def run_until_killed(
+    world: World, state_url: str, folder: Path, records: list[dict[str, Any]], *, moment: int, attempt: int = 1
+) -> bool:
     """Runs extract, load, process and clean in a new process that kills itself at its `moment`th moment.
 
     True when it was killed; False when it ended before that moment came, having done everything.
     """
     # The fork server imports what it preloads by this path only; without it every child would import everything by itself.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    process = _context.Process(target=_run, args=(RemoteWorld.of(world), state_url, folder, records, moment))
+    process = _context.Process(target=_run, args=(RemoteWorld.of(world), state_url, folder, records, moment, attempt))
     process.start()
     process.join(60)
     assert process.exitcode in (0, -signal.SIGKILL), f"moment {moment}: the process ended with {process.exitcode}"
     return process.exitcode == -signal.SIGKILL
 
 
-def _run(world: Any, state_url: str, folder: Path, records: list[dict[str, Any]], moment: int) -> None:
+def _run(world: Any, state_url: str, folder: Path, records: list[dict[str, Any]], moment: int, attempt: int) -> None:
     from sqlalchemy import event
 
     from salesforce_sync.staging import Staging
@@ -84,6 +86,6 @@ def _run(world: Any, state_url: str, folder: Path, records: list[dict[str, Any]]
 
     Session._send, Staging.write = ticking_send, ticking_write  # type: ignore[method-assign]
     event.listen(open_state(state_url), "commit", tick)
-    pipeline = Intent(world, state_url, folder)
+    pipeline = Intent(world, state_url, folder, attempt=attempt, patient=True)
     pipeline.run(*records)
     pipeline.clean()
