@@ -479,3 +479,95 @@ def test_a_column_comes_out_the_same_whether_its_texts_stay_in_arrow_or_not(
 def test_blank_texts_are_nothing_also_beside_other_kinds_of_values() -> None:
     records = Columns.of([{"a": " "}, {"a": ""}, {"a": 1}, {"a": ["x"]}], ["a"])
     assert records.records() == [{}, {}, {"a": 1}, {"a": ["x"]}]
+
+
+# -- values that are not what they should be --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "came_out"),
+    [
+        ("Kade\x0b3", "Kade 3"),
+        ("a\x08b\ufffec", "abc"),
+        ("a\x1f", "a"),
+        ("one\ntwo\tthree", "one\ntwo\tthree"),
+        ("é\x00", "é"),
+    ],
+)
+def test_what_xml_forbids_is_taken_out_of_texts_in_both_directions(value: str, came_out: str) -> None:
+    assert _one("  A__c: a\n", value) == came_out
+    assert _one("  A__c: {vendor: a, transforms: [trim]}\n", value) == came_out
+    mapping = _to_vendor("  Name: {vendor: name}\n  Id: {vendor: id, unique: true}\n")
+    mapped = apply_to_vendor(mapping, Columns.of([{"Id": "1", "Name": value}], mapping.salesforce_paths))
+    assert mapped.table.column("name")[0].as_py() == came_out
+
+
+@pytest.mark.parametrize("transform", ["{truncate: 20}", "registrable_domain"])
+@pytest.mark.parametrize("value", [{"name": "acme.com"}, ["acme.com"], []])
+def test_a_transform_of_texts_refuses_what_is_none(transform: str, value: Any) -> None:
+    assert "cannot be transformed" in _one(f"  A__c: {{vendor: a, transforms: [{transform}]}}\n", value)
+
+
+@pytest.mark.parametrize(("value", "came_out"), [(float("nan"), None), (True, "true"), (5.0, "5"), (12, "12")])
+def test_truncate_takes_a_value_as_the_field_would_hold_it(value: Any, came_out: str | None) -> None:
+    assert _one("  A__c: {vendor: a, transforms: [{truncate: 20}]}\n", value) == came_out
+
+
+@pytest.mark.parametrize("value", ["today", "now", "2026", "2026-11", "202611", "21.11.2026", 2026])
+@pytest.mark.parametrize("kind", ["date", "datetime"])
+def test_a_date_is_never_completed(kind: str, value: Any) -> None:
+    assert "is not a valid" in _one("  A__c: a\n", value, Target(kind))
+
+
+def test_a_far_date_stands_beside_a_fine_one() -> None:
+    mapping = _mapping("  A__c: a\n")
+    records = [{"id": str(place), "a": value} for place, value in enumerate(("9999-12-31", "2026-11-21", "0001-01-01"))]
+    mapped = _apply(mapping, *records, targets=_targets(mapping, A=Target("date")))
+    assert mapped.table.column("A__c").to_pylist() == [date(9999, 12, 31), date(2026, 11, 21), date(1, 1, 1)]
+
+
+# -- mapping files as people write them -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written", ["NO", "On", "yes", "0123", "12:30:00", "1.10", "2026-11-21", "2026-02-30", "1e3", "0x1f", "1_000"]
+)
+def test_a_plain_text_is_taken_as_it_is_written(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(f"{HEAD}  A__c: {{value: {written}}}\n  B__c: {{vendor: b, values: {{x: {written}}}}}\n")
+    mapping = read_mapping(path)
+    assert mapping.fields["A__c"].value == written
+    assert mapping.fields["B__c"].values == {"x": written}
+    assert _apply(mapping, {"id": "1", "b": "x"}).table.to_pylist()[0] == {
+        "Key__c": "1",
+        "A__c": written,
+        "B__c": written,
+    }
+
+
+def test_a_key_that_stands_twice_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(f"{HEAD}  A__c: a\n  B__c: b\n  A__c: c\n")
+    with pytest.raises(InvalidMapping, match=re.escape(f"{path}:8: A__c: is here twice")):
+        read_mapping(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (HEAD.encode() + "  A__c: {value: caf\xe9}\n".encode("latin-1"), ":6: not UTF-8"),
+        (HEAD.encode("utf-16"), ":1: not UTF-8"),
+        (HEAD.encode() + b"  A__c: {value: a\x08}\n", ":6: not YAML: a character that no text file should hold"),
+    ],
+)
+def test_a_file_that_cannot_be_decoded_is_named_with_the_line(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InvalidMapping, match=re.escape(f"{path}{problem}")):
+        read_mapping(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(f"{HEAD}  A__c: a\n", encoding="utf-8-sig")
+    assert read_mapping(path).fields["A__c"].vendor == "a"

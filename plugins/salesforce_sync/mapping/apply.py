@@ -6,6 +6,7 @@ network, no clock.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from salesforce_sync.mapping.transforms import TRANSFORMS, run_call
 
 SHOWN_CHARACTERS = 60
 _TRUE_FALSE = {"true": True, "false": False, "1": True, "0": False, "y": True, "n": False, "yes": True, "no": False}
+_WHOLE_DATE = re.compile(r"\d{4}-?\d\d-?\d\d(?!\d)")  # how it begins; pandas would also take `today`
 _ARROW_TYPES = {
     "boolean": pa.bool_(), "int": pa.int64(), "double": pa.float64(), "currency": pa.float64(),
     "percent": pa.float64(), "date": pa.date32(), "datetime": pa.timestamp("ms", tz="UTC"),
@@ -256,6 +258,8 @@ def _numbers(values: pd.Series, *, whole: bool) -> pd.Series:
 
 
 def _moments(values: pd.Series) -> pd.Series:
-    """ISO dates and date-times as UTC timestamps; a time without an offset is UTC."""
-    texts = values.map(lambda value: str(value).strip() if value is not None else None)
+    """ISO dates and date-times as UTC timestamps; a time without an offset is UTC. A date is never completed: a year alone is none."""
+    texts = values.map(
+        lambda value: text if value is not None and _WHOLE_DATE.match(text := str(value).strip()) else None
+    )
     return pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")

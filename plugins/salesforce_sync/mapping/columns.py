@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 from salesforce_sync.mapping.paths import clean, clean_text, is_blank, nested, raw_values_at
 
 _JSON = {b"values": b"json"}
+_CONTROL = np.array([byte < ord(" ") and byte not in b"\t\n\r" for byte in range(256)])
+_NO_CHARACTERS = ("\ufffe".encode(), "\uffff".encode())
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
@@ -71,9 +73,7 @@ class Columns:
         if self._is_json(path) or not (pa.types.is_string(column.type) or pa.types.is_integer(column.type)):
             return None
         texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        if pc.any(pc.match_substring(texts, "\0")).as_py():
-            return None
-        return _without_blanks(texts)
+        return _without_blanks(texts) if _is_clean(texts) else None
 
     def distinct(self, path: str) -> Distinct:
         """The column's distinct values, decoded; a blank text is no value."""
@@ -85,7 +85,7 @@ class Columns:
         values = encoded.dictionary.to_pylist()
         if self._is_json(path):
             values = [clean(json.loads(value)) for value in values]
-        values = [clean_text(value) if isinstance(value, str) and "\0" in value else value for value in values]
+        values = [clean_text(value) if isinstance(value, str) else value for value in values]
         values = [None if is_blank(value) else value for value in values]
         return Distinct(values, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64))
 
@@ -106,6 +106,20 @@ class Columns:
 
     def _is_json(self, path: str) -> bool:
         return (self.table.schema.field(path).metadata or {}).get(b"values") == b"json"
+
+
+def _is_clean(texts: pa.ChunkedArray) -> bool:
+    """Whether `clean_text` would leave all these texts as they are; looked up byte by byte in the memory that they share."""
+    for chunk in texts.chunks:
+        content = chunk.buffers()[2]
+        if content is None:
+            continue
+        if _CONTROL[np.frombuffer(content, dtype=np.uint8)].any():
+            return False
+        whole = content.to_pybytes()
+        if any(character in whole for character in _NO_CHARACTERS):
+            return False
+    return True
 
 
 def _typed(values: Sequence[Any]) -> pa.Array | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import ValidationError
@@ -13,7 +14,6 @@ from salesforce_sync.errors import InvalidMapping
 from salesforce_sync.mapping.model import MappingFile
 
 OVERRIDE_VARIABLE = "SALESFORCE_SYNC_MAPPINGS"  # environment variable: a folder whose files win over the shipped ones
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is there: a tenth of the time
 SHIPPED = Path(__file__).resolve().parents[3] / "include" / "mappings"
 
 
@@ -31,16 +31,43 @@ def load_mapping(name: str) -> MappingFile:
     )
 
 
+_PLAIN: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is there: a tenth of the time
+
+
+class _Loader(_PLAIN):  # type: ignore[misc]
+    """Takes plain texts as they are written: `NO`, `0123`, `12:30:00` and `1.10` are texts, as their readers expect. Only true and false,
+    null and whole numbers are more than text; YAML 1.1, which PyYAML follows, has a dozen further spellings."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+
+for tag, pattern, first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"-?(?:0|[1-9][0-9]*)", "-0123456789"),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), list(first))
+
+
 def read_mapping(path: Path) -> MappingFile:
     """The mapping in this file."""
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8-sig")
         loader = _Loader(text)
         tree = loader.get_single_node()
         raw = None if tree is None else loader.construct_document(tree)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidMapping(f"{path}:{line}: not YAML: {error.problem}.") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InvalidMapping(f"{path}:{line}: not UTF-8.", fix="Save the file as UTF-8.") from error
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise InvalidMapping(f"{path}:{line}: not YAML: a character that no text file should hold.") from error
+    if doubled := _doubled(tree):
+        raise InvalidMapping("\n".join(f"{path}:{line}: {key}: is here twice" for line, key in doubled))
     if not isinstance(raw, dict) or tree is None:
         raise InvalidMapping(f"{path}:1: a mapping file holds keys and values.")
     try:
@@ -48,6 +75,22 @@ def read_mapping(path: Path) -> MappingFile:
     except ValidationError as error:
         problems = [_problem(path, tree, item) for item in error.errors()]
         raise InvalidMapping("\n".join(problems), fix="docs/mapping-reference.md lists every key.") from error
+
+
+def _doubled(node: yaml.Node | None) -> list[tuple[int, str]]:
+    """(line, key) of each key that stands in its mapping already: YAML would take the last one and drop the others."""
+    if isinstance(node, yaml.SequenceNode):
+        return [found for item in node.value for found in _doubled(item)]
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    seen, found = set(), []
+    for key, value in node.value:
+        if key.value in seen:
+            found.append((key.start_mark.line + 1, str(key.value)))
+        if isinstance(key, yaml.ScalarNode):
+            seen.add(key.value)
+        found += _doubled(value)
+    return found
 
 
 def _problem(path: Path, tree: yaml.Node, item: Any) -> str:

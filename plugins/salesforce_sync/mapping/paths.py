@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+_SEPARATORS = re.compile("[\x0b\x0c\x1c-\x1f]")
+_FORBIDDEN = re.compile("[\x00-\x08\x0e-\x1b\ufffe\uffff]")  # XML 1.0, production 2
 
 
 def value_at(record: Mapping[str, Any], path: str) -> Any:
@@ -52,7 +56,7 @@ def as_text(value: Any) -> str | None:
     None for what is no text: lists and objects.
     """
     if isinstance(value, str):
-        return (value if value.isascii() and "\0" not in value else clean_text(value)).strip() or None
+        return (value if value.isascii() and value.isprintable() else clean_text(value)).strip() or None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)) and value == value:
@@ -70,5 +74,6 @@ def clean(value: Any) -> Any:
 
 
 def clean_text(text: str) -> str:
-    """The text without what JSON allows and neither PostgreSQL nor UTF-8 takes: NUL and lone surrogates."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    """The text without what JSON allows and others do not take: NUL (PostgreSQL), lone surrogates (UTF-8), and the control characters that
+    XML 1.0 forbids. Those that separate words, such as a vertical tab out of a spreadsheet, become a blank."""
+    return _FORBIDDEN.sub("", _SEPARATORS.sub(" ", text)).encode("utf-8", "replace").decode("utf-8")

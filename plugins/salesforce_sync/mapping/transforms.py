@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.matching.domains import registrable_domain
 
 Values = pd.Series
@@ -36,7 +37,21 @@ class TransformCall:
 
 
 def _truncate(value: Any, length: int) -> Any:
-    return str(value)[:length]
+    text = _text(value)
+    return text[:length] if isinstance(text, str) else text
+
+
+def _domain(value: Any, _: None) -> Any:
+    text = _text(value)
+    return registrable_domain(text) if isinstance(text, str) else text
+
+
+def _text(value: Any) -> Any:
+    """The value as a text field would hold it; BAD for what is no text, None for nothing."""
+    if isinstance(value, str) or (isinstance(value, float) and value != value):
+        return as_text(value)
+    text = as_text(value)
+    return BAD if text is None else text
 
 
 def _product_lines(value: Any, _: None) -> Any:
@@ -83,7 +98,7 @@ TRANSFORMS: dict[str, Transform] = {
     "lower": Transform(lambda value, _: value.lower() if isinstance(value, str) else value),
     "upper": Transform(lambda value, _: value.upper() if isinstance(value, str) else value),
     "truncate": Transform(_truncate, argument=int),
-    "registrable_domain": Transform(lambda value, _: registrable_domain(str(value))),
+    "registrable_domain": Transform(_domain),
     "opt_in": Transform(_opt_in),
     "opt_in_only": Transform(_opt_in_only),
     "product_lines": Transform(_product_lines, "is not a list of products with a name each"),
