@@ -19,15 +19,17 @@ PERSONAL_KEYS = frozenset({
     "person", "visitor", "visitorname", "contact", "contactname", "phone", "phonenumber", "mobile", "mobilephone", "telephone", "linkedin",
     "linkedinurl", "ip", "ipaddress", "fullip", "clientip", "remoteip", "useragent", "cookie", "deviceid", "birthdate", "dateofbirth", "gender",
 })  # fmt: skip
-_EMAIL = re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"[\w.+'-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
 # Candidates, taken widely: ipaddress decides. A name made of an address (c-73-158-12-34.isp.net) is as good as the address.
 _IPV4 = re.compile(r"(?<!\d)(\d{1,3})([.-])(\d{1,3})\2(\d{1,3})\2(\d{1,3})(?!\d)")
 _IPV6 = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{0,4}:){2,8}[0-9A-Fa-f]{0,4}(?![0-9A-Fa-f])")
 _PHONE = re.compile(
-    r"(?<![\w.])(?:\+|00)\d[\d ()/.-]{6,18}\d(?!\w)|(?<![\w.-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])"
+    r"(?<![\w.])(?:\+|00)\d[\d ()/.-]{6,18}\d(?!\w)"  # with the country's code
+    r"|(?<![\w.-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])"  # as in North America
+    r"|(?<![\w.-])\(?0\d{1,3}\)?[ -]?\d{3,4}[ -]?\d{3,4}(?![\w-])"  # with a nought before the area, as in most of Europe
 )
 _SUSPECT = re.compile(
-    r"@|\d[.-]\d|:[0-9A-Fa-f:]|\+\d|00\d|\d\)? \d"
+    r"@|%40|\d[.-]\d|:[0-9A-Fa-f:]|\+\d|(?<!\d)0\d|\d\)? \d"
 )  # nothing below can match a text without one of these
 LARGEST_OCTET = 255
 REMOVED_EMAIL, REMOVED_PHONE = "[e-mail removed]", "[phone removed]"
@@ -75,6 +77,11 @@ def mask_text(text: str) -> str:
     text = _IPV4.sub(_mask_ipv4, text)
     text = _IPV6.sub(_mask_ipv6, text)
     return _PHONE.sub(REMOVED_PHONE, text)
+
+
+def mask_emails(text: str) -> str:
+    """The text with every e-mail address removed, and whatever looks like a number of something left as it is."""
+    return _EMAIL.sub(REMOVED_EMAIL, text)
 
 
 def _mask_ipv4(match: re.Match[str]) -> str:

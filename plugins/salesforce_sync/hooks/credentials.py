@@ -6,7 +6,7 @@ Every secret is masked before anything else happens, and no message here shows a
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -31,6 +31,27 @@ class SystemCredentials(BaseModel):
     """What all systems have in common. A field marked `secret` is masked in logs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> Self:
+        """Stray characters of a paste are named here, and not by whatever they break later."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if not _is_secret(type(self), name) or not isinstance(value, str) or value.startswith("-----BEGIN"):
+                continue
+            if value and not value.strip("*"):
+                raise ValueError(
+                    f"{name} is {value}: that is what Airflow shows in place of a secret; paste the secret itself"
+                )
+            if value != value.strip():
+                raise ValueError(f"{name} begins or ends with a blank or a line break: copy it again, without")
+            hidden = next((place for place, sign in enumerate(value) if not sign.isprintable()), None)
+            if hidden is not None:
+                code = f"U+{ord(value[hidden]):04X}"
+                raise ValueError(
+                    f"{name} holds a character that cannot be seen ({code}, the {hidden + 1}th): copy it again"
+                )
+        return self
 
     def secrets(self) -> list[str]:
         """Every value that must not be seen."""

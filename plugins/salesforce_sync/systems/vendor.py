@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from airflow.providers.http.hooks.http import HttpHook
@@ -30,6 +34,7 @@ Answer = TypeVar("Answer")
 
 TIMEOUT_SECONDS = (10, 60)  # to connect, to read
 TRIES = 4
+PASSING = frozenset({408, 425})  # besides 429 and 5xx: the same request may be taken later
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
 SHOWN_CHARACTERS = 120
 
@@ -65,7 +70,7 @@ class VendorHook(HttpHook):  # type: ignore[misc]
     @cached_property
     def session(self) -> requests.Session:
         session: requests.Session = self.get_conn()
-        session.auth = None
+        session.auth = _no_auth  # and not None, or requests would look into .netrc
         return session
 
     def get_json(self, path: str, *, params: Mapping[str, Any] | None = None, headers: Mapping[str, str]) -> Any:
@@ -122,7 +127,7 @@ class VendorHook(HttpHook):  # type: ignore[misc]
         if reply.status_code == 204 or (method != "GET" and not reply.content):
             return None
         try:
-            return reply.json()
+            return json.loads(reply.content.decode("utf-8-sig"))
         except ValueError:
             kind = reply.headers.get("content-type", "no content type")
             said = "HTML" if "html" in kind else "text that is not complete JSON"
@@ -132,17 +137,30 @@ class VendorHook(HttpHook):  # type: ignore[misc]
             ) from None
 
     def _error(self, reply: requests.Response) -> SyncError:
+        if reply.is_redirect:
+            return self.moved(reply)
         return self._status_error(reply.status_code, reply.text, retry_after=_seconds(reply.headers.get("retry-after")))
 
     def _status_error(self, status: int, text: str, *, retry_after: float | None = None) -> SyncError:
         """An answer that is no success, by its HTTP status."""
         if status in (401, 403):
             return self.refused_credentials(str(status))
-        if status == 429:
+        if status == 429 or (status == 503 and retry_after is not None):
             return RateLimited(self.system, retry_after=retry_after)
+        if status in PASSING:
+            return ServiceUnavailable(f"{self.system} answered {status}.")
         if status >= 500:
             return ServiceUnavailable(f"{self.system} answered {status}.")
         return RequestRejected(f"{self.system} refused the request ({status}): {self._shown(text)}", code=str(status))
+
+    def moved(self, reply: requests.Response) -> SyncError:
+        """A redirect, which is never followed: our credentials go to the configured address only."""
+        to = urlsplit(urljoin(reply.url, reply.headers["location"]))
+        return RequestRejected(
+            f"{self.system} has moved: it answers {reply.status_code} and names {to.scheme}://{to.netloc}{to.path}.",
+            code=str(reply.status_code),
+            fix=f"If that is the vendor's new address, set it in {self.system}_credentials.",
+        )
 
     def refused_credentials(self, said: str) -> AuthenticationFailed:
         return AuthenticationFailed(
@@ -171,14 +189,25 @@ class VendorHook(HttpHook):  # type: ignore[misc]
 
     def _wait(self, attempt: int, error: TransientError) -> None:
         asked = error.retry_after if isinstance(error, RateLimited) else None
+        if asked is not None and asked > LONGEST_WAIT_SECONDS:
+            raise error  # the task's next try comes later than a wait here should last
         longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
-        seconds = min(LONGEST_WAIT_SECONDS, asked) if asked is not None else random.uniform(longest / 2, longest)
+        seconds = random.uniform(longest / 2, longest) if asked is None else asked
         log.warning("%s Try %d of %d in %.1f s.", error, attempt + 1, TRIES, seconds)
         time.sleep(seconds)
 
 
+def _no_auth(request: Any) -> Any:
+    return request
+
+
 def _seconds(header: str | None) -> float | None:
+    """A Retry-After header in seconds from now: a number, or a date (RFC 9110, 10.2.3); None for anything else."""
+    if not header:
+        return None
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", header.strip()):
+        return float(header)
     try:
-        return float(header) if header else None
-    except ValueError:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
         return None

@@ -7,6 +7,7 @@ customers is not valid. So such a call is cut in half until the bad customer sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time
 from functools import cached_property
@@ -33,7 +34,29 @@ OPTIONS = "options"
 PAGE = 50  # Deployteq's limit: fault 105 above it
 RESOURCE_TRIES, LONGEST_RESOURCE_WAIT_SECONDS = 40, 15.0
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+NEVER = "0000-00-00"  # how PHP and MySQL write that there is no date
+# Control characters, as they are or as references: one in a customer's name would make the whole answer unreadable.
+_FORBIDDEN = re.compile(
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|&#(?:0*(?:[0-8]|1[124-9]|2[0-9]|3[01])|x0*(?:[0-8bcBC]|[eE]|[fF]|1[0-9a-fA-F]));"
+)
 COUNTERS = ("customers", "received", "opens", "clicks", "bounces", "complaints")
+
+
+class _Transport(zeep.Transport):  # type: ignore[misc]
+    """Sends calls, which hold the token, to where they are addressed and nowhere else; takes out of answers what XML forbids."""
+
+    def __init__(self, hook: VendorHook, **options: Any) -> None:
+        super().__init__(**options)
+        self._hook = hook
+
+    def post(self, address: str, message: Any, headers: Any) -> requests.Response:
+        reply: requests.Response = self.session.post(
+            address, data=message, headers=headers, timeout=self.operation_timeout, allow_redirects=False
+        )
+        if reply.is_redirect:
+            raise self._hook.moved(reply)
+        reply._content = _FORBIDDEN.sub(b"", reply.content)
+        return reply
 
 
 class DeployteqHook(VendorHook):
@@ -59,7 +82,7 @@ class DeployteqHook(VendorHook):
     @cached_property
     def _client(self) -> zeep.Client:
         connect, read = TIMEOUT_SECONDS
-        transport = zeep.Transport(session=self.session, timeout=connect + read, operation_timeout=read)
+        transport = _Transport(self, session=self.session, timeout=connect + read, operation_timeout=read)
         return self.tried(lambda: self._translated(lambda: zeep.Client(self.credentials.wsdl_url, transport=transport)))
 
     def test(self) -> str:
@@ -288,13 +311,17 @@ class DeployteqHook(VendorHook):
         )
 
     def _iso(self, text: str | None) -> str | None:
-        """A date of the API, in UTC; what is none is left as it is, for the mapping to refuse."""
-        if not text:
+        """A time of the API, in any ISO spelling, in UTC; what is none is given in words that the mapping refuses."""
+        if not text or text.startswith(NEVER):
             return None
+        zone = self.credentials.timezone
         try:
-            local = datetime.strptime(text, DATE_FORMAT).replace(tzinfo=ZoneInfo(self.credentials.timezone))
+            moment = datetime.fromisoformat(text)
         except ValueError:
-            return text
+            return f"{text} in {zone}"
+        if len(text) <= len(NEVER):  # a day, and no time of it
+            return f"{text} in {zone}"
+        local = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
         return local.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     # -- calls --------------------------------------------------------------------------------------------------------------------

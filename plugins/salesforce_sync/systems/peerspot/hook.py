@@ -17,7 +17,7 @@ from typing import Any
 from salesforce_sync.errors import RequestRejected
 from salesforce_sync.hooks.credentials import read_credentials
 from salesforce_sync.mapping.paths import value_at
-from salesforce_sync.privacy import Scrubber, mask_text
+from salesforce_sync.privacy import Scrubber, mask_emails, mask_text
 from salesforce_sync.systems.peerspot.credentials import PeerSpotCredentials
 from salesforce_sync.systems.vendor import VendorHook
 from salesforce_sync.windows import DateWindow
@@ -84,8 +84,15 @@ class PeerSpotHook(VendorHook):
             raise ValueError(f"PeerSpot has no stream {stream!r}: there is `activities`")
         self._ordinals.clear()
         page: int | None = 1
+        before: list[Any] = []
         while page is not None:
             items, following = self._page(window, page=page, per_page=self.credentials.per_page)
+            if items and items == before:
+                raise RequestRejected(
+                    f"peerspot: page {page} is the same as the page before it.",
+                    fix="The service does not turn pages by `page`: ask the vendor, and see docs/runbooks/peerspot.md.",
+                )
+            before = items
             yield [self._record(item) for item in items]
             if following is not None and following <= page:
                 raise RequestRejected(
@@ -104,13 +111,15 @@ class PeerSpotHook(VendorHook):
         }
         headers, more = self._auth()
         answer = self.get_json(known.path, params=params | more, headers=headers)
+        if answer is None:  # 204: nothing on these days
+            return [], None
         if isinstance(answer, list):
             return answer, page + 1 if answer else None  # a bare list tells no end: an empty page is the end
         items = _at(answer, known.items_path)
         if not isinstance(items, list):
             raise RequestRejected(
-                f"peerspot: the answer has no list at {known.items_path!r}.",
-                fix="Set items_path in peerspot_credentials to where the list is.",
+                f"peerspot: the answer has no list at {known.items_path!r}: {self._shown(json.dumps(answer))}",
+                fix="If the answer says why, do as it says; else set items_path in peerspot_credentials to where the list is.",
             )
         return items, self._following(answer)
 
@@ -151,7 +160,7 @@ class PeerSpotHook(VendorHook):
         renamed = {name: raw.get(names.get(name, name)) for name in FIELDS}
         rest = {key: value for key, value in raw.items() if key not in names.values() and key not in renamed}
         scrubbed = self._scrubber.scrub(renamed | rest)
-        scrubbed["products"] = _products(scrubbed["products"])
+        scrubbed["products"] = _products(renamed["products"])
         identity = raw.get(names.get("id", "id"))
         if identity in (None, "") and isinstance(item, Mapping):
             scrubbed["id"] = self._made_id(scrubbed)
@@ -173,9 +182,16 @@ def _products(value: Any) -> Any:
     if not isinstance(value, list):
         return value if value is None else "not a list"
     return [
-        {"id": item.get("id"), "name": item.get("name")} if isinstance(item, Mapping) else "not an object"
+        {"id": _without_email(item.get("id")), "name": _without_email(item.get("name"))}
+        if isinstance(item, Mapping)
+        else "not an object"
         for item in value
     ]
+
+
+def _without_email(value: Any) -> Any:
+    """A product's id or name. Its digits are no telephone number and its version is no address, whatever they look like."""
+    return mask_emails(value) if isinstance(value, str) else value
 
 
 def _digest(text: str) -> str:
