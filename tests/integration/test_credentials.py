@@ -55,6 +55,12 @@ def test_credentials_come_from_a_connection_when_there_is_no_variable(monkeypatc
             "base_url: must begin with https://",
         ),
         ('{"email": "a@b.co", "token": {"open sesame": 1}}', "token: Input should be a valid string"),
+        ('{"email": "a@b.co", "token": "sesame\\n"}', "token begins or ends with a blank or a line break"),
+        (
+            '{"email": "a@b.co", "token": "open\\u200bsesame"}',
+            "token holds a character that cannot be seen (U+200B, the 5th)",
+        ),
+        ('{"email": "a@b.co", "token": "***"}', "token is ***: that is what Airflow shows in place of a secret"),
     ],
 )
 def test_bad_credentials_say_what_is_wrong_and_show_no_value(

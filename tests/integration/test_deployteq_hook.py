@@ -6,10 +6,12 @@ import json
 from typing import Any
 
 import pytest
+import requests
 
 from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RequestRejected, ServiceUnavailable
 from salesforce_sync.records import VendorResult
 from support.airflow import variables
+from support.answers import Answers
 from support.world import World
 
 pytestmark = pytest.mark.airflow
@@ -179,3 +181,54 @@ def test_many_customers_are_found_by_fifty_a_call(world: World, monkeypatch: pyt
         "0031",
     ]
     assert (vendor.calls["page_of_customers"], vendor.calls["get_by_email_address"]) == (0, 2)
+
+
+# -- what others' services were seen to do ----------------------------------------------------------------------------------------
+
+
+def test_one_control_character_leaves_the_other_customers_alone_on_the_way_out_and_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = _hook(world, monkeypatch)
+    hook.save("customers", [{"emailAddress": f"{name}@b.example", "lastname": name} for name in "ab"], unique=EMAIL)
+    for customer in world.deployteq.customers.values():
+        customer["lastname"] = f"Van\x1b{customer['lastname']}\x0b"
+    names = [hook.get("customers", str(number))["lastname"] for number in world.deployteq.customers]
+    assert names == ["Vana", "Vanb"]
+
+
+def test_a_call_that_is_redirected_goes_nowhere_with_its_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere, hook = Answers([(200, {}, b"")]), _hook(world, monkeypatch)
+    hook.test()
+    with elsewhere.served():
+        reply = requests.Response()
+        reply.status_code, reply.url = 307, world.vendors_url
+        reply.headers["location"] = f"{elsewhere.url}/other"
+        monkeypatch.setattr(hook.session, "post", lambda *_, **options: options["allow_redirects"] or reply)
+        with pytest.raises(
+            RequestRejected, match=f"deployteq has moved: it answers 307 and names {elsewhere.url}/other"
+        ):
+            hook.test()
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize(
+    ("given", "came_out"),
+    [
+        ("2026-11-21 12:00:00", "2026-11-21T11:00:00Z"),
+        ("2026-11-21T12:00:00", "2026-11-21T11:00:00Z"),
+        ("2026-11-21 12:00:00.0", "2026-11-21T11:00:00Z"),
+        ("2026-11-21 12:00", "2026-11-21T11:00:00Z"),
+        ("2026-07-21 12:00:00", "2026-07-21T10:00:00Z"),
+        ("2026-11-21T12:00:00+00:00", "2026-11-21T12:00:00Z"),
+        ("0000-00-00 00:00:00", None),
+        ("", None),
+        (None, None),
+        ("21-11-2026 12:00", "21-11-2026 12:00 in Europe/Amsterdam"),
+        ("2026-11-21", "2026-11-21 in Europe/Amsterdam"),
+    ],
+)
+def test_a_time_is_the_vendors_in_every_spelling_or_refused_by_the_mapping(
+    world: World, monkeypatch: pytest.MonkeyPatch, given: str | None, came_out: str | None
+) -> None:
+    assert _hook(world, monkeypatch)._iso(given) == came_out

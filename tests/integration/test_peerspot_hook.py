@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emulators.vendors import peerspot as emulator
-from salesforce_sync.errors import AuthenticationFailed, RateLimited, RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import (
+    AuthenticationFailed,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    SyncError,
+    TransientError,
+)
 from salesforce_sync.windows import DateWindow
 from support.airflow import variables
+from support.answers import Answers
 from support.world import World, activity
 
 pytestmark = pytest.mark.airflow
@@ -225,3 +234,94 @@ def test_email_and_token_are_sent_in_the_configured_way(
     _read(hook)
     assert {key.lower(): value for key, value in sent[0]["headers"].items()} == header
     assert {key: value for key, value in sent[0]["params"].items() if key in ("email", "token")} == query
+
+
+# -- answers as other services give them ------------------------------------------------------------------------------------------
+
+EMPTY = json.dumps({"activities": [], "next_page": None}).encode()
+
+
+def _answered(
+    world: World, monkeypatch: pytest.MonkeyPatch, *given: tuple[int, dict[str, str], bytes], **changes: Any
+) -> tuple[list[dict[str, Any]] | Exception, Answers]:
+    """What the hook reads from a service that gives these answers, or the error that it ends with; and what it was sent."""
+    answers = Answers(list(given))
+    with answers.served():
+        hook = _hook(world, monkeypatch, base_url=answers.url, **changes)
+        try:
+            return _read(hook), answers
+        except SyncError as error:
+            return error, answers
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(204, {}, b""), (200, {}, b"\xef\xbb\xbf" + EMPTY), (200, {"content-type": "text/plain"}, EMPTY)],
+    ids=["no content", "a byte order mark", "another content type"],
+)
+def test_an_empty_day_may_be_said_in_several_ways(world: World, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    assert _answered(world, monkeypatch, answer)[0] == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_named_and_not_followed(world: World, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    elsewhere = Answers([(200, {}, EMPTY)])
+    with elsewhere.served():
+        moved = (status, {"location": f"{elsewhere.url}/new?token=x"}, b"")
+        error, answers = _answered(world, monkeypatch, moved)
+    assert (len(answers.asked), elsewhere.asked) == (1, [])
+    assert f"peerspot has moved: it answers {status} and names {elsewhere.url}/new." in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "tries"),
+    [
+        (429, "-1", 4),
+        (429, "nan", 4),
+        (429, "2", 4),
+        (503, "2", 4),
+        (429, "3600", 1),
+        (503, "Fri, 31 Dec 2100 00:00:00 GMT", 1),
+    ],
+)
+def test_a_retry_after_of_any_kind_is_understood(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: int, header: str, tries: int
+) -> None:
+    """A wait that is longer than a task should wait ends the try: the task's next one comes later."""
+    error, answers = _answered(world, monkeypatch, (status, {"retry-after": header}, b"{}"))
+    assert isinstance(error, TransientError)
+    assert len(answers.asked) == tries
+
+
+@pytest.mark.parametrize("status", [408, 425])
+def test_a_status_that_passes_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    assert _answered(world, monkeypatch, (status, {}, b""), (200, {}, EMPTY))[0] == []
+
+
+def test_pages_that_repeat_are_an_error_and_no_reading_without_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, answers = _answered(world, monkeypatch, (200, {}, json.dumps([activity(1)]).encode()))
+    assert "page 2 is the same as the page before it" in str(error)
+    assert len(answers.asked) == 2
+
+
+def test_an_error_in_an_answer_with_200_is_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    error, _ = _answered(world, monkeypatch, (200, {}, b'{"error": "daily quota exceeded"}'))
+    assert "daily quota exceeded" in str(error)
+
+
+def test_a_login_in_netrc_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("default login builder password not-for-them\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    _, answers = _answered(world, monkeypatch, (200, {}, EMPTY), auth="bearer")
+    assert answers.asked[0][0]["authorization"] == f"Bearer {emulator.TOKEN}"
+    _, answers = _answered(world, monkeypatch, (200, {}, EMPTY))
+    assert "authorization" not in answers.asked[0][0]
+
+
+def test_products_keep_their_ids_and_versions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    products = [{"id": "000000000000012345", "name": "Firewall OS 10.1.2.3"}, {"id": "0612345678", "name": "by a@b.co"}]
+    world.add_activities(activity(1, products=products))
+    (record,) = _read(_hook(world, monkeypatch))
+    assert record["products"] == [products[0], {"id": "0612345678", "name": "by [e-mail removed]"}]

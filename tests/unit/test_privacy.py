@@ -41,6 +41,12 @@ def test_a_key_that_names_a_person_is_taken_out_and_counted(key: str) -> None:
         ("call +1 555 010 0199 now", "call [phone removed] now"),
         ("call 0031 30 123 4567", "call [phone removed]"),
         ("(555) 010-0199", "[phone removed]"),
+        ("bel 06-12345678", "bel [phone removed]"),
+        ("0612345678", "[phone removed]"),
+        ("(020) 1234567 of (030) 123 4567", "[phone removed] of [phone removed]"),
+        ("030 12345678", "[phone removed]"),
+        ("jan%40acme.nl", "[e-mail removed]"),
+        ("Windows 2022, 05 June", "Windows 2022, 05 June"),
         ("Visited 12 Pages", "Visited 12 Pages"),
     ],
 )
