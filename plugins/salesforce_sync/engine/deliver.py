@@ -41,7 +41,7 @@ from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.privacy import mask_text
 from salesforce_sync.records import Counts, Outcome, RecordResult
 from salesforce_sync.salesforce.jobs import abandon
-from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
+from salesforce_sync.salesforce.wire_errors import is_passing_row
 from salesforce_sync.staging import PLANS
 from salesforce_sync.state import inbox, plans, runs, waits
 from salesforce_sync.state.engine import reading
@@ -338,7 +338,9 @@ class _Delivery:
         except SyncError as error:
             sent = Sent([None] * table.num_rows, error)
         known = [item for item in sent.results if item is not None]
-        passing = [item for item in known if item.outcome is Outcome.REJECTED and item.code in RETRYABLE_CODES]
+        passing = [
+            item for item in known if item.outcome is Outcome.REJECTED and is_passing_row(item.code, item.message)
+        ]
         kept = self._with_payloads([item for item in known if item not in passing] if passing else known)
         unknown = outcome_is_unknown(sent.error) and len(known) + len(sent.never_sent) < len(sent.results)
         with self.lease.transaction() as connection:

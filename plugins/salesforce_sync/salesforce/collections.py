@@ -13,6 +13,7 @@ from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, json_records
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.salesforce.soql import soql_text
+from salesforce_sync.salesforce.wire_errors import asks_too_much
 
 COLLECTION_ROWS = 200  # Salesforce's limit for one call
 PARALLEL_CALLS = 4
@@ -20,7 +21,7 @@ LISTED_KEYS = 100  # in the condition of one look-up: its address must stay unde
 # What a call says when it asks too much at once, or trips over one of its rows: with fewer rows it may well succeed.
 SPLITTING = frozenset({
     "UNKNOWN_EXCEPTION", "INTERNAL_SERVER_ERROR", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT", "EXCEEDED_MAX_SIZE_REQUEST", "STORAGE_LIMIT_EXCEEDED",
-    "APEX_ERROR", "LIMIT_EXCEEDED",
+    "APEX_ERROR", "LIMIT_EXCEEDED", "JSON_PARSER_ERROR",
 })  # fmt: skip
 
 
@@ -65,7 +66,7 @@ class CollectionWriter:
     def _group(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
         """Sends the records; halves them while Salesforce fails over them, until a bad row stands alone and is refused by itself."""
         try:
-            return self._call(request, records)
+            return self._in_smaller_calls(request, records, self._call(request, records))
         except (ServiceUnavailable, RequestRejected) as error:
             if error.code not in SPLITTING:
                 raise
@@ -78,6 +79,21 @@ class CollectionWriter:
             if all(result.code != error.code for result in halves[0]):
                 self.rows_per_call[request.object] = max(1, min(middle, self.rows_per_call.get(request.object, middle)))
             return [*halves[0], *halves[1]]
+
+    def _in_smaller_calls(
+        self, request: WriteRequest, records: list[dict[str, Any]], results: list[WriteResult]
+    ) -> list[WriteResult]:
+        """The results; rows over which the org's own code came to a limit are sent again, half as many a call."""
+        limited = [place for place, result in enumerate(results) if asks_too_much(result.message)]
+        if not limited or len(records) == 1:
+            return results
+        size = max(1, min(len(limited), len(records) // 2))
+        self.rows_per_call[request.object] = min(size, self.rows_per_call.get(request.object, size))
+        for start in range(0, len(limited), size):
+            places = limited[start : start + size]
+            for place, result in zip(places, self._group(request, [records[place] for place in places]), strict=True):
+                results[place] = result
+        return results
 
     def _call(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
         what = f"{request.operation} of {len(records)} {request.object}"

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 import urllib3
 
-from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import AuthenticationFailed, RequestRejected, ServiceUnavailable
 from salesforce_sync.salesforce.jobs import DEADLINE_SECONDS, USEFUL, JobMemory, age_of, left_behind, wait_for_job
 from salesforce_sync.salesforce.metadata import Describer
 from salesforce_sync.salesforce.results import read_whole
@@ -118,14 +118,31 @@ class Reader:
     # -- REST ---------------------------------------------------------------------------------------------------------------------
 
     def _page(self, path: str, statement: _Statement) -> dict[str, Any]:
-        page: dict[str, Any] = self._session.request("GET", path, what=f"querying {statement.object}").value
+        what = f"querying {statement.object}"
+        page: dict[str, Any] = self._session.request("GET", path, what=what).value
+        if not isinstance(page, dict) or not {"records", "totalSize", "done"} <= set(page):
+            raise ServiceUnavailable(f"{what}: the answer is no page of records.")
+        if not page["done"] and not page.get("nextRecordsUrl"):
+            raise ServiceUnavailable(f"{what}: a page is not the last one, and names no next one.")
         return page
+
+    def _next_page(self, path: str, statement: _Statement) -> dict[str, Any]:
+        """A further page. When its cursor is gone (with its session, say, or after two days), the whole is to be read again."""
+        try:
+            return self._page(path, statement)
+        except (AuthenticationFailed, RequestRejected) as error:
+            gone = isinstance(error, AuthenticationFailed) or error.code == "INVALID_QUERY_LOCATOR"
+            if not gone:
+                raise
+            raise ServiceUnavailable(
+                f"querying {statement.object}: the cursor of the pages is gone; the task reads again from the beginning."
+            ) from error
 
     def _rest(self, statement: _Statement, schema: pa.Schema, page: dict[str, Any]) -> Iterator[pa.Table]:
         seen, total = 0, page["totalSize"]
         with ThreadPoolExecutor(1) as pool:  # the next page is on its way while this one is taken apart
             while True:
-                following = None if page["done"] else pool.submit(self._page, page["nextRecordsUrl"], statement)
+                following = None if page["done"] else pool.submit(self._next_page, page["nextRecordsUrl"], statement)
                 seen += len(page["records"])
                 if page["records"]:
                     yield _table_of(page["records"], schema)

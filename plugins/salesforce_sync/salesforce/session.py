@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -19,9 +20,9 @@ from typing import Any, Protocol
 import msgspec
 import urllib3
 
-from salesforce_sync.errors import ServiceUnavailable, SyncError
+from salesforce_sync.errors import RequestRejected, ServiceUnavailable, SyncError
 from salesforce_sync.salesforce.signin import OpenSession, SignIn
-from salesforce_sync.salesforce.wire_errors import as_exception, read_error
+from salesforce_sync.salesforce.wire_errors import as_exception, moved, read_error
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ READ_SECONDS = 120
 TRIES = 5
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 20.0
 CONNECTIONS = 8
+_API_USAGE = re.compile(r"(?:^|[;,\s])api-usage=(\d+)/(\d+)")  # beside it may stand the quota of a connected app
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,10 @@ class Reply:
 
     @classmethod
     def read(cls, raw: urllib3.BaseHTTPResponse) -> Reply:
-        """DecodeError when the JSON breaks off."""
-        is_json = raw.data and "json" in raw.headers.get("content-type", "")
-        return cls(raw.status, raw.headers, raw.data, msgspec.json.decode(raw.data) if is_json else None)
+        """DecodeError when the JSON breaks off, and when a page of HTML, or nothing, stands where it belongs."""
+        if not raw.data and raw.status == 200:
+            raise msgspec.DecodeError("an empty answer")
+        return cls(raw.status, raw.headers, raw.data, msgspec.json.decode(raw.data) if raw.data else None)
 
 
 class SessionStore(Protocol):
@@ -179,8 +182,10 @@ class Session:
             opened = self.opened
             try:
                 raw = self._send(opened, method, path, json_body, body, headers, read)
-                if raw.status < 400:
+                if raw.status < 300:
                     return Reply.read(raw) if read else raw
+                if raw.status < 400:
+                    raise moved(raw.status, raw.headers.get("location", ""), what)
             except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
                 failure: SyncError = ServiceUnavailable(
                     f"{what}: no whole answer from Salesforce ({type(error).__name__})."
@@ -219,6 +224,8 @@ class Session:
             self.calls += 1
         if hasattr(body, "seek"):
             body.seek(0)
+        if not path.startswith("/"):  # such as a next page that would make another host of the address
+            raise RequestRejected(f"Salesforce named {path.partition('?')[0]!r} as an address of its own.")
         url = opened.instance_url + path
         reply = self._http.request(
             method, url, body=body, headers=all_headers, retries=False, redirect=False, preload_content=read,
@@ -232,10 +239,9 @@ class Session:
             self.server_time = parsedate_to_datetime(headers["date"])
         except (KeyError, TypeError, ValueError):
             pass  # an answer without a date leaves the last one standing
-        name, _, numbers = headers.get("sforce-limit-info", "").partition("=")
-        used, _, allowed = numbers.partition("/")
-        if name.strip() == "api-usage" and used.isdigit() and allowed.isdigit():
-            self.usage = ApiUsage(int(used), int(allowed))
+        told = _API_USAGE.search(headers.get("sforce-limit-info", ""))
+        if told is not None:
+            self.usage = ApiUsage(int(told[1]), int(told[2]))
             if self._budget:
                 self._budget.report(self.usage)
 

@@ -19,11 +19,16 @@ from salesforce_sync.errors import (
     ServiceUnavailable,
 )
 from salesforce_sync.salesforce.ids import to_18
-from salesforce_sync.salesforce.wire_errors import PASSING_STATUSES, read_error
+from salesforce_sync.salesforce.wire_errors import PASSING_STATUSES, RETRYABLE_CODES, moved, read_error
 
 LOGIN_SECONDS = 30
 JWT_LIFETIME_SECONDS = 120  # Salesforce takes at most three minutes
 SOAP_VERSION = "59.0"  # login() is gone from 65.0 on
+# What the token endpoint says when the credentials, or what they may do, are wrong; anything else is no word on them.
+REFUSALS = frozenset({
+    "invalid_client", "invalid_client_id", "invalid_client_credentials", "invalid_grant", "unauthorized_client", "inactive_user", "inactive_org",
+    "invalid_app_access", "app_not_found", "unsupported_grant_type", "invalid_request", "invalid_assertion", "access_denied", "OAUTH_APP_BLOCKED",
+})  # fmt: skip
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -112,6 +117,8 @@ class UsernamePassword:
                 domain="login",
             )  # fmt: skip
         except SalesforceAuthenticationFailed as error:
+            if error.code in RETRYABLE_CODES or "RATE_EXCEEDED" in str(error.code):
+                raise ServiceUnavailable(f"Salesforce sign-in at {self.login_url} answered {error.code}.") from error
             raise AuthenticationFailed(
                 f"Salesforce refused the sign-in of {self.username}: {error.message}",
                 fix="Check username, password and security token (a new password voids the token), or move to client credentials or JWT.",
@@ -128,7 +135,7 @@ class UsernamePassword:
 
 def _fixed_target(login_url: str) -> Any:
     """A requests adapter that sends every request to `login_url`, with a time-out: simple-salesforce knows neither."""
-    from requests import PreparedRequest, Response
+    from requests import ConnectionError, PreparedRequest, Response
     from requests.adapters import HTTPAdapter
 
     target = urlsplit(login_url)
@@ -136,7 +143,10 @@ def _fixed_target(login_url: str) -> Any:
     class FixedTarget(HTTPAdapter):
         def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
             request.url = urlsplit(str(request.url))._replace(scheme=target.scheme, netloc=target.netloc).geturl()
-            return super().send(request, *args, **(kwargs | {"timeout": LOGIN_SECONDS}))
+            reply = super().send(request, *args, **(kwargs | {"timeout": LOGIN_SECONDS}))
+            if b"loginResponse" not in reply.content and b"faultcode" not in reply.content:
+                raise ConnectionError(f"{reply.status_code}, and no answer of Salesforce's", response=reply)
+            return reply
 
     return FixedTarget()
 
@@ -149,7 +159,9 @@ def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> O
     url = f"{login_url.rstrip('/')}/services/oauth2/token"
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     try:
-        reply = http.request("POST", url, body=urlencode(form), headers=headers, timeout=LOGIN_SECONDS, retries=False)
+        reply = http.request(
+            "POST", url, body=urlencode(form), headers=headers, timeout=LOGIN_SECONDS, retries=False, redirect=False
+        )
     except urllib3.exceptions.HTTPError as error:
         raise ServiceUnavailable(
             f"Salesforce sign-in at {login_url} gave no answer: {type(error).__name__}."
@@ -160,6 +172,16 @@ def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> O
         said = read_error(reply.status, reply.data)
         if "rate exceeded" in said.message:
             raise RateLimited("Salesforce sign-in")
+        if 300 <= reply.status < 400:
+            raise moved(reply.status, reply.headers.get("location", ""), f"sign-in at {login_url}")
+        if said.code == "unknown_error":  # "retry your request"
+            raise ServiceUnavailable(f"Salesforce sign-in at {login_url} answered {reply.status}: {said.message}.")
+        if said.code not in REFUSALS and reply.status not in (401, 403):
+            raise RequestRejected(
+                f"There is no sign-in at {login_url}: it answered {reply.status} {said.code} {said.message}.",
+                code=str(reply.status),
+                fix="Check login_url in salesforce_credentials: the org's My Domain, such as https://acme.my.salesforce.com.",
+            )
         raise AuthenticationFailed(
             f"Salesforce refused the sign-in at {login_url}: {said.code}: {said.message}.",
             fix="Check the Variable salesforce_credentials: login_url (My Domain, not login.salesforce.com, for client credentials), consumer key "
@@ -172,6 +194,10 @@ def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> O
         raise ServiceUnavailable(
             f"Salesforce sign-in at {login_url} gave half an answer ({type(error).__name__})."
         ) from error
+    if not instance.startswith("https://") and not (is_loopback(instance) and is_loopback(login_url)):
+        raise RequestRejected(
+            f"Salesforce's sign-in at {login_url} named {instance} as the org's address: the token goes to https only."
+        )
     # The identity URL ends in /id/<org>/<user>. The token itself need not tell the org: some are JWTs.
     return OpenSession(token, instance, _org_id(str(answer.get("id", "")).split("/")[-2:][0]))
 

@@ -15,7 +15,7 @@ from salesforce_sync.salesforce.ingest import IngestWriter
 from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, chunks, has_literal_null
 from salesforce_sync.salesforce.session import Session
-from salesforce_sync.salesforce.wire_errors import RETRYABLE_CODES
+from salesforce_sync.salesforce.wire_errors import is_passing_row
 
 BULK_FROM_ROWS = 2_000  # above, a Bulk job needs fewer calls, and Salesforce advises it
 ROW_TRIES = 3
@@ -139,5 +139,7 @@ class Writer:
 def _is_passing(request: WriteRequest, result: WriteResult) -> bool:
     """Refused for a reason that is likely to be gone soon: a lock, or another run that was creating the same record."""
     if result.code == "DUPLICATE_VALUE":
-        return request.operation is Operation.UPSERT and request.key in (result.message or "")
-    return result.code in RETRYABLE_CODES
+        # Another transaction that is not committed yet has the key; Salesforce may not say which one it is.
+        told = result.message or ""
+        return request.operation is Operation.UPSERT and (request.key in told or "<unknown>" in told)
+    return is_passing_row(result.code, result.message)

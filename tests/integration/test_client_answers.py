@@ -1,0 +1,239 @@
+"""The client before answers that public reports of other clients tell of: what passes, what stays, and where a token never goes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from salesforce_sync.errors import (
+    AuthenticationFailed,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    SyncError,
+    TransientError,
+)
+from salesforce_sync.records import Outcome, WriteResult
+from salesforce_sync.salesforce.client import SalesforceClient
+from salesforce_sync.salesforce.collections import CollectionWriter
+from salesforce_sync.salesforce.rows import Operation, WriteRequest
+from salesforce_sync.salesforce.session import Session
+from salesforce_sync.salesforce.signin import ClientCredentials, UsernamePassword
+from salesforce_sync.salesforce.wire_errors import is_passing_row
+from salesforce_sync.salesforce.write import _is_passing
+from support.answers import Answers
+
+ORG = "00D5g0000000001EAA"
+JSON = {"content-type": "application/json"}
+
+
+def _json(value: Any, status: int = 200, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    return status, JSON | headers, json.dumps(value).encode()
+
+
+def _client(*given: tuple[int, dict[str, str], bytes], **token: Any) -> tuple[SalesforceClient, Answers, Any]:
+    """A client whose sign-in works, before a server that then gives these answers."""
+    answers = Answers([])
+    served = answers.served()
+    served.__enter__()
+    opened = {"access_token": "fake", "instance_url": answers.url, "id": f"{answers.url}/id/{ORG}/005x"} | token
+    answers.given = [_json(opened), *given]
+    sign_in = ClientCredentials(answers.url, "key", "secret")
+    return SalesforceClient(Session(sign_in, sleep=lambda _: None)), answers, served
+
+
+def _asked(*given: tuple[int, dict[str, str], bytes], **token: Any) -> tuple[Any, Answers]:
+    """What asking for the limits gives, or the error."""
+    client, answers, served = _client(*given, **token)
+    try:
+        return client.session.request("GET", client.session.path("limits"), what="asking").value, answers
+    except SyncError as error:
+        return error, answers
+    finally:
+        served.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {"content-type": "text/html"}, b"<html>Down for maintenance</html>"),
+        (200, JSON, b""),
+        (200, JSON, b'{"half": '),
+        (406, {}, b"<html>"),
+        (429, {}, b"<html>"),
+        (503, {}, b"upstream connect error"),
+    ],
+    ids=["HTML", "nothing", "half", "406", "429", "503"],
+)
+def test_an_answer_that_is_none_is_asked_for_again_and_then_an_error_that_passes(answer: Any) -> None:
+    assert _asked(answer, _json({"fine": 1}))[0] == {"fine": 1}
+    error, answers = _asked(answer)
+    assert isinstance(error, TransientError)
+    assert len(answers.asked) > 3
+
+
+def test_json_is_taken_whatever_its_content_type() -> None:
+    assert _asked((200, {"content-type": "text/plain"}, b'{"a": 1}'))[0] == {"a": 1}
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed_and_names_the_new_address(status: int) -> None:
+    error, answers = _asked((status, {"location": "https://new.my.salesforce.com/x?sid=secret"}, b""))
+    assert isinstance(error, RequestRejected)
+    assert "names https://new.my.salesforce.com/x." in str(error)
+    assert len(answers.asked) == 2
+
+
+@pytest.mark.parametrize("instance", ["http://elsewhere.example", "ftp://x", "elsewhere"])
+def test_the_token_goes_to_https_only(instance: str) -> None:
+    error, answers = _asked(_json({}), instance_url=instance)
+    assert "the token goes to https only" in str(error)
+    assert len(answers.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ({"done": False, "totalSize": 2, "records": []}, "names no next one"),
+        ({"error": "x"}, "is no page of records"),
+        ([], "is no page of records"),
+    ],
+)
+def test_a_page_that_is_neither_the_last_nor_names_the_next_is_no_short_success(page: Any, said: str) -> None:
+    client, _, served = _client(_json(page))
+    try:
+        with pytest.raises(ServiceUnavailable, match=said):
+            client._reader._page("/services/data/v66.0/query?q=x", type("S", (), {"object": "Account"})())
+    finally:
+        served.__exit__(None, None, None)
+
+
+def test_a_next_page_at_another_host_is_refused() -> None:
+    client, _, served = _client(_json({}))
+    try:
+        with pytest.raises(RequestRejected, match="an address of its own"):
+            client.session.request("GET", "@elsewhere.example/x", what="paging")
+    finally:
+        served.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("header", "usage"),
+    [
+        ("api-usage=18/5000", (18, 5000)),
+        ("api-usage=4980/5000; per-app-api-usage=17/250(appName=x)", (4980, 5000)),
+        ("per-app-api-usage=17/250(appName=x)", None),
+    ],
+)
+def test_the_orgs_own_usage_is_read_beside_an_apps(header: str, usage: tuple[int, int] | None) -> None:
+    client, _, served = _client(_json({}, **{"sforce-limit-info": header}))
+    client.session.request("GET", client.session.path("limits"), what="asking")
+    served.__exit__(None, None, None)
+    found = client.session.usage
+    assert (found and (found.used, found.allowed)) == usage
+
+
+# -- signing in -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (_json({"error": "invalid_client_id", "error_description": "x"}, 400), AuthenticationFailed),
+        (_json({"error": "invalid_grant", "error_description": "expired"}, 400), AuthenticationFailed),
+        (_json({"error": "unknown_error", "error_description": "retry your request"}, 400), ServiceUnavailable),
+        (_json({"error": "invalid_grant", "error_description": "login rate exceeded"}, 400), RateLimited),
+        ((429, {}, b"<html>"), ServiceUnavailable),
+        ((503, {}, b""), ServiceUnavailable),
+        ((404, {}, b"<html>no such page</html>"), RequestRejected),
+        ((302, {"location": "https://acme.my.salesforce.com/"}, b""), RequestRejected),
+    ],
+)
+def test_credentials_are_wrong_only_when_the_org_says_so(answer: Any, error: type[Exception]) -> None:
+    answers = Answers([answer])
+    with answers.served(), pytest.raises(error) as caught:
+        _ = Session(ClientCredentials(answers.url, "key", "secret"), sleep=lambda _: None).opened
+    if error is RequestRejected:
+        assert "login_url" in caught.value.fix  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("body", [b"upstream connect error", b"", b"<html>{content}</html>"])
+def test_a_user_name_is_refused_only_when_the_org_says_so(body: bytes) -> None:
+    answers = Answers([(503, {}, body)])
+    with answers.served(), pytest.raises(ServiceUnavailable):
+        _ = Session(UsernamePassword(answers.url, "u", "p", "t"), sleep=lambda _: None).opened
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "passing"),
+    [
+        ("UNABLE_TO_LOCK_ROW", "", True),
+        (
+            "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+            "T: execution of BeforeInsert; first error: UNABLE_TO_LOCK_ROW, unable",
+            True,
+        ),
+        (
+            "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+            "T: execution of BeforeInsert caused by: System.NullPointerException",
+            False,
+        ),
+        ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no", False),
+    ],
+)
+def test_a_lock_within_the_orgs_own_code_passes_like_any_other(code: str, message: str, passing: bool) -> None:
+    assert is_passing_row(code, message) is passing
+
+
+@pytest.mark.parametrize(
+    ("message", "passing"),
+    [
+        ("duplicate value found: Key__c duplicates value on record with id: 003", True),
+        ("duplicate value found: <unknown> duplicates value on record with id: <unknown>", True),
+        ("duplicate value found: Other__c duplicates value on record with id: 003", False),
+    ],
+)
+def test_an_upsert_that_came_second_is_sent_again_also_when_nothing_is_named(message: str, passing: bool) -> None:
+    request = WriteRequest("Contact", Operation.UPSERT, "Key__c")
+    assert _is_passing(request, WriteResult(Outcome.REJECTED, None, "DUPLICATE_VALUE", message)) is passing
+
+
+class _OrgWithATrigger:
+    """Refuses every row of a call with more than `most` rows, as a trigger that runs out of CPU time does."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.sizes = most, list[int]()
+
+    def path(self, resource: str) -> str:
+        return f"/{resource}"
+
+    def request(self, *_: Any, json_body: Any, **__: Any) -> Any:
+        rows = json_body["records"]
+        self.sizes.append(len(rows))
+        limit = {
+            "statusCode": "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+            "message": "T: System.LimitException: Apex CPU time limit exceeded",
+        }
+        refused, taken = {"success": False, "errors": [limit]}, {"success": True, "id": "003x", "created": True}
+        return type("Reply", (), {"value": [refused if len(rows) > self.most else taken for _ in rows]})
+
+
+@pytest.mark.parametrize(("most", "created"), [(50, 200), (1, 200), (0, 0)])
+def test_a_limit_of_the_orgs_own_code_makes_the_calls_smaller(most: int, created: int) -> None:
+    org = _OrgWithATrigger(most)
+    writer = CollectionWriter(org)  # type: ignore[arg-type]
+    rows = pa.table({"Key__c": [str(number) for number in range(200)]})
+    request = WriteRequest("Contact", Operation.UPSERT, "Key__c")
+    results = writer.write(request, rows).results
+    assert [result.outcome for result in results if result].count(Outcome.CREATED) == created
+    assert len(results) == 200
+    if most == 50:
+        assert len(org.sizes) == 7  # 200, twice 100, four times 50
+        writer.write(request, rows)
+        assert org.sizes[7:] == [50] * 4  # what was learnt is remembered
