@@ -5,13 +5,15 @@ PeerSpot says that it sends no personal data. This is what makes sure that none 
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 # Keys that name a person, in any spelling: compared without case, `_`, `-` and blanks.
 PERSONAL_KEYS = frozenset({
@@ -32,6 +34,7 @@ _SUSPECT = re.compile(
     r"@|%40|\d[.-]\d|:[0-9A-Fa-f:]|\+\d|(?<!\d)0\d|\d\)? \d"
 )  # nothing below can match a text without one of these
 LARGEST_OCTET = 255
+SHORTEST_HIDDEN = 6  # fewer signs would be found everywhere
 REMOVED_EMAIL, REMOVED_PHONE = "[e-mail removed]", "[phone removed]"
 
 
@@ -77,6 +80,25 @@ def mask_text(text: str) -> str:
     text = _IPV4.sub(_mask_ipv4, text)
     text = _IPV6.sub(_mask_ipv6, text)
     return _PHONE.sub(REMOVED_PHONE, text)
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text without these secrets, should a server have echoed them: as they are, for URLs, and in Base64."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_HIDDEN:
+            for form in (secret, quote(secret, safe=""), quote(secret), *_in_base64(secret)):
+                text = text.replace(form, "***")
+    return text
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """What of the secret stands in Base64 whatever is around it: its three possible places, without what the neighbours share."""
+    content = secret.encode()
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + content).decode().rstrip("=")
+        inner = encoded[(before * 8 + 5) // 6 : (before + len(content)) * 8 // 6]
+        if len(inner) >= SHORTEST_HIDDEN:
+            yield inner
 
 
 def mask_emails(text: str) -> str:

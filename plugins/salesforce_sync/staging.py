@@ -84,6 +84,8 @@ class Staging:
         content = buffer.getvalue()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if isinstance(unfinished, Path):
+                unfinished.touch(mode=0o600)  # names and addresses are for the worker's own account to read
             with unfinished.open("wb") as file:
                 file.write(content)
             if unfinished is not path:

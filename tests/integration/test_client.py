@@ -57,7 +57,9 @@ def _ways(world: World) -> dict[str, SignIn]:
     known, url = world.org.credentials, world.salesforce_url
     return {
         "client credentials": ClientCredentials(url, known.consumer_key, known.consumer_secret),
-        "jwt": JwtBearer(url, known.consumer_key, known.username, world.org.private_key),
+        "jwt": JwtBearer(
+            url, known.consumer_key, known.username, world.org.private_key, "https://login.salesforce.com"
+        ),
         "password": UsernamePassword(url, known.username, known.password, known.security_token),
     }
 

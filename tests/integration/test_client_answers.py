@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -41,7 +42,7 @@ def _client(*given: tuple[int, dict[str, str], bytes], **token: Any) -> tuple[Sa
     served.__enter__()
     opened = {"access_token": "fake", "instance_url": answers.url, "id": f"{answers.url}/id/{ORG}/005x"} | token
     answers.given = [_json(opened), *given]
-    sign_in = ClientCredentials(answers.url, "key", "secret")
+    sign_in = ClientCredentials(answers.url, "key", "a-fake-consumer-secret")
     return SalesforceClient(Session(sign_in, sleep=lambda _: None)), answers, served
 
 
@@ -134,6 +135,24 @@ def test_the_orgs_own_usage_is_read_beside_an_apps(header: str, usage: tuple[int
     served.__exit__(None, None, None)
     found = client.session.usage
     assert (found and (found.used, found.allowed)) == usage
+
+
+def test_what_a_server_echoes_is_shown_without_secrets() -> None:
+    told = base64.b64encode(b"key:a-fake-consumer-secret").decode()
+    echo = [{"errorCode": "X", "message": f"you sent Bearer fake-access-token, a-fake-consumer-secret, {told}"}]
+    error, _ = _asked(_json(echo, 400), access_token="fake-access-token")
+    assert "you sent Bearer ***, ***" in str(error)
+    assert told not in str(error)
+
+
+def test_a_token_is_told_before_it_is_used() -> None:
+    told: list[str] = []
+    answers = Answers([])
+    with answers.served():
+        answers.given = [_json({"access_token": "fake-1", "instance_url": answers.url, "id": f"x/id/{ORG}/005x"})]
+        session = Session(ClientCredentials(answers.url, "key", "a-fake-consumer-secret"), on_token=told.append)
+        _ = session.opened
+    assert told == ["fake-1"]
 
 
 # -- signing in -------------------------------------------------------------------------------------------------------------------

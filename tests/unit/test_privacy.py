@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+from urllib.parse import quote
+
 import pytest
 
-from salesforce_sync.privacy import Scrubber, mask_text
+from salesforce_sync.privacy import Scrubber, hide, mask_text
 
 
 @pytest.mark.requirement("PS-05")
@@ -62,3 +65,16 @@ def test_nested_records_and_lists_are_scrubbed_too() -> None:
         "products": [{"name": "x"}, "192.0.2.x"],
     }
     assert scrubber.removed == {"email": 1, "note (masked)": 1, "phone": 1, "products (masked)": 1}
+
+
+@pytest.mark.parametrize("around", ["", "a", "ab", "abc"])
+def test_a_secret_is_hidden_in_every_form_in_which_a_server_may_echo_it(around: str) -> None:
+    secret = "fake secret/with+signs"
+    for form in (secret, quote(secret), quote(secret, safe="")):
+        assert hide(f"you sent {form}.", [secret]) == "you sent ***."
+    encoded = base64.b64encode(f"{around}{secret}:x".encode()).decode()
+    told = hide(f"you sent {encoded}.", [secret])
+    assert (
+        len(told) - len("you sent .") < len(encoded) / 2
+    )  # what is left is of the neighbours, and of the signs that they share
+    assert hide("nothing of it", [secret, "", "of"]) == "nothing of it"

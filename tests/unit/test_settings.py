@@ -77,6 +77,21 @@ def test_the_way_to_sign_in_follows_from_what_is_there(raw: dict[str, Any], way:
     assert isinstance(SalesforceCredentials(**raw).sign_in(), way)
 
 
+@pytest.mark.parametrize(
+    ("more", "audience"),
+    [
+        ({}, "https://login.salesforce.com"),
+        ({"login_url": "https://acme.my.salesforce.com"}, "https://login.salesforce.com"),
+        ({"login_url": "https://acme--dev.sandbox.my.salesforce.com"}, "https://test.salesforce.com"),
+        ({"login_url": "https://acme.my.salesforce.com", "sandbox": True}, "https://test.salesforce.com"),
+        ({"login_url": "https://acme.my.site.com", "audience": "https://acme.my.site.com"}, "https://acme.my.site.com"),
+    ],
+)
+def test_a_jwt_is_for_salesforces_own_sign_in_whatever_the_address(more: dict[str, Any], audience: str) -> None:
+    known = SalesforceCredentials(consumer_key="k", private_key="p", username="u", **more)
+    assert known.sign_in().audience == audience  # type: ignore[attr-defined]
+
+
 @pytest.mark.requirement("PS-15", "X-04")
 def test_a_sandbox_signs_in_at_test_salesforce_com() -> None:
     raw = {"username": "u", "password": "p", "security_token": "t"}

@@ -186,7 +186,7 @@ def _jwt_bearer(org: Org, call: Call, form: dict[str, str], client_id: str, clie
     except (jwt.InvalidTokenError, ValueError):
         return _refused("invalid_grant", "invalid assertion")
     audience = str(claims.get("aud", "")).rstrip("/")
-    if audience not in (*_AUDIENCES, call.base_url):
+    if audience not in _AUDIENCES:
         return _refused("invalid_grant", "audience is invalid")
     now = org.clock.now().timestamp()
     if expires < now or expires > now + JWT_LIFETIME_SECONDS + 60:

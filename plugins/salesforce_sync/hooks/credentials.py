@@ -80,6 +80,10 @@ class SalesforceCredentials(SystemCredentials):
     consumer_key: str = secret("", "Consumer key of the External Client App.")
     consumer_secret: str = secret("", "Its consumer secret: client credentials.")
     private_key: str = secret("", "PEM private key of its certificate: JWT bearer, with username.")
+    audience: str = Field(
+        "",
+        description="JWT bearer: whom the token is for. Left out: login.salesforce.com, or for a sandbox test.salesforce.com.",
+    )
     username: str = Field("", description="The integration user.")
     password: str = secret("", "Its password, for the SOAP login that Salesforce retires in Summer '27.")
     security_token: str = secret("", "Its security token; a new password voids it.")
@@ -107,7 +111,9 @@ class SalesforceCredentials(SystemCredentials):
         """The way to sign in."""
         login_url = self.login_url or (SANDBOX_LOGIN if self.sandbox else PRODUCTION_LOGIN)
         if self.consumer_key and self.private_key:
-            return JwtBearer(login_url, self.consumer_key, self.username, self.private_key)
+            is_sandbox = self.sandbox or ".sandbox." in login_url or login_url == SANDBOX_LOGIN
+            audience = self.audience or (SANDBOX_LOGIN if is_sandbox else PRODUCTION_LOGIN)
+            return JwtBearer(login_url, self.consumer_key, self.username, self.private_key, audience)
         if self.consumer_key and self.consumer_secret:
             return ClientCredentials(login_url, self.consumer_key, self.consumer_secret)
         return UsernamePassword(login_url, self.username, self.password, self.security_token)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
+from airflow.sdk.log import mask_secret
 from sqlalchemy import Engine
 
 from salesforce_sync.hooks.credentials import SalesforceCredentials, read_credentials
@@ -59,7 +60,10 @@ class SalesforceSyncHook(SalesforceHook):  # type: ignore[misc]
         credentials, state = self.credentials, self._state
         secret = credentials.model_dump_json()
         store = None if state is None else SharedSession(state, secret)
-        session = Session(credentials.sign_in(), api_version=credentials.api_version, store=store, budget=self._budget)
+        session = Session(
+            credentials.sign_in(), api_version=credentials.api_version, store=store, budget=self._budget,
+            on_token=mask_secret,
+        )  # fmt: skip
         descriptions = None if state is None else SharedDescriptions(state, secret)
         return SalesforceClient(session, memory=self._jobs, patience=self._patience, descriptions=descriptions)
 

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ import msgspec
 import urllib3
 
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable, SyncError
+from salesforce_sync.privacy import hide
 from salesforce_sync.salesforce.signin import OpenSession, SignIn
 from salesforce_sync.salesforce.wire_errors import as_exception, moved, read_error
 
@@ -91,8 +92,10 @@ class Session:
         sleep: Callable[[float], None] = time.sleep,
         store: SessionStore | None = None,
         budget: Budget | None = None,
+        on_token: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._sign_in, self._store, self._budget = sign_in, store, budget
+        """`on_token` is told each access token before it is used, so that it can be kept out of logs."""
+        self._sign_in, self._store, self._budget, self._on_token = sign_in, store, budget, on_token
         self.api_version = api_version
         self._sleep = sleep
         self._http = urllib3.PoolManager(num_pools=4, maxsize=CONNECTIONS, block=False)
@@ -109,15 +112,19 @@ class Session:
         with self._lock:
             if self._open is None:
                 self._open = self._store.open(self._new_session) if self._store else self._new_session()
+                self._on_token(self._open.token)
             return self._open
 
     def _new_session(self) -> OpenSession:
-        for attempt in range(1, TRIES):
+        for attempt in range(1, TRIES + 1):
             try:
                 return self._sign_in.open_session(self._http)
-            except ServiceUnavailable as failure:
+            except SyncError as failure:
+                failure.args = (hide(str(failure.args[0]), self._sign_in.secrets), *failure.args[1:])
+                if attempt == TRIES or not isinstance(failure, ServiceUnavailable):
+                    raise
                 self._wait(attempt, failure)
-        return self._sign_in.open_session(self._http)
+        raise AssertionError("unreachable: the last try raises")
 
     def sleep(self, seconds: float) -> None:
         """Waits; tests hand in a wait that takes no time."""
@@ -195,6 +202,7 @@ class Session:
                 self._wait(attempt, failure)
                 continue
             said = read_error(raw.status, raw.data)
+            said = replace(said, message=hide(said.message, (opened.token, *self._sign_in.secrets)))
             if said.is_session and not refreshed:
                 refreshed, attempt = True, attempt - 1  # signing in again is not a failed try
                 self._renew(opened)

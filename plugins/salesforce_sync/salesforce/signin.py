@@ -42,7 +42,10 @@ class OpenSession:
 
 
 class SignIn(Protocol):
-    """One way to sign in."""
+    """One way to sign in; its `secrets` are never shown."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]: ...
 
     def open_session(self, http: urllib3.PoolManager) -> OpenSession: ...
 
@@ -54,6 +57,10 @@ class ClientCredentials:
     login_url: str
     consumer_key: str
     consumer_secret: str = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self.consumer_secret, self.consumer_key
 
     def open_session(self, http: urllib3.PoolManager) -> OpenSession:
         form = {
@@ -73,6 +80,10 @@ class JwtBearer:
     username: str
     private_key: str = field(repr=False)
     audience: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self.private_key, self.consumer_key
 
     def open_session(self, http: urllib3.PoolManager) -> OpenSession:
         import jwt
@@ -103,6 +114,10 @@ class UsernamePassword:
     username: str
     password: str = field(repr=False)
     security_token: str = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self.password + self.security_token, self.password, self.security_token
 
     def open_session(self, http: urllib3.PoolManager) -> OpenSession:  # noqa: ARG002 - simple-salesforce brings its own
         import requests

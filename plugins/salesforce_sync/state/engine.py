@@ -67,6 +67,8 @@ def _open(url: str) -> Engine:
             fix="Use sqlite:////absolute/path.db or postgresql+psycopg://user:password@host/database.",
         ) from error
     if engine.dialect.name == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).touch(mode=0o600)  # what it holds is for the worker's own account to read
         _prepare_sqlite(engine)
     _migrate_if_behind(engine)
     return engine

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from airflow.providers.http.hooks.http import HttpHook
@@ -27,7 +27,7 @@ from salesforce_sync.errors import (
     SyncError,
     TransientError,
 )
-from salesforce_sync.privacy import mask_text
+from salesforce_sync.privacy import hide, mask_text
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -170,10 +170,12 @@ class VendorHook(HttpHook):  # type: ignore[misc]
 
     def _shown(self, text: str) -> str:
         """The beginning of an answer, fit to be logged: without personal data and without our own credentials, should they be echoed."""
-        masked = mask_text(" ".join(text.split()))
-        for secret in self.secrets:
-            masked = masked.replace(secret, "***").replace(quote(secret, safe=""), "***")
-        return masked[:SHOWN_CHARACTERS]
+        return mask_text(hide(" ".join(text.split()), self._all_secrets()))[:SHOWN_CHARACTERS]
+
+    def _all_secrets(self) -> list[str]:
+        """The secrets, and pairs of them as Basic authentication joins them."""
+        known = self.secrets
+        return [*known, *(f"{first}:{second}" for first in known for second in known if first != second)]
 
     @property
     def secrets(self) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -265,8 +266,10 @@ def write_prospects(path: Path, companies: Iterable[Company]) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    with open(unfinished, "w", newline="", encoding="utf-8", opener=_for_the_owner) as file:
+        writer = csv.writer(
+            file, quoting=csv.QUOTE_ALL
+        )  # else a semicolon in a name begins a new cell in some countries
         writer.writerow(PROSPECT_COLUMNS)
         for company in prospects:
             products = "; ".join(sorted(company.products))
@@ -279,5 +282,9 @@ def write_prospects(path: Path, companies: Iterable[Company]) -> None:
 
 
 def _plain(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+    """Text that a spreadsheet does not take for a formula, also after blanks and line breaks."""
+    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "|") or text[:1].isspace() else text
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
