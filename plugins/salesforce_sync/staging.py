@@ -140,7 +140,8 @@ class Staging:
         removed, kept = 0, frozenset(keep)
         for path in list(_files_below(self.root, leave=PLANS)):
             try:
-                if str(path) not in kept and datetime.fromtimestamp(path.stat().st_mtime, UTC) < limit:
+                changed = _changed_at(path)
+                if str(path) not in kept and changed is not None and changed < limit:
                     path.unlink()
                     removed += 1
             except OSError:
@@ -227,6 +228,14 @@ def remove_folder(folder: Any) -> None:
         folder.rmdir()
     except OSError:
         pass  # it is gone, or something was added to it
+
+
+def _changed_at(path: Any) -> datetime | None:
+    """When the file was written; None where the store does not say, as some object stores do not."""
+    stamp = path.stat().st_mtime
+    if isinstance(stamp, datetime):  # as Google's store and sftp give it
+        return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(stamp, UTC) if stamp else None
 
 
 def _digest(content: bytes) -> str:

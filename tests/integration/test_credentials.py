@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -91,3 +92,29 @@ def test_the_hook_gives_airflows_own_client_on_the_same_session(monkeypatch: pyt
     hook = SalesforceSyncHook()
     conn = hook.get_conn()
     assert conn.session_id == hook.client.session.opened.token
+
+
+@pytest.mark.parametrize(
+    ("parts", "address"),
+    [
+        ({"host": "https://test.example/app?wsdl"}, "https://test.example/app?wsdl"),
+        ({"host": "test.example", "port": 8443}, "https://test.example:8443/app/api/soap/public/index.php?wsdl"),
+        (
+            {"host": "127.0.0.1", "schema": "http", "port": 8080},
+            "http://127.0.0.1:8080/app/api/soap/public/index.php?wsdl",
+        ),
+        ({}, "https://secure.myclang.com/app/api/soap/public/index.php?wsdl"),
+    ],
+)
+def test_a_connection_counts_with_all_its_parts(
+    monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any], address: str
+) -> None:
+    from airflow.sdk import BaseHook, Connection
+
+    from salesforce_sync.hooks.credentials import read_credentials
+    from salesforce_sync.systems.deployteq.credentials import DeployteqCredentials
+
+    variables(monkeypatch)
+    connection = Connection(conn_id="deployteq", conn_type="http", password="fake-token", **parts)
+    monkeypatch.setattr(BaseHook, "get_connection", lambda _: connection)
+    assert read_credentials("deployteq", DeployteqCredentials).wsdl_url == address

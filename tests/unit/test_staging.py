@@ -6,6 +6,7 @@ import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -101,3 +102,24 @@ def test_old_batches_are_swept_and_young_ones_stay(tmp_path: Path) -> None:
     assert Staging(tmp_path).sweep(now=datetime.now(UTC) + timedelta(days=8)) == 1
     assert not Path(ref.path).exists()
     assert Staging(tmp_path / "never ran").sweep() == 0
+
+
+@pytest.mark.parametrize(
+    ("stamp", "goes"),
+    [
+        (datetime(2020, 1, 1), True),
+        (datetime(2020, 1, 1, tzinfo=UTC), True),
+        (1_577_836_800.0, True),
+        (0, False),
+        (None, False),
+    ],
+)
+def test_a_store_may_say_in_its_own_way_or_not_at_all_when_a_file_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stamp: Any, goes: bool
+) -> None:
+    (tmp_path / "old.parquet").touch()
+    kept = Path.stat
+    told = SimpleNamespace(st_mtime=stamp)
+    monkeypatch.setattr(Path, "stat", lambda self, **more: told if self.name == "old.parquet" else kept(self, **more))
+    monkeypatch.setattr(Path, "is_dir", lambda self: self == tmp_path)
+    assert Staging(tmp_path).sweep() == int(goes)

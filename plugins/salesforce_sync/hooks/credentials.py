@@ -184,7 +184,7 @@ def _from_variable(name: str) -> dict[str, Any] | None:
 
 
 def _from_connection(system: str, model: type[BaseModel]) -> dict[str, Any] | None:
-    """Login is the username or e-mail, password the password or token, host the URL; everything else is in extra."""
+    """Login is the username or e-mail, password the password or token; schema, host and port are the address; everything else is in extra."""
     from airflow.exceptions import AirflowNotFoundException
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowRuntimeError
@@ -195,12 +195,26 @@ def _from_connection(system: str, model: type[BaseModel]) -> dict[str, Any] | No
         return None
     known = model.model_fields
     secret = "token" if "token" in known else "password"
-    found = {
-        "username": connection.login, "email": connection.login, "login_url": connection.host,
-        "base_url": connection.host, secret: connection.password,
-    }  # fmt: skip
+    address = _address(connection)
+    found = {"username": connection.login, "email": connection.login, secret: connection.password}
+    found |= dict.fromkeys(("login_url", "base_url"), address)
+    if address and "wsdl_url" in known:  # where the host alone is given, the API is where it usually is
+        usual = urlsplit(str(known["wsdl_url"].default))
+        given = urlsplit(address)
+        found["wsdl_url"] = given._replace(path=given.path or usual.path, query=given.query or usual.query).geturl()
     values: dict[str, Any] = {name: value for name, value in found.items() if name in known and value}
     return values | dict(connection.extra_dejson)
+
+
+def _address(connection: Any) -> str:
+    """The URL that the Connection's parts make; https unless its schema or its host say otherwise."""
+    host = (connection.host or "").rstrip("/")
+    if not host:
+        return ""
+    parts = urlsplit(host if "://" in host else f"{connection.schema or 'https'}://{host}")
+    if connection.port and parts.port is None:
+        parts = parts._replace(netloc=f"{parts.netloc}:{connection.port}")
+    return parts.geturl()
 
 
 def _mask(values: Any) -> None:

@@ -24,6 +24,12 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 60.0  # how long a worker waits for a Bulk job, before the triggerer does
 ORG_SECONDS = 60.0  # how long a first reading waits until the org is known: its check runs beside it
+_STORES = {
+    "s3": "apache-airflow-providers-amazon[s3fs]",
+    "gs": "apache-airflow-providers-google",
+    "abfs": "apache-airflow-providers-microsoft-azure",
+    "abfss": "apache-airflow-providers-microsoft-azure",
+}
 WAITED = "salesforce_sync_waited"  # under which a resumed task finds what it waited for
 
 
@@ -169,6 +175,7 @@ def staging() -> Staging:
     """Where batches wait between tasks."""
     from pathlib import Path
 
+    from salesforce_sync.errors import InvalidSetting
     from salesforce_sync.home import airflow_home
     from salesforce_sync.settings import STAGING_PATH, read_setting
     from salesforce_sync.staging import Staging
@@ -177,7 +184,17 @@ def staging() -> Staging:
     if "://" in where:
         from airflow.sdk import ObjectStoragePath
 
-        return Staging(ObjectStoragePath(where))
+        root = ObjectStoragePath(where)
+        try:
+            _ = root.fs  # the driver is loaded now, and not in the middle of a reading
+        except (ImportError, ValueError) as error:
+            kind = where.partition("://")[0]
+            package = _STORES.get(kind, f"the Airflow provider for {kind}://")
+            raise InvalidSetting(
+                f"The Variable {STAGING_PATH.name} is {where!r}, and this installation cannot open {kind}://: {error}.",
+                fix=f"Install {package} on every worker, or name a folder that all of them reach.",
+            ) from error
+        return Staging(root)
     return Staging(Path(where) if where else airflow_home() / "staging")
 
 
