@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from salesforce_sync.errors import StagedDataMissing
-from salesforce_sync.staging import ID, Staging
+from salesforce_sync.staging import ID, Staging, file_name
 from salesforce_sync.state import claims, dead_letters, inbox, links, plans, sync_log, waits
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.links import Linked
@@ -91,7 +91,7 @@ def _in_plans(connection: Connection, names: set[str]) -> Iterator[str]:
         sent = plans.noted_chunks(connection, plan_id)
         for number in range(chunks):
             try:
-                path = f"{folder}/{number:05d}.parquet"
+                path = f"{folder}/{file_name(number)}"
                 ids = _staging_of(path).read_table(path, columns=[ID]).column(ID).to_pylist()
             except StagedDataMissing:
                 continue

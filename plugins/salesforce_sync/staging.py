@@ -72,7 +72,7 @@ class Staging:
 
     def write(self, folder: Any, number: int, table: pa.Table, *, origin: str | None = None) -> BatchRef:
         """Writes one file; StagingFailed when it cannot be written."""
-        path = folder / f"{number:05d}.parquet"
+        path = folder / file_name(number)
         unfinished = (
             folder / f"{number:05d}.unfinished" if isinstance(path, Path) else path
         )  # others show whole files only
@@ -187,6 +187,11 @@ def _texts(records: Sequence[Mapping[str, Any]], path: str) -> pa.Array | pa.Chu
     """The values at the path as `as_text` gives them."""
     texts = Columns.of(records, [path]).texts(path)
     return pa.array(map(as_text, values_at(records, path)), pa.string()) if texts is None else texts
+
+
+def file_name(number: int) -> str:
+    """The name of the file with this number in its folder: of a batch, or of a plan's chunk."""
+    return f"{number:05d}.parquet"
 
 
 def in_parts(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

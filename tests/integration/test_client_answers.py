@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -35,26 +37,24 @@ def _json(value: Any, status: int = 200, **headers: str) -> tuple[int, dict[str,
     return status, JSON | headers, json.dumps(value).encode()
 
 
-def _client(*given: tuple[int, dict[str, str], bytes], **token: Any) -> tuple[SalesforceClient, Answers, Any]:
+@contextmanager
+def _client(*given: tuple[int, dict[str, str], bytes], **token: Any) -> Iterator[tuple[SalesforceClient, Answers]]:
     """A client whose sign-in works, before a server that then gives these answers."""
     answers = Answers([])
-    served = answers.served()
-    served.__enter__()
-    opened = {"access_token": "fake", "instance_url": answers.url, "id": f"{answers.url}/id/{ORG}/005x"} | token
-    answers.given = [_json(opened), *given]
-    sign_in = ClientCredentials(answers.url, "key", "a-fake-consumer-secret")
-    return SalesforceClient(Session(sign_in, sleep=lambda _: None)), answers, served
+    with answers.served():
+        opened = {"access_token": "fake", "instance_url": answers.url, "id": f"{answers.url}/id/{ORG}/005x"} | token
+        answers.given = [_json(opened), *given]
+        sign_in = ClientCredentials(answers.url, "key", "a-fake-consumer-secret")
+        yield SalesforceClient(Session(sign_in, sleep=lambda _: None)), answers
 
 
 def _asked(*given: tuple[int, dict[str, str], bytes], **token: Any) -> tuple[Any, Answers]:
     """What asking for the limits gives, or the error."""
-    client, answers, served = _client(*given, **token)
-    try:
-        return client.session.request("GET", client.session.path("limits"), what="asking").value, answers
-    except SyncError as error:
-        return error, answers
-    finally:
-        served.__exit__(None, None, None)
+    with _client(*given, **token) as (client, answers):
+        try:
+            return client.session.request("GET", client.session.path("limits"), what="asking").value, answers
+        except SyncError as error:
+            return error, answers
 
 
 @pytest.mark.parametrize(
@@ -104,21 +104,13 @@ def test_the_token_goes_to_https_only(instance: str) -> None:
     ],
 )
 def test_a_page_that_is_neither_the_last_nor_names_the_next_is_no_short_success(page: Any, said: str) -> None:
-    client, _, served = _client(_json(page))
-    try:
-        with pytest.raises(ServiceUnavailable, match=said):
-            client._reader._page("/services/data/v66.0/query?q=x", type("S", (), {"object": "Account"})())
-    finally:
-        served.__exit__(None, None, None)
+    with _client(_json(page)) as (client, _), pytest.raises(ServiceUnavailable, match=said):
+        client._reader._page("/services/data/v66.0/query?q=x", type("S", (), {"object": "Account"})())
 
 
 def test_a_next_page_at_another_host_is_refused() -> None:
-    client, _, served = _client(_json({}))
-    try:
-        with pytest.raises(RequestRejected, match="an address of its own"):
-            client.session.request("GET", "@elsewhere.example/x", what="paging")
-    finally:
-        served.__exit__(None, None, None)
+    with _client(_json({})) as (client, _), pytest.raises(RequestRejected, match="an address of its own"):
+        client.session.request("GET", "@elsewhere.example/x", what="paging")
 
 
 @pytest.mark.parametrize(
@@ -130,10 +122,9 @@ def test_a_next_page_at_another_host_is_refused() -> None:
     ],
 )
 def test_the_orgs_own_usage_is_read_beside_an_apps(header: str, usage: tuple[int, int] | None) -> None:
-    client, _, served = _client(_json({}, **{"sforce-limit-info": header}))
-    client.session.request("GET", client.session.path("limits"), what="asking")
-    served.__exit__(None, None, None)
-    found = client.session.usage
+    with _client(_json({}, **{"sforce-limit-info": header})) as (client, _):
+        client.session.request("GET", client.session.path("limits"), what="asking")
+        found = client.session.usage
     assert (found and (found.used, found.allowed)) == usage
 
 

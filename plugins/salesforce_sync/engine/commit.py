@@ -36,9 +36,7 @@ def commit(
     _log(connection, run, results, unchanged)
     links.save(connection, org, mapping, [item for item in results if item.outcome in LINKED])
     dead_letters.record(connection, org, mapping, run.id, results)
-    if unchanged and dead_letters.any_open(connection, org, mapping):
-        same = [record_id for _, _, ids in unchanged for record_id in ids]
-        dead_letters.record(connection, org, mapping, run.id, _as_results(same, Outcome.UNCHANGED))
+    dead_letters.close(connection, org, mapping, [record_id for _, _, ids in unchanged for record_id in ids])
     _wait(connection, org, mapping, results)
     _settle_batches(connection, results, unchanged)
     _settle_claims(connection, org, results, unchanged, streams or {})
@@ -60,10 +58,6 @@ def _log(
     sync_log.write_unchanged(connection, run.id, same)
     told = [item for item in results if item.outcome is not Outcome.UNCHANGED or item.code is not None]
     sync_log.write(connection, run.id, told)
-
-
-def _as_results(record_ids: Sequence[str], outcome: Outcome) -> list[RecordResult]:
-    return [RecordResult(record_id, outcome) for record_id in record_ids]
 
 
 def _wait(connection: Connection, org: str, mapping: str, results: Sequence[RecordResult]) -> None:

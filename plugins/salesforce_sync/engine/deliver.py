@@ -42,7 +42,7 @@ from salesforce_sync.privacy import mask_text
 from salesforce_sync.records import Counts, Outcome, RecordResult
 from salesforce_sync.salesforce.jobs import abandon
 from salesforce_sync.salesforce.wire_errors import is_passing_row
-from salesforce_sync.staging import PLANS
+from salesforce_sync.staging import PLANS, file_name
 from salesforce_sync.state import inbox, plans, runs, waits
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.inbox import Batch
@@ -461,7 +461,7 @@ class _Delivery:
     def _chunk_of(self, note: Note) -> pa.Table | None:
         folder = type(self.context.staging.root)(note.path)
         try:
-            return self.context.staging.read_table(str(folder / f"{note.chunk:05d}.parquet"))
+            return self.context.staging.read_table(str(folder / file_name(note.chunk)))
         except StagedDataMissing as error:
             log.error("%s: the plan %s is gone: %s", self.group.name, note.path, error)
             return None

@@ -65,7 +65,7 @@ def read_changes(context: Context, name: str, mapping: MappingFile, *, full: boo
         def mark(connection: Connection) -> None:
             watermarks.advance(connection, context.org, name, changes.upper.isoformat())
             waits.remove(connection, context.org, name, given_up)
-            dead_letters.give_up(connection, context.org, name, given_up)
+            dead_letters.close(connection, context.org, name, given_up)
 
         work.register(resend=resend, marks=mark)
     return count

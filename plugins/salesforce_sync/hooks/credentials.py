@@ -67,9 +67,9 @@ def _is_secret(model: type[BaseModel], name: str) -> bool:
     return isinstance(extra, dict) and bool(extra.get("secret"))
 
 
-def secret(default: Any, description: str) -> Any:
-    """A field of credentials that is masked in logs and never shown."""
-    return Field(default, description=description, repr=False, json_schema_extra={"secret": True})
+def secret(default: Any, description: str, **rules: Any) -> Any:
+    """A field of credentials that is masked in logs and never shown; `rules` are those of pydantic's Field."""
+    return Field(default, description=description, repr=False, json_schema_extra={"secret": True}, **rules)
 
 
 class SalesforceCredentials(SystemCredentials):
@@ -82,7 +82,7 @@ class SalesforceCredentials(SystemCredentials):
     private_key: str = secret("", "PEM private key of its certificate: JWT bearer, with username.")
     audience: str = Field(
         "",
-        description="JWT bearer: whom the token is for. Left out: login.salesforce.com, or for a sandbox test.salesforce.com.",
+        description="JWT bearer: the audience of the token. Left out: login.salesforce.com, or for a sandbox test.salesforce.com.",
     )
     username: str = Field("", description="The integration user.")
     password: str = secret("", "Its password, for the SOAP login that Salesforce retires in Summer '27.")

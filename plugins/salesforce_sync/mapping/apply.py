@@ -75,7 +75,7 @@ def apply_to_vendor(mapping: MappingFile, records: Columns, *, accept: Any = ())
     columns: dict[str, pa.Array] = {}
     for name, item in mapping.fields.items():
         assert item.vendor is not None, "a mapping to the vendor has no constants among its fields"
-        array = _plain_texts(name, item, records)
+        array = _untouched(item, name, records, Target("string"))
         if array is None:
             column = _Column(name, records.distinct(name), problems)
             column.transform(item)
@@ -99,8 +99,8 @@ def _mapped(columns: dict[str, pa.Array], problems: dict[int, str], rows: int) -
 
 
 def _id_column(path: str, records: Columns, target: Target, problems: dict[int, str]) -> pa.Array | pa.ChunkedArray:
-    texts = records.texts(path)
-    if texts is not None and _fits(texts, target, required=True):
+    texts = _plain_texts(path, records, target, required=True)
+    if texts is not None:
         return texts
     column = _Column(path, records.distinct(path), problems)
     column.convert(_strings)
@@ -109,17 +109,24 @@ def _id_column(path: str, records: Columns, target: Target, problems: dict[int, 
     return column.array(target.arrow_type)
 
 
-def _plain_texts(path: str, item: FieldMapping, records: Columns, target: Target | None = None) -> Any:
-    """The column when it is texts that go over as they are, and all of them fit; None when each value has to be looked at."""
+def _untouched(item: FieldMapping, path: str, records: Columns, target: Target) -> pa.ChunkedArray | None:
+    """The field's texts, when the mapping does nothing with them: see `_plain_texts`."""
     if item.transforms or item.values is not None:
         return None
+    return _plain_texts(path, records, target, required=item.required)
+
+
+def _plain_texts(path: str, records: Columns, target: Target, *, required: bool) -> pa.ChunkedArray | None:
+    """The column when it is texts that fit, all of them, as they are; None when each value has to be looked at."""
+    if target.arrow_type != pa.string():
+        return None
     texts = records.texts(path)
-    return texts if texts is not None and _fits(texts, target or Target("string"), required=item.required) else None
+    return texts if texts is not None and _fits(texts, target, required=required) else None
 
 
 def _fits(texts: pa.ChunkedArray, target: Target, *, required: bool) -> bool:
     """Whether no text breaks the target's rules, so that nothing has to be said of any row."""
-    if target.arrow_type != pa.string() or (required and texts.null_count):
+    if required and texts.null_count:
         return False
     if target.length and (pc.max(pc.utf8_length(texts)).as_py() or 0) > target.length:
         return False
@@ -136,7 +143,7 @@ def _salesforce_column(
     if item.vendor is None:
         constant = _coerce(pd.Series([item.value], dtype=object), target).iloc[0]
         return pa.array([constant] * len(records), target.arrow_type)
-    texts = _plain_texts(item.vendor, item, records, target)
+    texts = _untouched(item, item.vendor, records, target)
     if texts is not None:
         return texts
     column = _Column(item.vendor, records.distinct(item.vendor), problems)

@@ -48,10 +48,9 @@ def _domain(value: Any, _: None) -> Any:
 
 def _text(value: Any) -> Any:
     """The value as a text field would hold it; BAD for what is no text, None for nothing."""
-    if isinstance(value, str) or (isinstance(value, float) and value != value):
-        return as_text(value)
     text = as_text(value)
-    return BAD if text is None else text
+    is_nothing = isinstance(value, str) or value != value  # blank text, or NaN
+    return BAD if text is None and not is_nothing else text
 
 
 def _product_lines(value: Any, _: None) -> Any:

@@ -37,7 +37,7 @@ def record(
     """
     now = now or datetime.now(UTC)
     columns = dead_letters.c
-    if not any(item.outcome is Outcome.REJECTED for item in results) and not any_open(connection, org, mapping):
+    if not any(item.outcome is Outcome.REJECTED for item in results) and not _any_open(connection, org, mapping):
         return
     last = {item.record_id: item for item in results}
     refused = [item for item in last.values() if item.outcome is Outcome.REJECTED]
@@ -46,9 +46,7 @@ def record(
         for item in last.values()
         if item.outcome not in (Outcome.REJECTED, Outcome.WAITING) and item.code != SUPERSEDED
     ]
-    still_open = (columns.org == org) & (columns.mapping == mapping) & columns.resolved_at.is_(None)
-    resolved = update(dead_letters).where(still_open, is_one_of(connection, columns.record_id, closing))
-    connection.execute(resolved.values(resolved_at=now, due_at=None))
+    _close(connection, org, mapping, closing, now)
     attempts = _attempts(connection, org, mapping, [item.record_id for item in refused])
     rows = [
         {
@@ -79,12 +77,17 @@ def due(connection: Connection, org: str, mapping: str, now: datetime) -> list[D
     return [Due(*row) for row in connection.execute(query)]
 
 
-def give_up(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
-    """These records are not to be delivered any more: their letters are closed."""
+def close(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
+    """Closes the letters of these records: they were delivered, or are not to be delivered any more."""
+    if record_ids and _any_open(connection, org, mapping):
+        _close(connection, org, mapping, record_ids, datetime.now(UTC))
+
+
+def _close(connection: Connection, org: str, mapping: str, record_ids: Sequence[str], now: datetime) -> None:
     columns = dead_letters.c
     ours = (columns.org == org) & (columns.mapping == mapping) & columns.resolved_at.is_(None)
     closed = update(dead_letters).where(ours, is_one_of(connection, columns.record_id, record_ids))
-    connection.execute(closed.values(resolved_at=datetime.now(UTC), due_at=None))
+    connection.execute(closed.values(resolved_at=now, due_at=None))
 
 
 def unresolved(connection: Connection, *, mapping: str | None = None) -> list[dict[str, Any]]:
@@ -107,8 +110,7 @@ def purge(connection: Connection, *, before: datetime) -> None:
     connection.execute(delete(dead_letters).where((columns.resolved_at < before) | (columns.first_failed_at < before)))
 
 
-def any_open(connection: Connection, org: str, mapping: str) -> bool:
-    """Whether any letter of the mapping waits."""
+def _any_open(connection: Connection, org: str, mapping: str) -> bool:
     columns = dead_letters.c
     query = select(columns.id).where(columns.org == org, columns.mapping == mapping, columns.resolved_at.is_(None))
     return connection.execute(query.limit(1)).scalar() is not None

@@ -1,6 +1,6 @@
-"""The sync log: what became of every record in every run.
+"""The sync log: the outcome of every record in every run.
 
-A record has a row, unless it shares its outcome with many others, and nothing else is to be said of it: those are one compressed list.
+A record has a row. Many records with one outcome, of which nothing else is to be said, are one compressed list.
 Unchanged records are one compressed set of hashes.
 """
 
@@ -25,21 +25,23 @@ COLUMNS = ("sync_run_id", "record_id", "salesforce_id", "outcome", "code", "mess
 
 
 def write(connection: Connection, sync_run_id: int, results: Sequence[RecordResult]) -> None:
-    """Notes what became of these records: a row for each, or a list for LISTED_FROM and more of which nothing but the outcome is to be said."""
-    plain = Counter(item.outcome for item in results if item.code is None and item.message is None)
+    """Notes the outcome of each record: in a row, or in a list when LISTED_FROM and more have one outcome and nothing else to say."""
+    plain = Counter(item.outcome for item in results if _is_plain(item))
     listed = {outcome for outcome, count in plain.items() if count >= LISTED_FROM}
     for outcome in sorted(listed):
-        _write_list(connection, sync_run_id, outcome, [item for item in results if _is_plain(item, outcome)])
+        of_one_outcome = [item for item in results if item.outcome is outcome and _is_plain(item)]
+        _write_list(connection, sync_run_id, outcome, of_one_outcome)
     rows = [
         (sync_run_id, item.record_id, item.salesforce_id, str(item.outcome), item.code, item.message)
         for item in results
-        if item.outcome not in listed or not _is_plain(item, item.outcome)
+        if item.outcome not in listed or not _is_plain(item)
     ]
     insert_rows(connection, sync_log, COLUMNS, rows)
 
 
-def _is_plain(item: RecordResult, outcome: Outcome) -> bool:
-    return item.outcome is outcome and item.code is None and item.message is None
+def _is_plain(item: RecordResult) -> bool:
+    """Whether nothing but its outcome is to be said of the record."""
+    return item.code is None and item.message is None
 
 
 def _write_list(connection: Connection, sync_run_id: int, outcome: Outcome, results: Sequence[RecordResult]) -> None:

@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from salesforce_sync.hooks.credentials import SystemCredentials, require_https
+from salesforce_sync.hooks.credentials import SystemCredentials, require_https, secret
 
 
 class PeerSpotCredentials(SystemCredentials):
     """E-mail and token that PeerSpot's customer success manager gives out. The other keys fit the hook to an account that differs."""
 
     email: str = Field(min_length=3, description="The e-mail address that the token was given out for.")
-    token: str = Field(min_length=1, description="The token.", repr=False, json_schema_extra={"secret": True})
+    token: str = secret(..., "The token.", min_length=1)
     base_url: str = Field("https://www.peerspot.com", description="Where the API is.")
     path: str = Field("/api/v1/intent/activities", description="Path of the activities.")
     auth: Literal["header_pair", "bearer", "basic", "query"] = Field(
