@@ -97,13 +97,16 @@ def test_the_hook_gives_airflows_own_client_on_the_same_session(monkeypatch: pyt
 @pytest.mark.parametrize(
     ("parts", "address"),
     [
-        ({"host": "https://test.example/app?wsdl"}, "https://test.example/app?wsdl"),
-        ({"host": "test.example", "port": 8443}, "https://test.example:8443/app/api/soap/public/index.php?wsdl"),
+        ({"host": "https://test.example/app?wsdl"}, "https://test.example/app?version=1.24&type=literal"),
+        (
+            {"host": "test.example", "port": 8443},
+            "https://test.example:8443/app/api/soap/public/index.php?version=1.24&type=literal",
+        ),
         (
             {"host": "127.0.0.1", "schema": "http", "port": 8080},
-            "http://127.0.0.1:8080/app/api/soap/public/index.php?wsdl",
+            "http://127.0.0.1:8080/app/api/soap/public/index.php?version=1.24&type=literal",
         ),
-        ({}, "https://secure.myclang.com/app/api/soap/public/index.php?wsdl"),
+        ({}, "https://secure.myclang.com/app/api/soap/public/index.php?version=1.24&type=literal"),
     ],
 )
 def test_a_connection_counts_with_all_its_parts(
@@ -117,4 +120,4 @@ def test_a_connection_counts_with_all_its_parts(
     variables(monkeypatch)
     connection = Connection(conn_id="deployteq", conn_type="http", password="fake-token", **parts)
     monkeypatch.setattr(BaseHook, "get_connection", lambda _: connection)
-    assert read_credentials("deployteq", DeployteqCredentials).wsdl_url == address
+    assert read_credentials("deployteq", DeployteqCredentials).api_url == address

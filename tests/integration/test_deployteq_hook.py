@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from support.world import World
 
 pytestmark = pytest.mark.airflow
 EMAIL = ["emailAddress"]
+NEW = {"optIn": "Y", "status": "PROSPECT"}  # what a customer is whom nobody told otherwise
 
 
 def _hook(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
@@ -65,7 +67,7 @@ def test_a_known_customer_keeps_what_it_is_not_sent(world: World, monkeypatch: p
         "customers", [{"emailAddress": "A@B.example", "city": "", "options": {"LeadSource": "Web"}}], unique=EMAIL
     )
     assert world.customers == [
-        {"emailAddress": "A@B.example", "firstname": "Ann", "city": "", "options": {"Industry": "Media", "LeadSource": "Web"}},
+        NEW | {"emailAddress": "A@B.example", "firstname": "Ann", "city": "", "options": {"Industry": "Media", "LeadSource": "Web"}},
     ]  # fmt: skip
 
 
@@ -73,7 +75,7 @@ def test_customers_may_be_unique_by_an_option_field(world: World, monkeypatch: p
     hook = _hook(world, monkeypatch)
     for city in ("Gouda", "Delft"):
         hook.save("customers", [{"city": city, "options": {"salesforceId": "003x"}}], unique=["options.salesforceId"])
-    assert world.customers == [{"city": "Delft", "options": {"salesforceId": "003x"}}]
+    assert world.customers == [NEW | {"city": "Delft", "options": {"salesforceId": "003x"}}]
 
 
 def test_one_bad_customer_is_refused_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +87,29 @@ def test_one_bad_customer_is_refused_alone(world: World, monkeypatch: pytest.Mon
         (7, VendorResult(None, "110", "deployteq refused the request (110): customer 0: emailAddress is not valid"))
     ]
     assert len(world.customers) == 19
+
+
+def test_a_fault_of_the_mapping_is_noticed_before_each_customer_is_tried(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [person | {"options": {"Indstry": "Media"}} for person in _people(200)]
+    with pytest.raises(
+        RequestRejected, match=r"5 customers of the first 50, sent alone, were all refused alike.*Indstry"
+    ):
+        _hook(world, monkeypatch).save("customers", people, unique=EMAIL)
+    assert (world.deployteq.calls["insert_bulk_unique"], world.customers) == (6, [])
+
+
+def test_customers_who_are_all_refused_for_different_reasons_are_tried_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = [{"emailAddress": "not an address"}, {"status": "unknown"}, {"optIn": "perhaps"}]
+    people = [person | wrong[place % 3] for place, person in enumerate(_people(30))]
+    from salesforce_sync.systems.deployteq import hook as deployteq
+
+    monkeypatch.setattr(deployteq.random, "sample", lambda places, count: list(places)[:count])
+    results = _hook(world, monkeypatch).save("customers", people, unique=EMAIL)
+    assert [result.code for result in results] == ["110"] * 30
 
 
 @pytest.mark.parametrize(
@@ -99,9 +124,9 @@ def test_a_passing_failure_is_tried_again(world: World, monkeypatch: pytest.Monk
 
 
 def test_a_deployteq_that_does_not_answer_in_time_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from salesforce_sync.systems.deployteq import hook as deployteq
+    from salesforce_sync.systems.deployteq import soap
 
-    monkeypatch.setattr(deployteq, "TIMEOUT_SECONDS", (1, 0.3))
+    monkeypatch.setattr(soap, "TIMEOUT_SECONDS", (1, 0.3))
     hook = _hook(world, monkeypatch)
     hook.test()
     world.vendor_fault(kind="slow", method="POST", seconds=0.6)
@@ -137,15 +162,97 @@ def test_members_of_a_group_are_read_added_and_taken_out_once(world: World, monk
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
     hook = _hook(world, monkeypatch)
     ids = [str(result.vendor_id) for result in hook.save("customers", _people(60), unique=EMAIL)]
-    world.deployteq.groups[7] = []
+    world.deployteq.state.groups[7] = []
     hook.add_members(7, ids)
     hook.add_members(7, ids[:3])
     assert [[customer["id"] for customer in page][:1] for page in hook.members(7)] == [[1], [51]]
     for _ in range(2):  # a task that died takes them out again
         hook.remove_members(7, ids[1:])
-    assert world.deployteq.groups[7] == [1]
+    assert world.deployteq.state.groups[7] == [1]
     with pytest.raises(RequestRejected, match="There is no group 8"):
         list(hook.members(8))
+
+
+def test_a_token_that_is_malformed_is_wrong_credentials_as_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AuthenticationFailed, match="Check the Variable deployteq_credentials"):
+        _hook(world, monkeypatch, token="short").test()
+
+
+def test_a_code_other_than_0_is_a_refusal_though_there_is_no_fault(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = _hook(world, monkeypatch)
+    world.deployteq.codes += [4]
+    assert hook.save("customers", _people(1), unique=EMAIL) == [
+        VendorResult(None, "4", "deployteq refused customer_insertBulkUnique (4), and says no reason.")
+    ]
+
+
+def test_a_fault_of_the_look_up_is_not_taken_for_a_customer_that_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = _hook(world, monkeypatch)
+    hook.save("customers", _people(1), unique=EMAIL)
+    world.deployteq.codes += [0, 7]
+    with pytest.raises(RequestRejected, match=r"refused customer_getById \(7\)"):
+        hook.update("customers", "1", {"emailAddress": "not an address"})
+    assert hook.update("customers", "9", {"city": "Delft"}).code == "MISSING_AT_VENDOR"
+    assert hook.get("customers", "9") is None
+
+
+def test_a_set_that_was_closed_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from salesforce_sync.systems.deployteq import hook as deployteq
+
+    monkeypatch.setattr(deployteq, "pause", lambda _: None)
+    hook = _hook(world, monkeypatch)
+    number = world.deployteq.state.new_resource("CUSTOMER_SET", [])
+    world.deployteq.answers.free(number)
+    with pytest.raises(ServiceUnavailable, match="is CLOSED"):
+        list(hook._pages(number, "customerSet_getCustomers", "Customer"))
+
+
+def test_a_customer_reads_back_without_what_nobody_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = _hook(world, monkeypatch)
+    hook.save("customers", [{"emailAddress": "a@b.example", "birthday": "1990-05-01", "city": ""}], unique=EMAIL)
+    hook.save("customers", [{"emailAddress": "c@d.example", "poBox": "12"}], unique=EMAIL)
+    world.deployteq.state.customers[1]["password"] = "fake-password"
+    shown = [
+        {name: value for name, value in hook.get("customers", number).items() if not name.endswith("At")}
+        for number in ("1", "2")
+    ]
+    common = {"optIn": "Y", "smsOptIn": "N", "status": "PROSPECT", "mailStatus": "ACTIVE", "options": {}}
+    assert shown == [
+        common | {"id": 1, "emailAddress": "a@b.example", "birthday": "1990-05-01"},
+        common | {"id": 2, "emailAddress": "c@d.example", "poBox": "12"},
+    ]
+
+
+def test_elements_that_our_description_does_not_name_and_another_order_harm_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = _hook(world, monkeypatch)
+    hook.save("customers", [{"emailAddress": "a@b.example", "options": {"Industry": "Media"}}], unique=EMAIL)
+    types = dict(world.deployteq.service.types)
+    backwards = {name: dict(reversed(fields.items())) for name, fields in types.items()}
+    backwards["Customer"]["shoeSize"] = "string"
+    monkeypatch.setattr(world.deployteq, "service", replace(world.deployteq.service, types=backwards))
+    world.deployteq.state.customers[1]["shoeSize"] = "43"
+    customer = hook.get("customers", "1")
+    assert (customer["emailAddress"], customer["options"]) == ("a@b.example", {"Industry": "Media"})
+    assert "shoeSize" not in customer
+
+
+def test_the_hook_names_what_no_customer_has(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = ["emailAddress", "compnyName", "password", "options.Industry"]
+    assert _hook(world, monkeypatch).problems("customers", paths) == [
+        "Deployteq's customers have no compnyName",
+        "Deployteq's customers have no password",
+    ]
+
+
+def test_the_description_is_ours_and_nothing_else_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.deployteq, "_describe", lambda _: pytest.fail("the vendor's description was read"))
+    assert _hook(world, monkeypatch, api_url=world.deployteq_credentials["api_url"] + "?wsdl").test()
 
 
 def test_the_emulator_knows_its_customers_after_a_restart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +263,7 @@ def test_the_emulator_knows_its_customers_after_a_restart(world: World, monkeypa
     vendor.reset()
     vendor.restore(kept)
     assert hook.save("customers", _people(3), unique=EMAIL)[:2] == [VendorResult("1"), VendorResult("2")]
-    assert (len(vendor.customers), len(vendor.mailings)) == (3, 1)
+    assert (len(vendor.state.customers), len(vendor.state.mailings)) == (3, 1)
 
 
 def test_many_customers_are_found_by_fifty_a_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,9 +298,9 @@ def test_one_control_character_leaves_the_other_customers_alone_on_the_way_out_a
 ) -> None:
     hook = _hook(world, monkeypatch)
     hook.save("customers", [{"emailAddress": f"{name}@b.example", "lastname": name} for name in "ab"], unique=EMAIL)
-    for customer in world.deployteq.customers.values():
+    for customer in world.deployteq.state.customers.values():
         customer["lastname"] = f"Van\x1b{customer['lastname']}\x0b"
-    names = [hook.get("customers", str(number))["lastname"] for number in world.deployteq.customers]
+    names = [hook.get("customers", str(number))["lastname"] for number in world.deployteq.state.customers]
     assert names == ["Vana", "Vanb"]
 
 

@@ -42,7 +42,7 @@ def _customers(moments: Moments, *external_ids: str | None) -> list[int]:
         {"emailAddress": f"p{number}@acme.example", "externalId": external_id}
         for number, external_id in enumerate(external_ids)
     ]
-    return [customer["id"] for customer in moments.vendor.insert_bulk_unique(people, ["emailAddress"], [])]
+    return [customer["id"] for customer in moments.vendor.answers.insert_bulk_unique(people, ["emailAddress"], [])]
 
 
 def _lead(world: World, number: int = 1) -> str:
@@ -160,7 +160,7 @@ def test_a_page_that_is_cut_short_is_an_error_and_not_a_short_success(
 ) -> None:
     _customers(moments, _lead(world))
     moments.vendor.send("November")
-    monkeypatch.setattr(moments.vendor, "_page", lambda *_: [])
+    monkeypatch.setattr(moments.vendor.answers, "_page", lambda *_: [])
     with pytest.raises(ServiceUnavailable, match="has 1 items, 0 came"):
         moments()
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from salesforce_sync.errors import ServiceUnavailable, TooManyRejects
+from salesforce_sync.errors import InvalidMapping, ServiceUnavailable, TooManyRejects
 from salesforce_sync.mapping.transforms import TransformCall
-from salesforce_sync.records import Counts
+from salesforce_sync.records import Counts, VendorResult
 from salesforce_sync.state import dead_letters, sync_log
 from salesforce_sync.state.engine import open_state
 from support.airflow import variables
@@ -80,7 +80,7 @@ def test_leads_and_contacts_become_customers_with_fields_and_option_fields(world
 def test_only_what_changed_is_sent_and_nothing_else_of_a_customer_is_touched(world: World, poll: Poll) -> None:
     first, _ = world.insert("Contact", _contact(1), _contact(2))
     poll()
-    for customer in world.deployteq.customers.values():
+    for customer in world.deployteq.state.customers.values():
         customer |= {"lastname": "changed at Deployteq", "gender": "WOMAN"}
     world.org.clock.shift(600)
     world.update("Contact", {"Id": first, "FirstName": "Ann"})
@@ -148,7 +148,7 @@ def test_by_e_mail_a_converted_lead_stays_one_customer(world: World, poll: Poll)
     assert counts == {CONTACTS: Counts(read=1, updated=1), LEADS: Counts(read=1, skipped=1)}
     assert poll.history(lead)[0] == ("skipped", "CONVERTED_IN_SALESFORCE")
     assert [(customer["externalId"], customer["status"]) for customer in world.customers] == [
-        (contact["Id"], "CUSTOMER")
+        (contact["Id"], "PROSPECT")  # what somebody is there, only the first delivery says
     ]
 
 
@@ -325,7 +325,7 @@ def test_a_changed_e_mail_address_changes_the_customer_and_makes_no_second_one(w
     world.update("Lead", {"Id": lead, "Email": "new@acme.example"})
     assert poll()[LEADS] == Counts(read=1, updated=1)
     assert [customer["emailAddress"] for customer in world.customers] == ["new@acme.example"]
-    world.deployteq.customers.clear()  # somebody deleted it at Deployteq
+    world.deployteq.state.customers.clear()  # somebody deleted it at Deployteq
     world.update("Lead", {"Id": lead, "Email": "newer@acme.example"})
     poll()
     assert [customer["emailAddress"] for customer in world.customers] == ["newer@acme.example"]
@@ -367,4 +367,84 @@ def test_when_deployteq_is_down_everything_comes_with_the_next_poll(world: World
         poll()
     world.vendors.faults.clear()
     world.org.clock.shift(600)
-    assert poll()[CONTACTS] == Counts(read=2, created=1, unchanged=1)
+    assert poll()[CONTACTS] == Counts(read=2, created=1, skipped=1)  # the first reading is superseded by the second
+
+
+# -- who is new there, and who is not -----------------------------------------------------------------------------------------------
+
+
+def _without_consent(poll: Poll) -> None:
+    mapping = poll.mappings[CONTACTS]
+    fields = {name: item for name, item in mapping.fields.items() if not item.consent}
+    poll.mappings = {CONTACTS: mapping.model_copy(update={"fields": fields})}
+
+
+def _consent(world: World) -> list[tuple[str, str]]:
+    return [(customer["emailAddress"], customer["optIn"]) for customer in world.customers]
+
+
+def test_a_mapping_without_opt_in_opts_nobody_in_and_nobody_out(world: World, poll: Poll) -> None:
+    _without_consent(poll)
+    known = [{"emailAddress": "contact1@acme.example", "optIn": "Y"}]
+    world.deployteq.answers.insert_bulk_unique(known, ["emailAddress"], [])
+    world.insert("Contact", _contact(1), _contact(2))
+    assert poll()[CONTACTS] == Counts(read=2, created=2)
+    assert _consent(world) == [("contact1@acme.example", "Y"), ("contact2@acme.example", "N")]
+
+
+def test_a_customer_that_is_deleted_between_the_look_and_the_call_comes_back_without_consent(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was known, so nothing is said of its consent; what makes it a new one must say no."""
+    known = [{"emailAddress": "contact1@acme.example", "optIn": "Y"}]
+    world.deployteq.answers.insert_bulk_unique(known, ["emailAddress"], [])
+    world.insert("Contact", _contact(Deployteq_Opt_In__c=True))
+    look = poll.hook.find
+
+    def then_it_goes(*arguments: Any, **options: Any) -> Any:
+        found = look(*arguments, **options)
+        world.deployteq.state.remove(1)
+        return found
+
+    monkeypatch.setattr(poll.hook, "find", then_it_goes)
+    assert poll()[CONTACTS].created == 1
+    assert _consent(world) == [("contact1@acme.example", "N")]
+
+
+def test_two_records_of_one_new_customer_opt_nobody_in_when_the_first_is_refused(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_consent(poll)
+    first, _ = world.insert("Contact", _contact(1), _contact(1, LastName="Second"))
+    save = poll.hook.save
+
+    def but_not_the_first(stream: str, records: Any, **options: Any) -> Any:
+        if records[0]["externalId"] != first:
+            return save(stream, records, **options)
+        return [VendorResult(None, "110", "refused"), *save(stream, records[1:], **options)]
+
+    monkeypatch.setattr(poll.hook, "save", but_not_the_first)
+    assert poll()[CONTACTS].rejected == 1
+    assert _consent(world) == [("contact1@acme.example", "N")]
+
+
+@pytest.mark.parametrize("status", ["BLACKLIST", "SUSPECT"])
+def test_what_somebody_is_at_deployteq_is_not_set_back(world: World, poll: Poll, status: str) -> None:
+    known = [{"emailAddress": "contact1@acme.example", "status": status}]
+    world.deployteq.answers.insert_bulk_unique(known, ["emailAddress"], [])
+    (contact,) = world.insert("Contact", _contact())
+    poll()
+    world.org.clock.shift(600)
+    world.update("Contact", {"Id": contact, "FirstName": "Ann"})
+    assert poll()[CONTACTS].updated == 1
+    assert [(customer["firstname"], customer["status"]) for customer in world.customers] == [("Ann", status)]
+
+
+def test_a_mapping_that_names_what_no_customer_has_is_told_so_before_anything_is_sent(world: World, poll: Poll) -> None:
+    mapping = poll.mappings[CONTACTS]
+    fields = mapping.fields | {"LastName": mapping.fields["LastName"].model_copy(update={"vendor": "lastnaam"})}
+    poll.mappings = {CONTACTS: mapping.model_copy(update={"fields": fields})}
+    world.insert("Contact", _contact())
+    with pytest.raises(InvalidMapping, match=r"deployteq/contacts does not fit the vendor.*have no lastnaam"):
+        poll()
+    assert world.deployteq.calls == {}

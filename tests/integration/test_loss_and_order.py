@@ -54,7 +54,7 @@ def poll(world: World, state_url: str, tmp_path: Path, hook: Any) -> Poll:
 
 @pytest.fixture
 def campaign(world: World, state_url: str, tmp_path: Path, hook: Any) -> Campaign:
-    world.deployteq.groups = {number: [] for number in GROUPS.values()}
+    world.deployteq.state.groups = {number: [] for number in GROUPS.values()}
     return Campaign(world, open_state(state_url), tmp_path / "staging", hook, GROUPS)
 
 
@@ -157,10 +157,10 @@ def test_a_day_that_is_not_over_is_not_covered(world: World, pipeline: Intent) -
 
 
 def _queued(world: World, **customer: Any) -> int:
-    (found,) = world.deployteq.insert_bulk_unique(
+    (found,) = world.deployteq.answers.insert_bulk_unique(
         [{"emailAddress": f"{customer['externalId']}@acme.example"} | customer], ["externalId"], []
     )
-    members = world.deployteq.groups[GROUPS["queue"]]
+    members = world.deployteq.state.groups[GROUPS["queue"]]
     if found["id"] not in members:
         members.append(found["id"])
     return int(found["id"])
@@ -200,7 +200,7 @@ def test_queue_late_removal(world: World, campaign: Campaign, monkeypatch: pytes
     campaign.load()
     assert world.query("SELECT Phone FROM Contact") == [{"Phone": "030-1"}]
     _queued(world, externalId=contact, workPhone="030-2")
-    world.deployteq.groups[GROUPS["queue"]].remove(customer)  # the late removal lands
+    world.deployteq.state.groups[GROUPS["queue"]].remove(customer)  # the late removal lands
     campaign.extra["rested"] = {(0, 0, 1, 0): 600.0}
     campaign.extract()
     campaign.load()
@@ -235,7 +235,7 @@ def test_queue_died_between(world: World, campaign: Campaign, monkeypatch: pytes
         patched.setattr(campaign.hook, "get", _killed)
         with pytest.raises(KeyboardInterrupt):
             campaign.extract()
-    assert world.deployteq.groups[GROUPS["queue"]] == []
+    assert world.deployteq.state.groups[GROUPS["queue"]] == []
     assert len(campaign()["success"]) == 2
     assert {row["Phone"] for row in world.query("SELECT Phone FROM Contact")} == {"030-1"}
 
@@ -309,7 +309,7 @@ def test_rejected_by_the_vendor_then_never_again(world: World, poll: Poll) -> No
     (lead,) = world.insert("Lead", {"LastName": "L", "Company": "Acme", "Email": "l@acme.example"})
     world.deployteq.refuse("l@acme.example")
     assert poll()[LEADS] == Counts(read=1, rejected=1)
-    world.deployteq._refused.clear()
+    world.deployteq.state.refused.clear()
     world.org.clock.shift(3_600)
     with poll.state.begin() as connection:
         connection.execute(update(letters_table).values(due_at=datetime.now(UTC) - timedelta(minutes=1)))
@@ -321,7 +321,7 @@ def test_rejected_by_the_vendor_then_never_again(world: World, poll: Poll) -> No
 def test_moments_never_linked(world: World, moments: Moments) -> None:
     """A moment of a customer that nobody knew arrives once the customer is linked, also when nothing happens to it."""
     vendor = moments.vendor
-    (customer,) = vendor.insert_bulk_unique([{"emailAddress": "p@acme.example"}], ["emailAddress"], [])
+    (customer,) = vendor.answers.insert_bulk_unique([{"emailAddress": "p@acme.example"}], ["emailAddress"], [])
     vendor.send("November")
     moments()
     (lead,) = world.insert("Lead", {"LastName": "L", "Company": "Acme"})
@@ -521,7 +521,7 @@ def test_consent_that_is_given_later_is_passed_on(world: World, poll: Poll) -> N
 
 
 def test_a_customer_that_said_no_keeps_its_no_at_first_contact(world: World, poll: Poll) -> None:
-    world.deployteq.insert_bulk_unique(
+    world.deployteq.answers.insert_bulk_unique(
         [{"emailAddress": "a@acme.example", "optIn": "N", "lastname": "Known"}], ["emailAddress"], []
     )
     _contact(world, "a@acme.example")
@@ -532,7 +532,7 @@ def test_a_customer_that_said_no_keeps_its_no_at_first_contact(world: World, pol
 def test_an_unrelated_edit_raises_no_consent(world: World, poll: Poll) -> None:
     contact = _contact(world, "a@acme.example")
     poll()
-    for customer in world.deployteq.customers.values():
+    for customer in world.deployteq.state.customers.values():
         customer["optIn"] = "N"  # the person said no at the vendor
     world.update("Contact", {"Id": contact, "FirstName": "Ann"})
     poll()
@@ -549,7 +549,7 @@ def test_a_raise_whose_answer_is_lost_is_not_repeated(
 
     def lost(*arguments: Any, **options: Any) -> None:
         send(*arguments, **options)
-        for customer in world.deployteq.customers.values():
+        for customer in world.deployteq.state.customers.values():
             customer["optIn"] = "N"  # and then the person says no
         raise KeyboardInterrupt
 
@@ -807,7 +807,7 @@ def test_a_refused_record_that_the_condition_leaves_out_by_now_is_not_delivered(
     contact = _contact(world, "a@acme.example", Title="sync")
     world.deployteq.refuse("a@acme.example")
     poll()
-    world.deployteq._refused.clear()
+    world.deployteq.state.refused.clear()
     world.update("Contact", {"Id": contact, "Title": "private"})
     with poll.state.begin() as connection:
         connection.execute(update(letters_table).values(due_at=datetime.now(UTC) - timedelta(minutes=1)))
@@ -831,11 +831,11 @@ def test_merge_takes_address(world: World, poll: Poll) -> None:
     poll.delete = True
     gone, stays = _contact(world, "a@acme.example"), _contact(world, "b@acme.example")
     poll()
-    (first, second) = world.deployteq.customers
+    (first, second) = world.deployteq.state.customers
     world.delete("Contact", gone)
     world.update("Contact", {"Id": stays, "Email": "a@acme.example"})
     poll()
-    assert [*world.deployteq.customers] == [first]
+    assert [*world.deployteq.state.customers] == [first]
     assert world.customers[0]["externalId"] == stays
     assert second != first
 

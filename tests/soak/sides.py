@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -150,6 +150,8 @@ class FakeVendor:
     refused: set[str] = field(default_factory=set)  # addresses that are refused, once
     calls: int = 0
     batch_size = 2
+    only_new: ClassVar[frozenset[str]] = frozenset({"status"})
+    defaults: ClassVar[Mapping[str, str]] = {"optIn": "N"}
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def save(self, stream: str, records: Sequence[Mapping[str, Any]], *, unique: Sequence[str]) -> list[VendorResult]:
@@ -164,7 +166,7 @@ class FakeVendor:
             return VendorResult(None, "110", "refused")
         known = self._with(address)
         vendor_id = known or str(next(self._ids))
-        self.customers[vendor_id] = self.customers.get(vendor_id, {}) | record
+        self.customers[vendor_id] = self.customers.get(vendor_id, {"optIn": "Y"}) | record  # who says nothing opts in
         return VendorResult(vendor_id)
 
     def update(self, stream: str, vendor_id: str, record: Mapping[str, Any]) -> VendorResult:
@@ -193,7 +195,10 @@ class FakeVendor:
     ) -> list[Mapping[str, Any] | None]:
         addresses = [str(record["emailAddress"]).lower() for record in records]
         ids = [self._with(address) for address in addresses]
-        return [None if vendor_id is None else dict(self.customers[vendor_id]) for vendor_id in ids]
+        return [None if vendor_id is None else self.customers[vendor_id] | {"id": vendor_id} for vendor_id in ids]
+
+    def problems(self, stream: str, paths: Iterable[str]) -> list[str]:
+        return []
 
     def get(self, stream: str, vendor_id: str) -> Mapping[str, Any] | None:
         return self.customers.get(vendor_id)

@@ -114,10 +114,10 @@ class World:
     @property
     def customers(self) -> list[dict[str, Any]]:
         """Deployteq's customers, without what it adds to them."""
-        hidden = {"id", "createdAt", "modifiedAt"}
+        hidden = {"id", "createdAt", "modifiedAt", "smsOptIn", "mailStatus"}
         return [
             {name: value for name, value in customer.items() if name not in hidden}
-            for customer in self.deployteq.customers.values()
+            for customer in self.deployteq.state.customers.values()
         ]
 
 

@@ -28,7 +28,7 @@ def campaign(dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
     dags.set_variable("deployteq_synchronize", json.dumps({"contacts": GROUPS}))
-    world.deployteq.groups = {number: [] for number in GROUPS.values()}
+    world.deployteq.state.groups = {number: [] for number in GROUPS.values()}
     return dags
 
 
@@ -42,13 +42,13 @@ def _queue(world: World, *customers: dict[str, Any]) -> list[int]:
         {"emailAddress": f"p{number}@acme.example", "companyName": str(number)} | customer
         for number, customer in enumerate(customers)
     ]
-    ids = [customer["id"] for customer in vendor.insert_bulk_unique(people, ["companyName"], [])]
-    vendor.groups[GROUPS["queue"]] += ids
+    ids = [customer["id"] for customer in vendor.answers.insert_bulk_unique(people, ["companyName"], [])]
+    vendor.state.groups[GROUPS["queue"]] += ids
     return ids
 
 
 def _told(world: World) -> dict[str, list[int]]:
-    return {output: world.deployteq.groups[number] for output, number in GROUPS.items()}
+    return {output: world.deployteq.state.groups[number] for output, number in GROUPS.items()}
 
 
 @pytest.mark.requirement("DQ-02", "DQ-19", "DQ-21", "DQ-22", "DQ-A6")

@@ -571,3 +571,26 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "m.yaml"
     path.write_text(f"{HEAD}  A__c: a\n", encoding="utf-8-sig")
     assert read_mapping(path).fields["A__c"].vendor == "a"
+
+
+@pytest.mark.parametrize(
+    ("value", "came_out"),
+    [
+        ("020 123 45 67", "020 123 45 67"),
+        ("+31 (0)20 - 123 45 67", "+31201234567"),
+        ("020-1234567 ext. 1234567", "0201234567"),
+        ("0201234567 / 0612345678", "0201234567"),
+        ("+31 20 123 45 67 89 01 23", None),
+        ("ask for Jan at reception", None),
+        (201234567, "201234567"),
+        (None, None),
+    ],
+)
+def test_a_telephone_number_is_made_shorter_and_never_another_one(value: Any, came_out: str | None) -> None:
+    assert _one("  A__c: {vendor: a, transforms: [{phone: 16}]}\n", value) == came_out
+
+
+def test_texts_that_are_short_enough_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Columns, "distinct", lambda *_: pytest.fail("a column was taken apart"))
+    mapping = _mapping("  A__c: {vendor: a, transforms: [{truncate: 9}, {phone: 7}]}\n")
+    assert _apply(mapping, {"id": "1", "a": "1234567"}).table.column("A__c").to_pylist() == ["1234567"]

@@ -41,7 +41,10 @@ class Operation:
 
 @dataclass(frozen=True)
 class SoapService:
-    """`types`: fields with their types by type name. A type `ArrayOfX` is a list of X."""
+    """`types`: elements with their types by type name, in the order of an xsd:sequence. A type `ArrayOfX` is a list of X.
+
+    The WSDL's names are `<name>API` for the service, `<name>Service` for its port type, `<name>Binding` and `<name>Port`.
+    """
 
     name: str
     namespace: str
@@ -50,21 +53,22 @@ class SoapService:
 
     # -- calls --------------------------------------------------------------------------------------------------------------------
 
-    def call(self, body: bytes) -> Reply:
-        """The answer to an envelope."""
+    def call(self, body: bytes, *, code: int = 0) -> Reply:
+        """The answer to an envelope. A `code` other than 0 is a refusal without a fault: nothing is done, and `msg` is nil."""
         try:
             operation, element = self._operation(body)
             known = self.operations[operation]
-            given = {_local(node): node for node in element}
-            missing = [name for name in known.parameters if name not in given]
-            if missing:
-                raise SoapFault("Client", f"{operation}: the parameter {missing[0]} is missing")
-            arguments = {name: self._read(kind, given[name]) for name, kind in known.parameters.items()}
-            result = known.answer(**arguments)
+            names = [_local(node) for node in element]
+            if names != list(known.parameters):
+                wanted = ", ".join(known.parameters)
+                raise SoapFault("Client", f"{operation} takes {wanted}, in this order, and not {', '.join(names)}")
+            kinds = known.parameters.values()
+            arguments = {name: self._read(kind, node) for name, kind, node in zip(names, kinds, element, strict=True)}
+            result = None if code else known.answer(**arguments)
         except SoapFault as fault:
             inner = f"<soap:Fault><faultcode>{escape(fault.code)}</faultcode><faultstring>{escape(str(fault))}</faultstring></soap:Fault>"
             return _envelope(inner, 500)
-        inner = f"<code>0</code>{self._write('msg', known.result, result)}"
+        inner = f"<code>{code}</code>{self._write('msg', known.result, result)}"
         return _envelope(f'<{operation}Response xmlns="{self.namespace}">{inner}</{operation}Response>', 200)
 
     def _operation(self, body: bytes) -> tuple[str, ElementTree.Element]:
@@ -85,9 +89,13 @@ class SoapService:
             return [self._read(_item(kind), child) for child in node]
         if kind in self.types:
             fields = self.types[kind]
-            return {
-                _local(child): self._read(fields[_local(child)], child) for child in node if _local(child) in fields
-            }
+            given = [_local(child) for child in node]
+            if given != [name for name in fields if name in given]:
+                raise SoapFault(
+                    "Client",
+                    f"{kind}: its elements are not those of the WSDL, or not in that order: {', '.join(given)}",
+                )
+            return {name: self._read(fields[name], child) for name, child in zip(given, node, strict=True)}
         try:
             return _SIMPLE[kind](node.text or "")
         except ValueError as error:
@@ -124,14 +132,14 @@ class SoapService:
         schema += "".join(part[0] for part in parts)
         messages, ports, bindings = ("".join(part[number] for part in parts) for number in (1, 2, 3))
         text = (
-            f'<?xml version="1.0" encoding="UTF-8"?><wsdl:definitions name={quoteattr(self.name)} targetNamespace="{self.namespace}"'
+            f'<?xml version="1.0" encoding="UTF-8"?><wsdl:definitions name="{self.name}API" targetNamespace="{self.namespace}"'
             f' xmlns:tns="{self.namespace}" xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"'
             ' xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/">'
             f'<wsdl:types><xsd:schema targetNamespace="{self.namespace}" elementFormDefault="qualified">{schema}</xsd:schema></wsdl:types>'
-            f'{messages}<wsdl:portType name="{self.name}Port">{ports}</wsdl:portType>'
-            f'<wsdl:binding name="{self.name}Binding" type="tns:{self.name}Port">'
+            f'{messages}<wsdl:portType name="{self.name}Service">{ports}</wsdl:portType>'
+            f'<wsdl:binding name="{self.name}Binding" type="tns:{self.name}Service">'
             f'<soap:binding style="document" transport="http://schemas.xmlsoap.org/soap/http"/>{bindings}</wsdl:binding>'
-            f'<wsdl:service name="{self.name}"><wsdl:port name="{self.name}Port" binding="tns:{self.name}Binding">'
+            f'<wsdl:service name="{self.name}API"><wsdl:port name="{self.name}Port" binding="tns:{self.name}Binding">'
             f"<soap:address location={quoteattr(address)}/></wsdl:port></wsdl:service></wsdl:definitions>"
         )
         return Reply(text.encode(), content_type="text/xml;charset=UTF-8")
@@ -139,7 +147,7 @@ class SoapService:
     def _complex(self, name: str, fields: Mapping[str, str], *, many: bool = False) -> str:
         most = "unbounded" if many else "1"
         inner = "".join(
-            f'<xsd:element name="{field}" type="{self._type(kind)}" minOccurs="0" maxOccurs="{most}" nillable="true"/>'
+            f'<xsd:element name="{field}" type="{self._type(kind)}" minOccurs="0" maxOccurs="{most}"{_nillable(kind, many)}/>'
             for field, kind in fields.items()
         )
         return f'<xsd:complexType name="{name}"><xsd:sequence>{inner}</xsd:sequence></xsd:complexType>'
@@ -157,14 +165,14 @@ class SoapService:
             f"{name}Response", {"code": "integer", "msg": operation.result}
         )
         messages = "".join(
-            f'<wsdl:message name="{name}{suffix}Message"><wsdl:part name="parameters" element="tns:{name}{suffix}"/></wsdl:message>'
-            for suffix in ("", "Response")
+            f'<wsdl:message name="{name}{end}"><wsdl:part name="parameters" element="tns:{name}{suffix}"/></wsdl:message>'
+            for end, suffix in (("Request", ""), ("Response", "Response"))
         )
-        ends = f'<wsdl:input message="tns:{name}Message"/><wsdl:output message="tns:{name}ResponseMessage"/>'
+        ends = f'<wsdl:input message="tns:{name}Request"/><wsdl:output message="tns:{name}Response"/>'
         port = f'<wsdl:operation name="{name}">{ends}</wsdl:operation>'
         body = '<soap:body use="literal"/>'
         binding = (
-            f'<wsdl:operation name="{name}"><soap:operation soapAction="" style="document"/>'
+            f'<wsdl:operation name="{name}"><soap:operation soapAction=""/>'
             f"<wsdl:input>{body}</wsdl:input><wsdl:output>{body}</wsdl:output></wsdl:operation>"
         )
         return elements, messages, port, binding
@@ -176,7 +184,12 @@ class SoapService:
 def _item(array: str) -> str:
     """The type of an array's items: ArrayOfString holds the simple type."""
     name = array.removeprefix("ArrayOf")
-    return {"String": "string", "Int": "long"}.get(name, name)
+    return {"String": "string", "Int": "integer"}.get(name, name)
+
+
+def _nillable(kind: str, many: bool) -> str:
+    """The items of a list of texts or numbers are not."""
+    return "" if many and kind in _SIMPLE else ' nillable="true"'
 
 
 def _local(node: ElementTree.Element) -> str:

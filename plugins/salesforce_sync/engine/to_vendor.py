@@ -20,7 +20,7 @@ from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
 from salesforce_sync.engine.from_salesforce import CONTACT, CONVERTED, DELETED, MASTER
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.plan import Look, PlanWriter, facts_of
-from salesforce_sync.errors import SyncError
+from salesforce_sync.errors import InvalidMapping, SyncError
 from salesforce_sync.mapping.apply import Mapped, apply_to_vendor
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.model import MappingFile
@@ -48,6 +48,17 @@ Place = tuple[str, str]  # a record's place in a plan: its mapping and its id
 
 class VendorTarget(Protocol):
     """A vendor's hook, as far as a delivery needs it."""
+
+    @property
+    def only_new(self) -> frozenset[str]:
+        """Paths that go with new records only, and never change those that the vendor has."""
+
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """Path -> what a new record gets there when nothing else is sent."""
+
+    def problems(self, stream: str, paths: Iterable[str]) -> list[str]:
+        """A sentence for each path that the vendor's records cannot have."""
 
     @property
     def batch_size(self) -> int:
@@ -118,6 +129,8 @@ class _Step:
     message: str | None = None
     is_extra: bool = False  # for a customer that the record leaves behind: no outcome of its own
     releases: bool = False
+    is_new: bool = False  # the vendor has nothing with its unique values
+    stranger: str | None = None  # what the vendor has with them, that nobody here knew
 
 
 @dataclass
@@ -127,7 +140,16 @@ class ToVendor:
     delete: bool = False
 
     def check(self, group: Group) -> None:
-        """A mapping to a vendor is checked against the org by the task that reads."""
+        """Against the vendor; the task that reads has checked the mappings against the org."""
+        for member in group.members:
+            mapping = member.mapping
+            paths = [*(str(item.vendor) for item in mapping.fields.values()), *mapping.vendor.constants]
+            found = self.target.problems(mapping.vendor.stream, paths)
+            if found:
+                raise InvalidMapping(
+                    f"Mapping {member.name} does not fit the vendor: {'; '.join(found)}.",
+                    fix="Correct the names on the right-hand side of the mapping file.",
+                )
 
     def version(self, member: Member) -> str:
         return mapping_version(member.mapping, {})
@@ -614,24 +636,34 @@ class _Decisions:
     # -- first contact -----------------------------------------------------------------------------------------------
 
     def _read_strangers(self) -> None:
-        """Records that are new here and bring a yes: one that the vendor has already keeps what it has."""
+        """First contact: a record that the vendor has already keeps its consent, and what only new records get."""
+        seen: set[str] = set()
         for member in self.group.members:
             consent = member.mapping.consent
-            steps = [
-                step
-                for step in self.steps
-                if step.row.member == member.name and step.operation == SAVE and step.consent == YES
-            ]
-            if not steps or consent is None:
+            saved = [step for step in self.steps if step.row.member == member.name and step.operation == SAVE]
+            if not saved:
                 continue
+            asked = saved if self._new_ones_differ else [step for step in saved if step.consent == YES]
             table = self.tables[member.name]
-            rows = table.take(pa.array([step.row.place for step in steps]))
+            rows = table.take(pa.array([step.row.place for step in asked], pa.int64()))
             paths = [str(member.mapping.fields[name].vendor) for name in member.mapping.unique]
             records = [nested(row) for row in rows.select(paths).to_pylist()]
             found = self.end.target.find(member.mapping.vendor.stream, records, unique=paths, beat=self.writer.beat)
-            for step, known in zip(steps, found, strict=True):
-                if known is not None:
+            known = {id(step): one for step, one in zip(asked, found, strict=True) if one is not None}
+            for step in saved:
+                key = str(step.row.key)
+                stranger = known.get(id(step))
+                step.is_new = stranger is None and key not in seen  # the second one with a key becomes the first one
+                seen.add(key)
+                if stranger is None:
+                    continue
+                step.stranger = None if stranger.get("id") is None else str(stranger["id"])
+                if consent is not None and step.consent == YES:
                     step.consent = None
+
+    @property
+    def _new_ones_differ(self) -> bool:
+        return bool(self.end.target.only_new or self.end.target.defaults)
 
     # -- chunks ------------------------------------------------------------------------------------------------------
 
@@ -693,12 +725,14 @@ class _Decisions:
             ("_outcome", [str(step.outcome) for step in steps]),
             ("_code", [step.code for step in steps]),
             ("_message", [step.message for step in steps]),
+            ("_stranger", [step.stranger for step in steps]),
         ):
             table = table.append_column(name, pa.array(values, pa.string()))
         table = table.append_column("_consent", own)
         gone = pa.array([step.row.gone for step in steps], pa.bool_())
         table = table.set_column(table.column_names.index("_gone"), "_gone", gone)
         table = table.append_column("_extra", pa.array([step.is_extra for step in steps], pa.bool_()))
+        table = table.append_column("_new", pa.array([step.is_new for step in steps], pa.bool_()))
         self.writer.add(member, [table], operation=steps[0].operation)
 
 
@@ -737,8 +771,14 @@ class _Sender:
     def _unique(self) -> list[str]:
         return [str(self.mapping.fields[name].vendor) for name in self.mapping.unique]
 
-    def _record(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return nested({path: value for path, value in row.items() if not path.startswith("_")})
+    def _record(self, row: Mapping[str, Any], *, new: bool) -> dict[str, Any]:
+        """What is sent: a new record has what the vendor wants of it, another one leaves alone what only new ones get."""
+        target = self.target
+        values = {path: value for path, value in row.items() if not path.startswith("_")}
+        if not new:
+            return nested({path: value for path, value in values.items() if path not in target.only_new})
+        missing = {path: value for path, value in target.defaults.items() if values.get(path) in (None, "")}
+        return nested(values | missing)
 
     def _withdraw(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
         consent = self.mapping.consent
@@ -756,26 +796,54 @@ class _Sender:
     def _update(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
         (row,) = rows
         code = self._drop_a_repeated_yes(row, lambda: self.target.get(self._stream, row["_vendor_id"]))
-        answer = self.target.update(self._stream, row["_vendor_id"], self._record(row))
+        answer = self.target.update(self._stream, row["_vendor_id"], self._record(row, new=False))
         if answer.code == MISSING_AT_VENDOR and answer.vendor_id is None:
             # Somebody deleted it there: it is made again, and nobody is opted in by that.
-            known = row if self.mapping.consent is None else row | {self.mapping.consent: NO}
-            (answer,) = self.target.save(self._stream, [self._record(known)], unique=self._unique)
+            (answer,) = self.target.save(self._stream, [self._unconsented(row)], unique=self._unique)
         return [_refused(row, answer) if answer.vendor_id is None else _delivered(row, answer, code)]
 
     def _save(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
-        codes = [self._drop_a_repeated_yes(row, lambda row=row: self._look_up(row), creates=True) for row in rows]
-        answers = self.target.save(self._stream, [self._record(row) for row in rows], unique=self._unique)
+        """A second row with one key waits for what becomes of the first: it is new only when that was refused."""
+        second = [place for place, row in enumerate(rows) if not row["_new"] and row["_stranger"] is None]
+        first = [place for place in range(len(rows)) if place not in second]
+        results = dict(zip(first, self._save_together([rows[place] for place in first]), strict=True))
+        for place in second:
+            rows[place]["_new"] = self._look_up(rows[place]) is None
+            (results[place],) = self._save_together([rows[place]])
+        return [results[place] for place in range(len(rows))]
+
+    def _save_together(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
+        codes = [self._look_again(row) for row in rows]
+        records = [self._record(row, new=row["_new"]) for row in rows]
+        answers = self.target.save(self._stream, records, unique=self._unique) if rows else []
+        for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+            if row["_stranger"] and answer.vendor_id not in (None, row["_stranger"]):
+                # It was deleted between the look and the call, so this one is new: nobody is opted in by that either.
+                answers[place] = self.target.update(self._stream, str(answer.vendor_id), self._unconsented(row))
         return [
             _refused(row, answer) if answer.vendor_id is None else _delivered(row, answer, code)
             for row, answer, code in zip(rows, answers, codes, strict=True)
         ]
 
+    def _unconsented(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row as a new record without consent."""
+        consent = self.mapping.consent
+        return self._record(row if consent is None else {**row, consent: NO}, new=True)
+
+    def _look_again(self, row: dict[str, Any]) -> str | None:
+        """A row that was sent before without an answer may be at the vendor by now. Gives the code of its result."""
+        says_yes = self.mapping.consent is not None and row[self.mapping.consent] == YES
+        if not self.repeated or not row["_new"] or not (says_yes or self.target.only_new or self.target.defaults):
+            return None
+        known = self._look_up(row)
+        row["_new"] = known is None
+        return None if known is None else self._drop_a_repeated_yes(row, lambda: known)
+
     def _look_up(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        (found,) = self.target.find(self._stream, [self._record(row)], unique=self._unique)
+        (found,) = self.target.find(self._stream, [self._record(row, new=True)], unique=self._unique)
         return found
 
-    def _drop_a_repeated_yes(self, row: dict[str, Any], look: Any, *, creates: bool = False) -> str | None:
+    def _drop_a_repeated_yes(self, row: dict[str, Any], look: Callable[[], Mapping[str, Any] | None]) -> str | None:
         """A yes whose answer got lost is not sent again: the person may have said no at the vendor since.
 
         Gives the code of the result when nobody can tell whether it arrived.
@@ -784,8 +852,6 @@ class _Sender:
         if not self.repeated or consent is None or row[consent] != YES:
             return None
         known = look()
-        if known is None and creates:
-            return None  # the first call never arrived: this is the insert
         row[consent] = None
         return None if known is not None and _value(known, consent) == YES else UNCLEAR
 

@@ -198,10 +198,9 @@ def _from_connection(system: str, model: type[BaseModel]) -> dict[str, Any] | No
     address = _address(connection)
     found = {"username": connection.login, "email": connection.login, secret: connection.password}
     found |= dict.fromkeys(("login_url", "base_url"), address)
-    if address and "wsdl_url" in known:  # where the host alone is given, the API is where it usually is
-        usual = urlsplit(str(known["wsdl_url"].default))
+    if address and "api_url" in known:  # where the host alone is given, the API is where it usually is
         given = urlsplit(address)
-        found["wsdl_url"] = given._replace(path=given.path or usual.path, query=given.query or usual.query).geturl()
+        found["api_url"] = given._replace(path=given.path or urlsplit(str(known["api_url"].default)).path).geturl()
     values: dict[str, Any] = {name: value for name, value in found.items() if name in known and value}
     return values | dict(connection.extra_dejson)
 

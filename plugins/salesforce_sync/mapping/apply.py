@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from salesforce_sync.mapping.columns import Columns, Distinct
 from salesforce_sync.mapping.model import FieldMapping, MappingFile
 from salesforce_sync.mapping.paths import as_text
-from salesforce_sync.mapping.transforms import TRANSFORMS, run_call
+from salesforce_sync.mapping.transforms import CUTTING, TRANSFORMS, run_call
 
 SHOWN_CHARACTERS = 60
 _TRUE_FALSE = {"true": True, "false": False, "1": True, "0": False, "y": True, "n": False, "yes": True, "no": False}
@@ -110,10 +110,13 @@ def _id_column(path: str, records: Columns, target: Target, problems: dict[int, 
 
 
 def _untouched(item: FieldMapping, path: str, records: Columns, target: Target) -> pa.ChunkedArray | None:
-    """The field's texts, when the mapping does nothing with them: see `_plain_texts`."""
-    if item.transforms or item.values is not None:
+    """The field's texts, when the mapping does nothing with them: see `_plain_texts`. Those that are short enough are not cut."""
+    if item.values is not None or any(call.name not in CUTTING for call in item.transforms):
         return None
-    return _plain_texts(path, records, target, required=item.required)
+    texts = _plain_texts(path, records, target, required=item.required)
+    if texts is None or not item.transforms:
+        return texts
+    return texts if _longest(texts) <= min(call.argument for call in item.transforms) else None
 
 
 def _plain_texts(path: str, records: Columns, target: Target, *, required: bool) -> pa.ChunkedArray | None:
@@ -128,13 +131,17 @@ def _fits(texts: pa.ChunkedArray, target: Target, *, required: bool) -> bool:
     """Whether no text breaks the target's rules, so that nothing has to be said of any row."""
     if required and texts.null_count:
         return False
-    if target.length and (pc.max(pc.utf8_length(texts)).as_py() or 0) > target.length:
+    if target.length and _longest(texts) > target.length:
         return False
     allowed = target.restricted_values
     return (
         allowed is None
         or pc.all(pc.is_in(texts.drop_null(), pa.array(sorted(allowed), pa.string()))).as_py() is not False
     )
+
+
+def _longest(texts: pa.ChunkedArray) -> int:
+    return int(pc.max(pc.utf8_length(texts)).as_py() or 0)
 
 
 def _salesforce_column(

@@ -41,6 +41,22 @@ def _truncate(value: Any, length: int) -> Any:
     return text[:length] if isinstance(text, str) else text
 
 
+def _phone(value: Any, length: int) -> Any:
+    """A telephone number of at most so many characters: as it is written, or else its first number without blanks and signs, or none.
+
+    A number that is cut is another one, so none is.
+    """
+    text = _text(value)
+    if not isinstance(text, str) or len(text) <= length:
+        return text
+    first = _EXTENSION.split(text, maxsplit=1)[0].replace("(0)", "")
+    digits = ("+" if first.lstrip().startswith("+") else "") + re.sub(r"\D", "", first)
+    return digits if 1 < len(digits) <= length else None
+
+
+_EXTENSION = re.compile(r"\s*(?:[xX#;,/]|ext|toestel|tst)")
+
+
 def _domain(value: Any, _: None) -> Any:
     text = _text(value)
     return registrable_domain(text) if isinstance(text, str) else text
@@ -97,11 +113,13 @@ TRANSFORMS: dict[str, Transform] = {
     "lower": Transform(lambda value, _: value.lower() if isinstance(value, str) else value),
     "upper": Transform(lambda value, _: value.upper() if isinstance(value, str) else value),
     "truncate": Transform(_truncate, argument=int),
+    "phone": Transform(_phone, argument=int),
     "registrable_domain": Transform(_domain),
     "opt_in": Transform(_opt_in),
     "opt_in_only": Transform(_opt_in_only),
     "product_lines": Transform(_product_lines, "is not a list of products with a name each"),
 }
+CUTTING = frozenset({"truncate", "phone"})  # these leave every text alone that is not longer than their argument
 
 
 def parse_call(raw: Any) -> TransformCall:

@@ -8,7 +8,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -44,6 +44,9 @@ class VendorHook(HttpHook):  # type: ignore[misc]
 
     system: ClassVar[str]
     requests_per_second: ClassVar[float] = 10.0
+    # What a vendor to whom records are delivered may say of new ones: see engine.to_vendor.VendorTarget.
+    only_new: ClassVar[frozenset[str]] = frozenset()
+    defaults: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self) -> None:
         super().__init__(method="GET", http_conn_id=self.system)
@@ -52,6 +55,10 @@ class VendorHook(HttpHook):  # type: ignore[misc]
     def test(self) -> str:
         """A sentence that says that the vendor can be used; raises when it cannot."""
         raise NotImplementedError
+
+    def problems(self, stream: str, paths: Iterable[str]) -> list[str]:  # noqa: ARG002 - this one knows none
+        """A sentence for each path that the vendor's records cannot have; a hook that knows them overrides this."""
+        return []
 
     @property
     def root_url(self) -> str:

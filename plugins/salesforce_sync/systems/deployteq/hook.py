@@ -1,22 +1,23 @@
 """Deployteq's SOAP API, which its documents call Clang.
 
 Known from its WSDL: operations and types. Every call takes the token first and answers `code` and `msg`. Sets are made first, and read in pages
-of 50 when they are READY. Not published: limits, the time zone of its dates (a setting here), and what a bulk call does when one of its
+of 50 when they are READY. Known from tests of others against the live service: the faults below, and that a customer who is inserted
+without `optIn` is opted in. Not published: limits, the time zone of its dates (a setting here), and what a bulk call does when one of its
 customers is not valid. So such a call is cut in half until the bad customer stands alone.
 """
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time
 from functools import cached_property
 from time import sleep as pause
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import requests
-import zeep
 import zeep.exceptions
 from urllib3.util import parse_url
 
@@ -25,38 +26,21 @@ from salesforce_sync.hooks.credentials import read_credentials
 from salesforce_sync.mapping.paths import value_at
 from salesforce_sync.records import MISSING_AT_VENDOR, Collection, VendorResult
 from salesforce_sync.systems.deployteq.credentials import DeployteqCredentials
-from salesforce_sync.systems.vendor import TIMEOUT_SECONDS, VendorHook
+from salesforce_sync.systems.deployteq.soap import connect, customer_elements
+from salesforce_sync.systems.vendor import VendorHook
 from salesforce_sync.windows import DateWindow
 
 CONNECTED = "You are successfully connected to Deployteq"
-WRONG_TOKEN = "101"  # noqa: S105 - the fault that answers a wrong token
+WRONG_TOKENS = frozenset({"101", "202"})  # faults: a token that is not known, and one that is malformed
+IS_MEMBER, NO_CUSTOMER = "107", "213"  # faults: is in the group already; there is none with this id
 OPTIONS = "options"
 PAGE = 50  # Deployteq's limit: fault 105 above it
+PROBES = 5  # customers of a refused call who are sent alone, to learn whether the fault is theirs or the mapping's
 RESOURCE_TRIES, LONGEST_RESOURCE_WAIT_SECONDS = 40, 15.0
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 NEVER = "0000-00-00"  # how PHP and MySQL write that there is no date
-# Control characters, as they are or as references: one in a customer's name would make the whole answer unreadable.
-_FORBIDDEN = re.compile(
-    rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|&#(?:0*(?:[0-8]|1[124-9]|2[0-9]|3[01])|x0*(?:[0-8bcBC]|[eE]|[fF]|1[0-9a-fA-F]));"
-)
+NOTHING = {"birthday": (NEVER,), "poBox": ("0",), "gender": ("UNKNOWN",), "maritalStatus": ("UNKNOWN",)}
 COUNTERS = ("customers", "received", "opens", "clicks", "bounces", "complaints")
-
-
-class _Transport(zeep.Transport):  # type: ignore[misc]
-    """Sends calls, which hold the token, to where they are addressed and nowhere else; takes out of answers what XML forbids."""
-
-    def __init__(self, hook: VendorHook, **options: Any) -> None:
-        super().__init__(**options)
-        self._hook = hook
-
-    def post(self, address: str, message: Any, headers: Any) -> requests.Response:
-        reply: requests.Response = self.session.post(
-            address, data=message, headers=headers, timeout=self.operation_timeout, allow_redirects=False
-        )
-        if reply.is_redirect:
-            raise self._hook.moved(reply)
-        reply._content = _FORBIDDEN.sub(b"", reply.content)
-        return reply
 
 
 class DeployteqHook(VendorHook):
@@ -65,6 +49,14 @@ class DeployteqHook(VendorHook):
 
     system = "deployteq"
     requests_per_second = 20.0  # a guess that is easy on a service which publishes no limit
+    only_new: ClassVar[frozenset[str]] = frozenset(
+        {"status"}
+    )  # who is a customer or on the blacklist by now is not to be set back
+    defaults: ClassVar[Mapping[str, str]] = {"optIn": "N"}  # or the service would opt a new customer in
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_saved = False
 
     @cached_property
     def credentials(self) -> DeployteqCredentials:
@@ -72,7 +64,7 @@ class DeployteqHook(VendorHook):
 
     @property
     def root_url(self) -> str:
-        url = parse_url(self.credentials.wsdl_url)
+        url = parse_url(self.credentials.api_url)
         return f"{url.scheme}://{url.netloc}"
 
     @property
@@ -80,10 +72,8 @@ class DeployteqHook(VendorHook):
         return self.credentials.secrets()
 
     @cached_property
-    def _client(self) -> zeep.Client:
-        connect, read = TIMEOUT_SECONDS
-        transport = _Transport(self, session=self.session, timeout=connect + read, operation_timeout=read)
-        return self.tried(lambda: self._translated(lambda: zeep.Client(self.credentials.wsdl_url, transport=transport)))
+    def _service(self) -> Any:
+        return connect(self, self.credentials.api_url)
 
     def test(self) -> str:
         """Asks how many customers there are; gives a sentence that says that it works, raises when it does not."""
@@ -110,12 +100,36 @@ class DeployteqHook(VendorHook):
         except RequestRejected as error:
             if len(records) == 1:
                 return [VendorResult(None, error.code, str(error.args[0]))]
+            if not self._has_saved and len(records) > PROBES:
+                return self._save_probes_first(records, fields, options)
             middle = len(records) // 2
             return [*self._save(records[:middle], fields, options), *self._save(records[middle:], fields, options)]
         found = saved.Customer if saved is not None else []
-        if len(found) != len(records):
+        if len(found) != len(records) or not all(customer.id for customer in found):
             raise ServiceUnavailable(f"deployteq: {len(records)} customers were sent, {len(found)} came back.")
+        self._has_saved = True
         return [VendorResult(str(customer.id)) for customer in found]
+
+    def _save_probes_first(
+        self, records: Sequence[Mapping[str, Any]], fields: list[str], options: list[str]
+    ) -> list[VendorResult]:
+        """The first call was refused: a few customers alone tell whether the mapping is at fault, before each of the others is tried.
+
+        They are others at each try: bad customers who happen to be chosen do not stop the rest for ever.
+        """
+        chosen = sorted(random.sample(range(len(records)), PROBES))
+        probed = {place: self._save([records[place]], fields, options)[0] for place in chosen}
+        refused = {_without_numbers(str(result.message)) for result in probed.values() if result.vendor_id is None}
+        if not self._has_saved and len(refused) == 1:
+            raise RequestRejected(
+                f"{PROBES} customers of the first {len(records)}, sent alone, were all refused alike: {probed[chosen[0]].message}",
+                code=str(probed[chosen[0]].code),
+                fix="Correct the mapping, or what these customers have in common. Nothing is lost: all of them wait.",
+            )
+        self._has_saved = True  # each of the others stands for itself
+        rest = [place for place in range(len(records)) if place not in probed]
+        others = dict(zip(rest, self._save([records[place] for place in rest], fields, options), strict=True))
+        return [(probed | others)[place] for place in range(len(records))]
 
     @property
     def batch_size(self) -> int:
@@ -126,19 +140,28 @@ class DeployteqHook(VendorHook):
         """Updates the customer with this id, its unique fields among them; MISSING_AT_VENDOR when there is none."""
         self._check_stream(stream)
         try:
-            return VendorResult(str(self._call("customer_update", _customer(record) | {"id": int(vendor_id)}).id))
+            self._call("customer_update", _customer(record) | {"id": int(vendor_id)})
         except RequestRejected as error:
             code = error.code if self._exists(vendor_id) else MISSING_AT_VENDOR
             return VendorResult(None, code, str(error.args[0]))
+        return VendorResult(vendor_id)
 
     def get(self, stream: str, vendor_id: str) -> dict[str, Any] | None:
         """The customer with this id, as `save` takes it, with `id`; None when there is none."""
         self._check_stream(stream)
         try:
             found = self._call("customer_getById", int(vendor_id))
-        except RequestRejected:
-            return None
-        return _record(found) if found else None
+        except RequestRejected as error:
+            if error.code == NO_CUSTOMER:
+                return None
+            raise
+        return _record(found) if found is not None and found.id else None
+
+    def problems(self, stream: str, paths: Iterable[str]) -> list[str]:
+        """A sentence for each path that no customer has."""
+        self._check_stream(stream)
+        plain = (path for path in paths if not path.startswith(f"{OPTIONS}."))
+        return [f"Deployteq's customers have no {path}" for path in plain if path not in customer_elements()]
 
     def find(
         self,
@@ -194,16 +217,16 @@ class DeployteqHook(VendorHook):
         self._check_stream(stream)
         for vendor_id in vendor_ids:
             try:
-                self._call("customer_delete", {"id": int(vendor_id)})
+                gone = self._call("customer_delete", {"id": int(vendor_id)})
             except RequestRejected:
                 if self._exists(vendor_id):
                     raise
+            else:
+                if not gone and self._exists(vendor_id):
+                    raise RequestRejected(f"deployteq did not delete the customer {vendor_id}, and says no reason.")
 
     def _exists(self, vendor_id: str) -> bool:
-        try:
-            return bool(self._call("customer_getById", int(vendor_id)))
-        except RequestRejected:
-            return False
+        return self.get("customers", vendor_id) is not None
 
     # -- groups -------------------------------------------------------------------------------------------------------------------
 
@@ -217,8 +240,19 @@ class DeployteqHook(VendorHook):
         """Adds the customers to the group; those that are members stay what they are."""
         size = self.credentials.bulk_rows
         for start in range(0, len(customer_ids), size):
-            members = [{"id": int(customer_id)} for customer_id in customer_ids[start : start + size]]
+            self._add_members(group, customer_ids[start : start + size])
+
+    def _add_members(self, group: int, customer_ids: Sequence[str]) -> None:
+        members = [{"id": int(customer_id)} for customer_id in customer_ids]
+        try:
             self._call("group_addMembersInBulk", {"id": group}, {"Customer": members})
+        except RequestRejected as error:
+            if error.code != IS_MEMBER:
+                raise
+            if len(members) > 1:
+                middle = len(members) // 2
+                self._add_members(group, customer_ids[:middle])
+                self._add_members(group, customer_ids[middle:])
 
     def remove_members(self, group: int, customer_ids: Iterable[str]) -> None:
         """Takes the customers out of the group; one that is no member any more is no error. The API has no bulk call for it."""
@@ -266,7 +300,7 @@ class DeployteqHook(VendorHook):
             found = self._call("resource_getById", resource)
             if found.status == "READY":
                 return int(found.size or 0)
-            if found.status == "ERROR":
+            if found.status in ("ERROR", "CLOSED"):
                 break
             pause(min(LONGEST_RESOURCE_WAIT_SECONDS, 0.5 * 1.5**attempt))
         raise ServiceUnavailable(f"deployteq: the set {resource} is {found.status}.")
@@ -327,9 +361,14 @@ class DeployteqHook(VendorHook):
     # -- calls --------------------------------------------------------------------------------------------------------------------
 
     def _call(self, operation: str, *arguments: Any) -> Any:
-        """The `msg` of the answer."""
-        send = getattr(self._client.service, operation)
-        return self.tried(lambda: self._translated(lambda: send(self.credentials.token, *arguments))).msg
+        """The `msg` of the answer; RequestRejected for a fault, and for a `code` other than 0."""
+        send = getattr(self._service, operation)
+        answer = self.tried(lambda: self._translated(lambda: send(self.credentials.token, *arguments)))
+        if answer.code:
+            raise RequestRejected(
+                f"deployteq refused {operation} ({answer.code}), and says no reason.", code=str(answer.code)
+            )
+        return answer.msg
 
     def _translated(self, call: Any) -> Any:
         """The call's answer; zeep's errors as ours."""
@@ -337,7 +376,7 @@ class DeployteqHook(VendorHook):
             return call()
         except zeep.exceptions.Fault as fault:
             code = str(fault.code).rpartition(":")[2]
-            if code == WRONG_TOKEN:
+            if code in WRONG_TOKENS:
                 raise self.refused_credentials(self._shown(str(fault.message))) from None
             raise RequestRejected(
                 f"deployteq refused the request ({code}): {self._shown(str(fault.message))}", code=code
@@ -349,7 +388,7 @@ class DeployteqHook(VendorHook):
                 raise self._status_error(status, str(error)) from None
             raise ServiceUnavailable(
                 f"deployteq gave no answer that can be read ({type(error).__name__}).",
-                fix="If it stays so: check wsdl_url in deployteq_credentials, and whether a proxy or a maintenance page answers.",
+                fix="If it stays so: check api_url in deployteq_credentials, and whether a proxy or a maintenance page answers.",
             ) from None
 
 
@@ -370,7 +409,12 @@ def _customer(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _record(customer: Any) -> dict[str, Any]:
-    """The API's type as a record: what it has, and its option fields by name."""
+    """The API's type as a record: what it has, and its option fields by name. The service's words for nothing are nothing."""
     options = customer[OPTIONS].CustomerOption if customer[OPTIONS] else []
-    plain = {name: customer[name] for name in customer if name != OPTIONS and customer[name] is not None}
-    return plain | {OPTIONS: {option.name: option.value for option in options}}
+    plain = {name: customer[name] for name in customer if name != OPTIONS and customer[name] not in (None, "")}
+    known = {name: value for name, value in plain.items() if str(value) not in NOTHING.get(name, ())}
+    return known | {OPTIONS: {option.name: option.value for option in options}}
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d+", "", text)
