@@ -1,6 +1,6 @@
 """python -m salesforce_sync.explain ID: a record's history on both sides, in plain words.
 
-ID is the vendor's id or the Salesforce id. Reads the state database that SALESFORCE_SYNC_STATE_URL names.
+ID is the vendor's id or the Salesforce id, of 15 or 18 characters. Reads the state database that SALESFORCE_SYNC_STATE_URL names.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from salesforce_sync.errors import StagedDataMissing
+from salesforce_sync.ids import whole_id
 from salesforce_sync.staging import ID, Staging, file_name
 from salesforce_sync.state import claims, dead_letters, inbox, links, plans, sync_log, waits
 from salesforce_sync.state.engine import open_state, reading
@@ -32,6 +33,7 @@ VERBS = {
 
 def explain(connection: Connection, record_id: str) -> list[str]:
     """The record's history as lines of text, the oldest event first, and below it what is true of it now."""
+    record_id = whole_id(record_id) or record_id
     known = links.of_record(connection, record_id)
     names = {record_id, *(name for linked in known for name in _names(linked))}
     rows = {(row["sync_run_id"], row["id"], row["record_id"], row["step"]): row for row in _logged(connection, names)}

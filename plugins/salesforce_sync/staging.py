@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from salesforce_sync.errors import StagedDataMissing, StagingFailed
+from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.paths import as_text, clean, values_at
 from salesforce_sync.records import BatchRef
@@ -54,10 +55,12 @@ class Staging:
         return place
 
     def records(
-        self, folder: Any, *, id_path: str, paths: Sequence[str], origin: str | None = None, stamp_path: str = ""
-    ) -> BatchWriter:
-        """Stages records one by one in the folder, in batches of BATCH_ROWS."""
-        return BatchWriter(self, folder, id_path, tuple(dict.fromkeys(paths)), origin, stamp_path)
+        self, folder: Any, *, id_path: str, paths: Sequence[str], origin: str | None = None, stamp_path: str = "",
+        whole_ids: bool = False,
+    ) -> BatchWriter:  # fmt: skip
+        """Stages records one by one in the folder, in batches of BATCH_ROWS. With `whole_ids`, their ids are Salesforce's: 15 characters
+        and 18 are one."""
+        return BatchWriter(self, folder, id_path, tuple(dict.fromkeys(paths)), origin, stamp_path, whole_ids)
 
     def tables(
         self, folder: Any, tables: Iterable[pa.Table], *, id_column: str, stamp: Callable[[pa.Table], list[str]]
@@ -159,6 +162,7 @@ class BatchWriter:
     paths: tuple[str, ...]
     origin: str | None
     stamp_path: str
+    whole_ids: bool
     refs: list[BatchRef] = field(default_factory=list)
     pending: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -176,6 +180,8 @@ class BatchWriter:
     def _flush(self) -> None:
         table = Columns.of(self.pending, self.paths).table
         ids = _texts(self.pending, self.id_path)
+        if self.whole_ids:
+            ids = pa.array([whole_id(text) or text for text in ids.to_pylist()], pa.string())
         found = values_at(self.pending, self.stamp_path) if self.stamp_path else [None] * len(self.pending)
         stamps = [str(value or "") for value in found]
         table = table.append_column(ID, ids).append_column(STAMP, pa.array(stamps, pa.string()))

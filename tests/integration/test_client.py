@@ -396,7 +396,7 @@ def test_a_refused_row_of_a_bulk_job_says_why(world: World) -> None:
         Outcome.REJECTED,
         None,
         "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
-        "Error: bad value for restricted picklist field: no such error:Error__c",
+        "Error: bad value for restricted picklist field: no such error (Error__c)",
     )
 
 
@@ -431,7 +431,7 @@ def test_a_bulk_error_without_a_code_keeps_its_text(world: World) -> None:
     assert ingest.split_error("something odd happened") == ("UNKNOWN", "something odd happened")
     assert ingest.split_error("STRING_TOO_LONG:City: too long: a:b:City__c --") == (
         "STRING_TOO_LONG",
-        "City: too long: a:b:City__c",
+        "City: too long: a:b (City__c)",
     )
 
 
@@ -756,3 +756,60 @@ def test_pages_of_a_bulk_result_come_in_order_though_several_are_under_way(
         f"A{number}" for number in range(2_000)
     ]
     assert [table.num_rows for table in tables] == [300] * 6 + [200]
+
+
+# -- who is who -------------------------------------------------------------------------------------------------------------------
+
+COMPANY, DOMAIN = "PeerSpot_Company__c", "Domain__c"  # a field that ignores case, as most external ids do
+
+
+def _companies(keys: list[str], names: list[str] | None = None) -> pa.Table:
+    return pa.table({DOMAIN: keys, "Name": names or keys})
+
+
+@pytest.mark.parametrize("filling", [0, 2_500])
+def test_two_rows_of_one_record_are_written_one_after_the_other(world: World, filling: int) -> None:
+    keys = ["Beta.example", "a.example", *(f"d{number}.example" for number in range(filling)), "beta.example"]
+    names = ["first", "a", *(["other"] * filling), "last"]
+    request = WriteRequest(COMPANY, Operation.UPSERT, DOMAIN)
+    results = _write(world.client(), request, _companies(keys, names))
+    assert [result.outcome for result in (results[0], results[-1])] == [Outcome.CREATED, Outcome.UPDATED]
+    assert world.query(f"SELECT Name FROM {COMPANY} WHERE Domain__c = 'BETA.example'") == [{"Name": "last"}]
+    assert world.count(COMPANY) == len(keys) - 1
+
+
+def test_an_update_by_a_key_that_ignores_case_finds_its_record(world: World) -> None:
+    world.insert(COMPANY, {DOMAIN: "acme.example", "Name": "Acme"})
+    request = WriteRequest(COMPANY, Operation.UPDATE, DOMAIN)
+    (result,) = _write(world.client(), request, _companies(["ACME.example"], ["New"]))
+    assert result.outcome is Outcome.UPDATED
+    assert world.query(f"SELECT Name, Domain__c FROM {COMPANY}") == [{"Name": "New", "Domain__c": "acme.example"}]
+
+
+def test_an_insert_whose_answer_got_lost_is_found_in_any_case(world: World) -> None:
+    world.insert(COMPANY, {DOMAIN: "acme.example", "Name": "Acme"})
+    world.salesforce_fault(kind="after", status=503, path="composite/sobjects", times=1)
+    request = WriteRequest(COMPANY, Operation.INSERT, DOMAIN)
+    results = _write(world.client(), request, _companies(["ACME.example", "b.example"]))
+    assert [result.salesforce_id is not None for result in results] == [True, True]
+    assert world.count(COMPANY) == 2
+
+
+def test_long_keys_are_looked_up_in_lists_that_an_address_can_hold(world: World) -> None:
+    keys = [f"{number:03d}" + "ж" * 60 for number in range(100)]
+    world.insert(COMPANY, *({DOMAIN: key, "Name": "old"} for key in keys))
+    request = WriteRequest(COMPANY, Operation.UPDATE, DOMAIN)
+    results = _write(world.client(), request, _companies(keys, ["new"] * 100))
+    assert {result.outcome for result in results} == {Outcome.UPDATED}
+
+
+@pytest.mark.parametrize(
+    ("cell", "code", "message"),
+    [
+        ("DUPLICATE_VALUE:duplicate value found: <unknown>:--", "DUPLICATE_VALUE", "duplicate value found: <unknown>"),
+        ("INVALID_FIELD:the type xsd:date:A__c,B__c --", "INVALID_FIELD", "the type xsd:date (A__c, B__c)"),
+        ("UNABLE_TO_LOCK_ROW:no: tail", "UNABLE_TO_LOCK_ROW", "no: tail"),
+    ],
+)
+def test_a_bulk_error_is_taken_apart(cell: str, code: str, message: str) -> None:
+    assert ingest.split_error(cell) == (code, message)

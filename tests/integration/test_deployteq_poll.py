@@ -220,7 +220,8 @@ def _register(poll: Poll, *records: dict[str, Any]) -> None:
 
     paths = [*poll.mappings[LEADS].salesforce_paths, "SystemModstamp", "IsDeleted", "MasterRecordId"]
     with reading(poll.context("extract", client=False), LEADS) as work:
-        writer = work.writer(LEADS, id_path="Id", paths=paths, stamp_path="SystemModstamp")
+        folder = work.folder(LEADS)
+        writer = work.context.staging.records(folder, id_path="Id", paths=paths, stamp_path="SystemModstamp")
         for record in records:
             writer.add(record)
         work.add(LEADS, writer.close(), paths=paths)

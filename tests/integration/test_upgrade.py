@@ -83,12 +83,16 @@ def test_a_hundred_thousand_customers_send_nothing_after_an_upgrade(
 
         batch_size = 50
 
+        def problems(self, *_: Any) -> list[str]:
+            return []
+
     poll = Poll(world, state, tmp_path, Nobody(), {CONTACTS: load_mapping(CONTACTS)})
     from salesforce_sync.engine.read import reading as begin
 
     paths = [*load_mapping(CONTACTS).salesforce_paths, "SystemModstamp", "IsDeleted"]
     with begin(poll.context("extract", client=False), CONTACTS) as work:
-        writer = work.writer(CONTACTS, id_path="Id", paths=paths, stamp_path="SystemModstamp")
+        folder = work.folder(CONTACTS)
+        writer = work.context.staging.records(folder, id_path="Id", paths=paths, stamp_path="SystemModstamp")
         for record in contacts:
             writer.add(record)
         work.add(CONTACTS, writer.close(), paths=paths, read_from="")

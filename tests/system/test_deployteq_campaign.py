@@ -162,3 +162,11 @@ def test_each_output_is_an_asset_that_other_dags_can_wait_for(campaign: DagRunne
             uri.rpartition("/")[2]: extra["count"] for uri, extra in session.execute(query) if "/contacts/" in uri
         }
     assert events == {"continue": 2, "success": 1, "error": 1}
+
+
+def test_an_id_of_15_characters_is_the_contact_of_18(campaign: DagRunner, world: World) -> None:
+    one, two = _contacts(world, 2)
+    _queue(world, {"externalId": one[:15], "workPhone": "030-1"}, {"externalId": two.upper(), "workPhone": "030-2"})
+    finished = campaign.run(DAG)
+    assert finished.results["report_contacts"] == {"continue": 2, "success": 2, "error": 0, "limit": 0}
+    assert {row["Phone"] for row in world.query("SELECT Phone FROM Contact")} == {"030-1", "030-2"}

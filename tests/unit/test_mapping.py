@@ -594,3 +594,15 @@ def test_texts_that_are_short_enough_are_not_looked_at_one_by_one(monkeypatch: p
     monkeypatch.setattr(Columns, "distinct", lambda *_: pytest.fail("a column was taken apart"))
     mapping = _mapping("  A__c: {vendor: a, transforms: [{truncate: 9}, {phone: 7}]}\n")
     assert _apply(mapping, {"id": "1", "a": "1234567"}).table.column("A__c").to_pylist() == ["1234567"]
+
+
+def test_salesforces_own_ids_are_whole_whatever_their_spelling() -> None:
+    mapping = MappingFile.model_validate({
+        "version": 1, "summary": "Test.", "vendor": {"stream": "things", "id": "id"},
+        "salesforce": {"object": "Lead", "external_id": "Id"}, "fields": {"Phone": "phone"},
+    })  # fmt: skip
+    whole = "0035g00000AbCdEAAV"
+    spelt = [whole, whole[:15], whole.upper(), "no id", None]
+    mapped = _apply(mapping, *({"id": text, "phone": "1"} for text in spelt), targets=_targets(mapping))
+    assert mapped.table.column("Id").to_pylist() == [whole] * 3
+    assert mapped.problems == {3: "id 'no id' is no Salesforce id", 4: "id is missing, and it is the record's id"}

@@ -14,8 +14,9 @@ from typing import Any
 from emulators.control import Fault
 from emulators.salesforce import signin
 from emulators.salesforce.conversion import Conversion, convert_lead
-from emulators.salesforce.errors import ApiError, method_not_allowed, not_found
+from emulators.salesforce.errors import ApiError, invalid_auth_header, method_not_allowed, not_found
 from emulators.salesforce.generate import generate_records
+from emulators.salesforce.merging import merge, undelete
 from emulators.salesforce.org import MAX_VERSION, MIN_VERSION, Org, SignInRules
 from emulators.salesforce.routes import (
     bulk,
@@ -29,6 +30,7 @@ from emulators.salesforce.routes import (
     search,
     tooling,
 )
+from emulators.salesforce.routes.options import session_token
 from emulators.salesforce.soap import metadata as soap_metadata
 from emulators.salesforce.soap import partner
 from emulators.wire import Application, Call, Reply, Route, Router
@@ -64,7 +66,8 @@ def _salesforce(org: Org, call: Call) -> Reply:
             reply = _outside_rest(org, call)
             if reply is None:
                 if call.path != "/services/data":
-                    org.authenticate(_token(call))
+                    _check_auth_header(call)
+                    org.authenticate(session_token(call))
                     org.usage.count(f"{call.method} {_label(call.path)}")
                 reply = dispatch(org, call)
     except ApiError as error:
@@ -82,7 +85,10 @@ def _salesforce(org: Org, call: Call) -> Reply:
             ],
             status=500,
         )
-    reply.headers.setdefault("Sforce-Limit-Info", org.usage.header)
+    if reply.status == 401:
+        reply.headers.setdefault("WWW-Authenticate", "Token")
+    elif call.path.startswith("/services/data/"):
+        reply.headers.setdefault("Sforce-Limit-Info", org.usage.header)
     reply.headers.setdefault("Date", org.clock.now().strftime("%a, %d %b %Y %H:%M:%S GMT"))
     return reply
 
@@ -102,7 +108,7 @@ def _outside_rest(org: Org, call: Call) -> Reply | None:
     if parts[:2] == ["services", "oauth2"] and len(parts) == 3:
         return _oauth(org, call, parts[2])
     if parts[:1] == ["id"] and len(parts) == 3:
-        org.authenticate(_token(call) or call.query.get("oauth_token"))
+        org.authenticate(session_token(call) or call.query.get("oauth_token"))
         return signin.identity(org, call)
     if parts[:2] == ["services", "Soap"] and len(parts) >= 4 and call.method == "POST":
         if parts[2] == "m":
@@ -122,7 +128,7 @@ def _oauth(org: Org, call: Call, name: str) -> Reply | None:
     if name == "introspect" and call.method == "POST":
         return signin.introspect(org, call)
     if name == "userinfo":
-        token = _token(call) or call.query.get("access_token")
+        token = session_token(call) or call.query.get("access_token")
         try:
             org.authenticate(token)
         except ApiError:
@@ -168,9 +174,10 @@ class HtmlError(ApiError):
         self.body = f"<h1>Bad Message {status}</h1><pre>reason: {reason}</pre>"
 
 
-def _token(call: Call) -> str | None:
-    scheme, _, token = call.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() in ("bearer", "oauth") else None
+def _check_auth_header(call: Call) -> None:
+    given = call.headers.get("authorization", "")
+    if given and session_token(call) is None:
+        raise invalid_auth_header()
 
 
 def _check_version(path: str) -> None:
@@ -293,6 +300,12 @@ def _control_routes(org: Org, seeds: Seeds) -> tuple[Route, ...]:
     def convert(call: Call) -> Reply:
         return Reply(convert_lead(org, Conversion(**body(call))))
 
+    def merge_records(call: Call) -> Reply:
+        return Reply(merge(org, **body(call)))
+
+    def undelete_records(call: Call) -> Reply:
+        return Reply(undelete(org, body(call)["ids"]))
+
     def expire(call: Call) -> Reply:
         org.expire_sessions()
         return Reply({})
@@ -309,4 +322,6 @@ def _control_routes(org: Org, seeds: Seeds) -> tuple[Route, ...]:
         Route(("POST",), "/_emulator/sign-in", sign_in_rules),
         Route(("POST",), "/_emulator/generate", generate),
         Route(("POST",), "/_emulator/leads/convert", convert),
+        Route(("POST",), "/_emulator/records/merge", merge_records),
+        Route(("POST",), "/_emulator/records/undelete", undelete_records),
     )

@@ -25,6 +25,7 @@ CHUNK_ROWS = 10_000  # an org cuts an upload into internal batches of this many 
 DELIMITERS = {"COMMA": ",", "TAB": "\t", "PIPE": "|", "SEMICOLON": ";", "CARET": "^", "BACKQUOTE": "`"}
 LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
 OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
+MAX_RESULT_BYTES = 40 * 1024 * 1024  # of a result set; an org publishes no figure
 MAX_UPLOAD_BYTES = 150 * 1024 * 1024
 csv.field_size_limit(131_072)
 
@@ -260,10 +261,18 @@ def _query(org: Org, job: QueryJob) -> None:
             job.processed += count
 
 
+def rows_of_set(job: QueryJob, most: int) -> int:
+    """How many rows a result set has: an org cuts sets by their size, too, whatever number was asked for."""
+    if job.file is None or not job.processed:
+        return most
+    row_bytes = max(1, job.file.stat().st_size // job.processed)
+    return max(1, min(most, MAX_RESULT_BYTES // row_bytes))
+
+
 def result_page(job: QueryJob, start: int, most: int) -> tuple[bytes, int]:
     """(CSV with header, number of rows) of the rows from `start` on."""
     assert job.compiled is not None
-    count = max(0, min(most, job.processed - start))
+    count = max(0, min(rows_of_set(job, most), job.processed - start))
     header = csv_header(job.compiled, *job.format).encode()
     if count == 0:
         return header, 0

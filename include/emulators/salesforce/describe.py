@@ -33,7 +33,7 @@ def describe_object(schema: Schema, sobject: SObject, version: str) -> dict[str,
     master = {"name": "Master", "recordTypeId": "012000000000000AAA", "developerName": "Master", "active": True, "available": True,
               "defaultRecordTypeMapping": True, "master": True}  # fmt: skip
     return _summary(sobject, version) | {
-        "fields": [_field(item) for item in sobject.fields.values()],
+        "fields": [_field(item) for item in sobject.visible],
         "childRelationships": children,
         "recordTypeInfos": [master],
         "namedLayoutInfos": [],

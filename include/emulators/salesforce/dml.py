@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -16,11 +17,13 @@ from emulators.control import Clock, Faults
 from emulators.salesforce.errors import ApiError, required_missing
 from emulators.salesforce.ids import looks_like_id, to_18
 from emulators.salesforce.policies import Policies
-from emulators.salesforce.rules import Check, checker
+from emulators.salesforce.rules import COLUMN, Check, check_null, checker
 from emulators.salesforce.schema import Field, Schema, SObject
 from emulators.salesforce.store import Store, quoted, timestamp
 
 NULL_IN_CSV = "#N/A"
+TRIGGER_ROWS = 200  # an org works on so many rows of a call at a time; two of them may not be the same record
+RECYCLE_BIN, HARD_DELETED = timedelta(days=15), timedelta(hours=24)  # how long queryAll still finds what was deleted
 CLOSED_TASKS = frozenset({"completed"})
 _PERSON = frozenset({"FirstName", "LastName"})
 _DERIVED_FROM = {
@@ -152,6 +155,13 @@ class Dml:
         all_or_none: bool,
         options: WriteOptions,
     ) -> list[RowResult]:
+        if len(rows) > TRIGGER_ROWS and _has_twins(rows, external_id.name if external_id else "Id"):
+            groups = [rows[start : start + TRIGGER_ROWS] for start in range(0, len(rows), TRIGGER_ROWS)]
+            return [
+                result
+                for group in groups
+                for result in self._write(sobject, group, operation, external_id, from_csv, all_or_none, options)
+            ]
         results = [RowResult() for _ in rows]
         with self.store.undoable() as undo:
             drafts: dict[int, _Draft] = {}
@@ -166,6 +176,7 @@ class Dml:
             self._resolve_references(sobject, drafts, results)
             self._check_required_and_access(sobject, drafts, results)
             self._refuse_converted(sobject, drafts, results)
+            self._refuse_inactive_owners(sobject, drafts, results)
             self._check_unique(sobject, drafts, results)
             self._check_pairs(sobject, drafts, results)
             self._check_policies(sobject, drafts, results, options)
@@ -182,7 +193,7 @@ class Dml:
 
     def _draft(self, sobject: SObject, row: Row, external_id: Field | None, from_csv: bool) -> _Draft:
         draft = _Draft()
-        for name, raw in row.items():
+        for number, (name, raw) in enumerate(row.items()):
             if name == "attributes":
                 continue
             value = raw
@@ -208,7 +219,13 @@ class Dml:
                 continue
             if item is None:
                 raise ApiError("INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject.name}")
-            checked = None if value is None else self._check(sobject, item, from_csv)(value)
+            try:
+                if value is None:
+                    check_null(item)
+                checked = None if value is None else self._check(sobject, item, from_csv)(value)
+            except ApiError as error:
+                error.message = error.message.replace(COLUMN, f"col {number}")
+                raise
             if item is external_id:
                 draft.key = checked
             draft.values[item.name] = checked
@@ -277,13 +294,14 @@ class Dml:
             return
         if external_id is None or external_id.type == "id":
             self._resolve_ids(sobject, drafts, results, may_create=operation == "upsert")
+            self._refuse_twins(drafts, results)
             return
         found: dict[Any, list[str]] = {}
         for value, record_id in self.store.lookup(
             sobject, external_id.name, [draft.key for draft in drafts.values() if draft.key is not None]
         ):
             found.setdefault(_fold(external_id, value), []).append(record_id)
-        seen: set[Any] = set()
+        given = Counter(_fold(external_id, draft.key) for draft in drafts.values())
         for index, draft in list(drafts.items()):
             key = _fold(external_id, draft.key)
             matches = found.get(key, [])
@@ -291,15 +309,11 @@ class Dml:
                 self._fail(
                     drafts, results, index, ApiError("MISSING_ARGUMENT", f"{external_id.name} not specified", fields=[])
                 )
-            elif key in seen:
-                self._fail(
-                    drafts,
-                    results,
-                    index,
-                    ApiError(
-                        "DUPLICATE_VALUE", f"Duplicate external id specified: {draft.key}", fields=[external_id.name]
-                    ),
+            elif given[key] > 1:
+                twice = ApiError(
+                    "DUPLICATE_VALUE", f"Duplicate external id specified: {draft.key}", fields=[external_id.name]
                 )
+                self._fail(drafts, results, index, twice)
             elif len(matches) > 1:
                 self._fail(drafts, results, index, ApiError(
                     "MULTIPLE_CHOICES", f"{external_id.name}: more than one record found for external id field: {matches}", status=300))  # fmt: skip
@@ -311,7 +325,6 @@ class Dml:
                 draft.id = matches[0] if matches else None
                 if matches:
                     draft.values.pop(external_id.name, None)  # an update by key leaves the key's own spelling alone
-            seen.add(key)
 
     def _resolve_ids(
         self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], *, may_create: bool
@@ -324,7 +337,7 @@ class Dml:
                     drafts,
                     results,
                     index,
-                    ApiError("MISSING_ARGUMENT", "Id not specified in an update call", fields=["Id"]),
+                    ApiError("MISSING_ARGUMENT", "Id not specified in an update call", fields=[]),
                 )
             elif not looks_like_id(draft.id) or draft.id[:3] != sobject.prefix:
                 self._fail(drafts, results, index, _wrong_id(sobject, draft.id))
@@ -334,6 +347,14 @@ class Dml:
         for index, draft in list(drafts.items()):
             if draft.id and known.get(draft.id) != 0:
                 self._fail(drafts, results, index, _gone(known.get(draft.id)))
+
+    def _refuse_twins(self, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        """Rows of an update that are the same record: none of them is written."""
+        given = Counter(draft.id for draft in drafts.values() if draft.id)
+        for index, draft in list(drafts.items()):
+            if draft.id and given[draft.id] > 1:
+                twice = ApiError("DUPLICATE_VALUE", f"Duplicate id specified: {draft.id}", fields=[])
+                self._fail(drafts, results, index, twice)
 
     def _states(self, sobject: SObject, ids: Iterable[str]) -> dict[str, int]:
         """IsDeleted by id, for the ids that exist."""
@@ -420,8 +441,9 @@ class Dml:
                     continue
                 holder = holders.setdefault(_fold(item, value), draft.id or f"row {index}")
                 if holder not in (draft.id, f"row {index}"):
-                    message = f"duplicate value found: {item.name} duplicates value on record with id: {holder}"
-                    self._fail(drafts, results, index, ApiError("DUPLICATE_VALUE", message, fields=[item.name]))
+                    shown = "<unknown>" if holder.startswith("row ") else holder  # a new row of this call has no id yet
+                    message = f"duplicate value found: {item.name} duplicates value on record with id: {shown}"
+                    self._fail(drafts, results, index, ApiError("DUPLICATE_VALUE", message, fields=[]))
 
     def _refuse_converted(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
         """A converted Lead lives on as a Contact and takes no more changes."""
@@ -441,6 +463,17 @@ class Dml:
                 index,
                 ApiError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", fields=[]),
             )
+
+    def _refuse_inactive_owners(self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult]) -> None:
+        """Somebody who left keeps what is theirs, and gets nothing new."""
+        user = self.schema.objects["User"]
+        given = [owner for draft in drafts.values() if (owner := draft.values.get("OwnerId"))]
+        inactive = {row[1] for row in self.store.lookup(user, "Id", given, ["IsActive"]) if not row[2]}
+        for index, draft in list(drafts.items()):
+            owner = str(draft.values.get("OwnerId"))
+            if owner in inactive:
+                message = f"operation performed with inactive user [{owner[:15]}] as owner of {sobject.label.lower()}"
+                self._fail(drafts, results, index, ApiError("INACTIVE_OWNER_OR_USER", message, fields=[]))
 
     def _check_policies(
         self, sobject: SObject, drafts: dict[int, _Draft], results: list[RowResult], options: WriteOptions
@@ -617,13 +650,19 @@ class Dml:
                 elif item.custom:  # a custom look-up is cleared when its parent goes
                     sql = f"UPDATE {quoted(child.name)} SET {quoted(item.name)} = NULL, SystemModstamp = ? WHERE {quoted(item.name)} = ?"
                     connection.executemany(sql, [(now, record_id) for record_id in ids])
-            if hard:
-                connection.executemany(
-                    f"DELETE FROM {quoted(sobject.name)} WHERE Id = ?", [(record_id,) for record_id in ids]
-                )
-            else:
-                sql = f"UPDATE {quoted(sobject.name)} SET IsDeleted = 1, SystemModstamp = ?, LastModifiedDate = ? WHERE Id = ?"
-                connection.executemany(sql, [(now, now, record_id) for record_id in ids])
+            purge = timestamp(self.clock.now() + (HARD_DELETED if hard else RECYCLE_BIN))
+            sql = (
+                f"UPDATE {quoted(sobject.name)} SET IsDeleted = 1, SystemModstamp = ?, LastModifiedDate = ?, _purge_after = ?,"
+                " _hard_deleted = ? WHERE Id = ?"
+            )
+            connection.executemany(sql, [(now, now, purge, hard or None, record_id) for record_id in ids])
+
+
+def _has_twins(rows: Sequence[Row], key: str) -> bool:
+    """Whether two rows may be the same record; their key is compared without case, and may be spelt in any."""
+    names = {name for name in rows[0] if name.lower() == key.lower()} | {key}
+    keys = [str(value).strip().casefold() for row in rows for name in names if (value := row.get(name))]
+    return len(set(keys)) < len(keys)
 
 
 def _fold(item: Field, value: Any) -> Any:

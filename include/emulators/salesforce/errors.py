@@ -29,8 +29,8 @@ class ApiError(Exception):
         return body | self.extra
 
     def as_row(self) -> dict[str, Any]:
-        """One element of `errors` in a result row of a collection, where the code's key is another one."""
-        return {"statusCode": self.code, "message": self.message, "fields": self.fields or []} | self.extra
+        """One element of `errors` in a result row of a collection: the code's key is another one, and nothing is extra."""
+        return {"statusCode": self.code, "message": self.message, "fields": self.fields or []}
 
     def as_bulk(self) -> str:
         """The `sf__Error` cell of a Bulk API 2.0 result."""
@@ -40,6 +40,10 @@ class ApiError(Exception):
 
 def not_found(message: str = "The requested resource does not exist") -> ApiError:
     return ApiError("NOT_FOUND", message, status=404)
+
+
+def invalid_auth_header() -> ApiError:
+    return ApiError("INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE", status=401)
 
 
 def invalid_session() -> ApiError:

@@ -42,7 +42,10 @@ class DuplicateRule:
     def error(self, found: list[str], *, with_details: Callable[[str], Row] | None) -> ApiError:
         """DUPLICATES_DETECTED with the records found; the key `duplicateResut` is spelt so by the org."""
         records = [
-            {"attributes": {"type": self.object}, "Id": record_id}
+            {
+                "attributes": {"type": self.object, "url": f"/services/data/v66.0/sobjects/{self.object}/{record_id}"},
+                "Id": record_id,
+            }
             | dict(with_details(record_id) if with_details else {})
             for record_id in found
         ]

@@ -15,18 +15,30 @@ from emulators.salesforce.store import timestamp
 
 _EMAIL = re.compile(r"[^\s@,;<>()\[\]]+@[^\s@,;<>()\[\]]+\.[A-Za-z]{2,}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?"
+)
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,3})?Z?")
+COLUMN = "col ?"  # in a message; who knows the column puts its number there
 FIRST_YEAR = 1700  # an org keeps no earlier dates
 _TRUE_FALSE = {"true": 1, "false": 0, "1": 1, "0": 0}
 
 Check = Callable[[Any], Any]
 
 
+def check_null(item: Field) -> None:
+    """ApiError for a checkbox: it is true or false, and never nothing."""
+    if item.type == "boolean":
+        raise ApiError(
+            "INVALID_TYPE_ON_FIELD_IN_RECORD", f"{item.label}: value not of required type: ", fields=[item.name]
+        )
+
+
 def checker(item: Field, schema: Schema, *, from_csv: bool) -> Check:
     """A function that turns a value from the wire into the stored value, or raises the org's ApiError.
 
-    None stays None. A CSV gives strings only; JSON must give the right type.
+    A CSV gives strings only; JSON must give the right type.
     """
     if item.is_text:
         return _text_checker(item, from_csv)
@@ -47,9 +59,11 @@ def checker(item: Field, schema: Schema, *, from_csv: bool) -> Check:
 
 def _wrong_type(item: Field, value: Any, from_csv: bool) -> ApiError:
     if from_csv:
-        return ApiError(
-            "INVALID_TYPE_ON_FIELD_IN_RECORD", f"{item.label}: value not of required type: {value}", fields=[item.name]
+        xsd = {"currency": "double", "percent": "double", "datetime": "dateTime"}.get(item.type, item.type)
+        message = (
+            f"Failed to deserialize field at {COLUMN}. Due to, '{value}' is not a valid value for the type xsd:{xsd}"
         )
+        return ApiError("INVALID_FIELD", message, fields=[item.name])
     kind = {
         bool: "VALUE_TRUE" if value is True else "VALUE_FALSE",
         int: "VALUE_NUMBER_INT",
@@ -81,15 +95,17 @@ def _text_checker(item: Field, from_csv: bool) -> Check:
             )
         if item.type == "email" and not _EMAIL.fullmatch(text):
             raise ApiError("INVALID_EMAIL_ADDRESS", f"{item.label}: invalid email address: {text}", fields=[item.name])
-        if allowed is not None:
-            if text.lower() not in allowed:
-                raise ApiError(
-                    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
-                    f"{item.label}: bad value for restricted picklist field: {text}",
-                    fields=[item.name],
-                )
-            text = allowed[text.lower()]
-        return text
+        if allowed is None:
+            return text
+        chosen = text.split(";") if item.type == "multipicklist" else [text]
+        unknown = [part for part in chosen if part.strip().lower() not in allowed]
+        if unknown:
+            raise ApiError(
+                "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+                f"{item.label}: bad value for restricted picklist field: {unknown[0]}",
+                fields=[item.name],
+            )
+        return ";".join(allowed[part.strip().lower()] for part in chosen)
 
     return check
 
@@ -133,9 +149,9 @@ def _number_checker(item: Field, from_csv: bool) -> Check:
 
 def _date_checker(item: Field, from_csv: bool) -> Check:
     def check(value: Any) -> Any:
-        if isinstance(value, str) and _DATE.match(value.strip()):
+        if isinstance(value, str) and _DATE.fullmatch(value.strip()):
             try:
-                day = date.fromisoformat(value.strip()[:10])
+                day = date.fromisoformat(value.strip())
             except ValueError:
                 raise _wrong_type(item, value[:40], from_csv) from None
             if day.year >= FIRST_YEAR:
@@ -147,7 +163,7 @@ def _date_checker(item: Field, from_csv: bool) -> Check:
 
 def _datetime_checker(item: Field, from_csv: bool) -> Check:
     def check(value: Any) -> Any:
-        if isinstance(value, str) and _DATE.match(value.strip()):
+        if isinstance(value, str) and _DATE_TIME.fullmatch(value.strip()):
             try:
                 moment = datetime.fromisoformat(value.strip())
                 stored = timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

@@ -29,6 +29,7 @@ _SFDX_TYPES = {
     "DateTime": "datetime", "Number": "double", "Currency": "currency", "Percent": "percent", "Lookup": "reference",
     "MasterDetail": "reference", "AutoNumber": "string", "Time": "time", "EncryptedText": "encryptedstring", "Summary": "double",
 }  # fmt: skip
+QUEUE_OR_USER = ("Group", "User")  # who may own Leads, Cases, Tasks and custom objects
 _ACTIVITY_OBJECTS = ("Task", "Event")  # custom fields of both are defined on Activity
 ADDRESS_PARTS = ("Street", "City", "State", "PostalCode", "Country")
 _DEFAULT_LENGTHS = {
@@ -68,6 +69,7 @@ class Field:
     calculated: bool = False
     formula: str | None = None
     custom: bool = False
+    hidden: bool = False  # kept in the table, and nowhere to be seen
     compound: str | None = None  # the compound field that this one is a part of
     parts: tuple[tuple[str, str], ...] = ()  # of a compound field: key in the answer, field
 
@@ -107,7 +109,7 @@ class SObject:
     unique_pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        self._by_lower = {name.lower(): item for name, item in self.fields.items()}
+        self._by_lower = {name.lower(): item for name, item in self.fields.items() if not item.hidden}
         self._by_relationship = {item.relationship.lower(): item for item in self.fields.values() if item.relationship}
 
     def find(self, name: str) -> Field | None:
@@ -117,6 +119,11 @@ class SObject:
     def find_relationship(self, name: str) -> Field | None:
         """The reference field whose parent is reached by this relationship name, or None."""
         return self._by_relationship.get(name.lower())
+
+    @property
+    def visible(self) -> list[Field]:
+        """The fields that there are to see."""
+        return [item for item in self.fields.values() if not item.hidden]
 
     @property
     def name_field(self) -> Field | None:
@@ -190,11 +197,12 @@ def standard_objects(path: Path) -> dict[str, SObject]:
     }
 
 
-def _system_fields(owned: bool) -> dict[str, Field]:
+def _system_fields(*, owners: tuple[str, ...], recycled: bool = True) -> dict[str, Field]:
+    """`owners`: which objects may own a record; none for one without owner. `recycled`: whether it has IsDeleted."""
     read_only: dict[str, Any] = {"createable": False, "updateable": False}
     items = [
         Field("Id", "id", "Record ID", length=18, **read_only),
-        Field("IsDeleted", "boolean", "Deleted", default=False, **read_only),
+        Field("IsDeleted", "boolean", "Deleted", default=False, hidden=not recycled, **read_only),
         Field("CreatedDate", "datetime", "Created Date", **read_only),
         Field("CreatedById", "reference", "Created By ID", length=18, reference_to=("User",), relationship="CreatedBy", **read_only),
         Field("LastModifiedDate", "datetime", "Last Modified Date", **read_only),
@@ -202,13 +210,14 @@ def _system_fields(owned: bool) -> dict[str, Field]:
               **read_only),
         Field("SystemModstamp", "datetime", "System Modstamp", **read_only),
     ]  # fmt: skip
-    if owned:
-        items.append(Field("OwnerId", "reference", "Owner ID", length=18, reference_to=("User",), relationship="Owner"))
+    if owners:
+        items.append(Field("OwnerId", "reference", "Owner ID", length=18, reference_to=owners, relationship="Owner"))
     return {item.name: item for item in items}
 
 
 def _standard_fields(spec: dict[str, Any]) -> dict[str, Field]:
-    result = _system_fields(owned=spec.get("owned", True))
+    owners = tuple(spec.get("owners", ("User",))) if spec.get("owned", True) else ()
+    result = _system_fields(owners=owners, recycled=spec.get("recycled", True))
     for name, definition in spec["fields"].items():
         options = dict(definition)
         if options.pop("read_only", False):
@@ -270,7 +279,11 @@ def object_of(api_name: str, root: ElementTree.Element, prefix: str, custom_fiel
         auto_number=(display_format or "{0}") if is_auto else None, createable=not is_auto, updateable=not is_auto,
     )  # fmt: skip
     owned = not any(item.cascade_delete for item in custom_fields)  # the detail side of a master-detail has no owner
-    fields = _system_fields(owned) | {"Name": name_field} | {item.name: item for item in custom_fields}
+    fields = (
+        _system_fields(owners=QUEUE_OR_USER if owned else ())
+        | {"Name": name_field}
+        | {item.name: item for item in custom_fields}
+    )
     label = _text(root, "label")
     return SObject(api_name, label, _text(root, "pluralLabel") or label, prefix, fields, custom=True)
 

@@ -106,7 +106,7 @@ class Store:
                     connection.execute(f"DELETE FROM {quoted(old.name)}")
                     continue
                 for item in old.fields.values():
-                    if new.find(item.name) is None and not item.is_compound:
+                    if item.name not in new.fields and not item.is_compound:
                         connection.execute(f"UPDATE {quoted(old.name)} SET {quoted(item.name)} = NULL")
 
     @contextmanager
@@ -135,22 +135,31 @@ class Store:
         if not existing:
             body = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
             self._writer.execute(
-                f"CREATE TABLE {table} (_n INTEGER PRIMARY KEY AUTOINCREMENT, _visible_from TEXT, {body})"
+                f"CREATE TABLE {table} (_n INTEGER PRIMARY KEY AUTOINCREMENT, _visible_from TEXT, _purge_after TEXT, _hard_deleted INTEGER, {body})"
             )
         else:
-            columns["_visible_from"] = "TEXT"
+            columns |= {"_visible_from": "TEXT", "_purge_after": "TEXT", "_hard_deleted": "INTEGER"}
             for name in [name for name in columns if name.lower() not in existing]:
                 self._writer.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {columns[name]}")
         self._index(sobject, "Id", unique=True)
         self._index(sobject, "SystemModstamp")
+        self._index(sobject, "_purge_after", where="_purge_after IS NOT NULL")
         for item in sobject.fields.values():
             if item.custom and (item.external_id or item.unique or item.type == "reference"):
                 self._index(sobject, item.name)
 
-    def _index(self, sobject: SObject, column: str, unique: bool = False) -> None:
+    def _index(self, sobject: SObject, column: str, *, unique: bool = False, where: str = "") -> None:
         kind = "UNIQUE INDEX" if unique else "INDEX"
         name = quoted(f"{sobject.name}.{column}")
-        self._writer.execute(f"CREATE {kind} IF NOT EXISTS {name} ON {quoted(sobject.name)} ({quoted(column)})")
+        condition = f" WHERE {where}" if where else ""
+        self._writer.execute(
+            f"CREATE {kind} IF NOT EXISTS {name} ON {quoted(sobject.name)} ({quoted(column)}){condition}"
+        )
+
+    def purge(self, sobject: SObject, now: str) -> None:
+        """Drops the deleted records whose time in the recycle bin, or after a hard delete, is over."""
+        with self.writing() as connection:
+            connection.execute(f"DELETE FROM {quoted(sobject.name)} WHERE _purge_after <= ?", (now,))
 
     def last_number(self, sobject: SObject) -> int:
         """The highest record number ever used, so that a deleted record's id is never given again."""

@@ -71,7 +71,7 @@ def _rows(schema: Schema) -> Iterator[tuple[str, dict[str, Any]]]:
         }  # fmt: skip
         if sobject.custom:
             yield "CustomObject", {"Id": make_id("01I", number), "DeveloperName": developer_name}
-        for item in sobject.fields.values():
+        for item in sobject.visible:
             field_number += 1
             yield "FieldDefinition", _field_row(sobject, durable_id, item, field_number)
             if item.custom:

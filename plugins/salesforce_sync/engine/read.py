@@ -16,8 +16,9 @@ from sqlalchemy import Connection
 
 from salesforce_sync.engine.context import Context, SyncRun, sync_run
 from salesforce_sync.engine.lease import Lease, hold
+from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import BatchRef, Counts
-from salesforce_sync.staging import BatchWriter
+from salesforce_sync.staging import BatchWriter, Staging
 from salesforce_sync.state import claims, coverage, inbox, leases, versions, watermarks
 from salesforce_sync.state.engine import reading as looking
 from salesforce_sync.state.inbox import Batch
@@ -40,12 +41,9 @@ class Reading:
         """Where this reading stages the records of a mapping: no other reading writes there."""
         return self.context.staging.folder(self.context.org, self.stream, f"{self.number:09d}", mapping, part or "all")
 
-    def writer(
-        self, mapping: str, *, id_path: str, paths: Sequence[str], origin: str | None = None, stamp_path: str = ""
-    ) -> BatchWriter:
-        """Stages records one by one; hand its batches to `add`."""
-        folder = self.folder(mapping, origin or "")
-        return self.context.staging.records(folder, id_path=id_path, paths=paths, origin=origin, stamp_path=stamp_path)
+    def writer(self, name: str, mapping: MappingFile, *, origin: str | None = None) -> BatchWriter:
+        """Stages records of a mapping to Salesforce one by one; hand its batches to `add`."""
+        return records_writer(self.context.staging, self.folder(name, origin or ""), mapping, origin=origin)
 
     def add(self, mapping: str, refs: Sequence[BatchRef], *, paths: Sequence[str], read_from: str | None = None) -> int:
         """Keeps the batches for `register`; gives how many records they hold. `read_from` is the watermark before."""
@@ -83,6 +81,13 @@ def reading(context: Context, stream: str, *, name: str = "") -> Iterator[Readin
             (lease_name,) = lease.epochs
             number = leases.reading_number(connection, lease_name)
         yield Reading(context, stream, lease, number, run)
+
+
+def records_writer(staging: Staging, folder: Any, mapping: MappingFile, *, origin: str | None = None) -> BatchWriter:
+    """Stages records of a mapping to Salesforce: what it reads of them, under their ids."""
+    return staging.records(
+        folder, id_path=mapping.vendor.id, paths=mapping.vendor_paths, origin=origin, whole_ids=mapping.is_update_only
+    )
 
 
 def take_back(connection: Connection, org: str, batch: Batch) -> None:

@@ -67,7 +67,7 @@ def read_days(
             days = _days(connection, context.org, name, span)
         count = 0
         for day in days:
-            writer = work.writer(name, id_path=mapping.vendor.id, paths=mapping.vendor_paths, origin=day.isoformat())
+            writer = work.writer(name, mapping, origin=day.isoformat())
             for page in source.read(mapping.vendor.stream, window=DateWindow(day, day)):
                 for record in page:
                     writer.add(record)

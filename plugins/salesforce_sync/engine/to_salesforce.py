@@ -14,6 +14,7 @@ from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.lease import Lease
 from salesforce_sync.engine.plan import Look, PlanWriter, facts_of
+from salesforce_sync.engine.read import records_writer
 from salesforce_sync.errors import InvalidMapping, MissingMetadata
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.apply import Mapped, Target, apply
@@ -50,7 +51,7 @@ def deliver_made(
     number = lease.epoch
     context.made += 1
     folder = context.staging.folder(context.org, name, f"{number:09d}", str(context.made))
-    writer = context.staging.records(folder, id_path=mapping.vendor.id, paths=mapping.vendor_paths)
+    writer = records_writer(context.staging, folder, mapping)
     for record in records:
         writer.add(record)
     with lease.transaction() as connection:

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.columns import Columns, Distinct
 from salesforce_sync.mapping.model import FieldMapping, MappingFile
 from salesforce_sync.mapping.paths import as_text
@@ -60,7 +61,8 @@ def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target])
     """
     problems: dict[int, str] = {}
     key = mapping.salesforce.external_id
-    columns = {key: _id_column(mapping.vendor.id, records, targets[key], problems)}
+    make_id = _record_id_column if mapping.is_update_only else _id_column
+    columns = {key: make_id(mapping.vendor.id, records, targets[key], problems)}
     for name, item in mapping.fields.items():
         columns[name] = _salesforce_column(name, item, records, targets[name], problems)
     return _mapped(columns, problems, len(records))
@@ -106,6 +108,14 @@ def _id_column(path: str, records: Columns, target: Target, problems: dict[int, 
     column.convert(_strings)
     column.require("is missing, and it is the record's id")
     column.check_fit(target)
+    return column.array(target.arrow_type)
+
+
+def _record_id_column(path: str, records: Columns, target: Target, problems: dict[int, str]) -> pa.Array:
+    """Salesforce's own ids, with 18 characters each."""
+    column = _Column(path, records.distinct(path), problems)
+    column.convert(lambda values: _strings(values).map(whole_id), "is no Salesforce id")
+    column.require("is missing, and it is the record's id")
     return column.array(target.arrow_type)
 
 

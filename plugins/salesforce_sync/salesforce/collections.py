@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -12,12 +13,11 @@ from salesforce_sync.errors import RequestRejected, ServiceUnavailable, SyncErro
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, json_records
 from salesforce_sync.salesforce.session import Session
-from salesforce_sync.salesforce.soql import soql_text
+from salesforce_sync.salesforce.soql import in_lists
 from salesforce_sync.salesforce.wire_errors import asks_too_much
 
 COLLECTION_ROWS = 200  # Salesforce's limit for one call
 PARALLEL_CALLS = 4
-LISTED_KEYS = 100  # in the condition of one look-up: its address must stay under 16 kB
 # What a call says when it asks too much at once, or trips over one of its rows: with fewer rows it may well succeed.
 SPLITTING = frozenset({
     "UNKNOWN_EXCEPTION", "INTERNAL_SERVER_ERROR", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT", "EXCEEDED_MAX_SIZE_REQUEST", "STORAGE_LIMIT_EXCEEDED",
@@ -123,7 +123,8 @@ class CollectionWriter:
         except ServiceUnavailable as error:
             if error.code in SPLITTING and error.answered:
                 raise  # Salesforce rolled the call back and said so
-            arrived = self.look_up(request, [record[request.key] for record in records])
+            found = self.look_up(request, [record[request.key] for record in records])
+            arrived = {record[request.key]: there for record, there in zip(records, found, strict=True) if there}
             rest = [record for record in records if record[request.key] not in arrived]
             if len(rest) == len(records):
                 raise
@@ -136,17 +137,21 @@ class CollectionWriter:
             ]
         return _results(request, records, reply.value, what)
 
-    def look_up(self, request: WriteRequest, keys: list[Any], column: str = "Id") -> dict[str, str]:
-        """What the records with these keys have in the column, by key; those that have nothing there are left out."""
+    def look_up(self, request: WriteRequest, keys: Sequence[Any], column: str = "Id") -> list[str | None]:
+        """What the record with each key has in the column, in the order of the keys; None for nothing.
+
+        Most external id fields ignore case, and so do ids: where the field has no such spelling, another one counts.
+        """
         found: dict[str, str] = {}
-        for start in range(0, len(keys), LISTED_KEYS):
-            listed = ", ".join(soql_text(key) for key in keys[start : start + LISTED_KEYS])
+        texts = [str(key) for key in keys]
+        for listed in in_lists(list(dict.fromkeys(texts))):
             soql = f"SELECT {request.key}, {column} FROM {request.object} WHERE {request.key} IN ({listed}) AND {column} != null"
             page = self._session.request(
                 "GET", f"{self._session.path('query')}?q={quote(soql)}", what=f"looking up {request.object}"
             ).value
             found |= {str(record[request.key]): record[column] for record in page["records"]}
-        return found
+        in_any_case = {key.casefold(): value for key, value in found.items()}
+        return [found.get(text) or in_any_case.get(text.casefold()) for text in texts]
 
 
 def _headers(request: WriteRequest) -> dict[str, str]:
@@ -173,5 +178,11 @@ def _results(
 def _result(request: WriteRequest, answer: dict[str, Any]) -> WriteResult:
     if answer["success"]:
         return WriteResult(outcome_of(request, bool(answer.get("created"))), answer["id"])
-    error = answer["errors"][0]
-    return WriteResult(Outcome.REJECTED, answer.get("id"), error["statusCode"], error["message"])
+    errors = answer["errors"]
+    told = "; ".join(with_fields(error["message"], error.get("fields") or []) for error in errors)
+    return WriteResult(Outcome.REJECTED, answer.get("id"), errors[0]["statusCode"], told)
+
+
+def with_fields(message: str, fields: Sequence[str]) -> str:
+    """A refusal in Salesforce's words, and the fields that it is about: the words have their labels only, if any."""
+    return f"{message} ({', '.join(fields)})" if fields else message

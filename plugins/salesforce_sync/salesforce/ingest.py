@@ -13,7 +13,7 @@ import pyarrow.csv
 
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.records import Outcome, WriteResult
-from salesforce_sync.salesforce.collections import outcome_of
+from salesforce_sync.salesforce.collections import outcome_of, with_fields
 from salesforce_sync.salesforce.jobs import USEFUL, JobMemory, left_behind, wait_for_job
 from salesforce_sync.salesforce.results import read_whole
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, write_csv
@@ -129,7 +129,7 @@ def _digest(request: WriteRequest, upload: IO[bytes]) -> str:
 
 def split_error(text: str) -> tuple[str, str]:
     """(code, message) of a Bulk error, which is written `CODE:message:fields --`."""
-    match = re.fullmatch(r"([A-Z][A-Z0-9_]{2,79}):(.*)", text, re.DOTALL)
+    match = re.fullmatch(r"([A-Z][A-Z0-9_]{2,79}):(.*?)(?::([\w., ]*)--)?", text, re.DOTALL)
     if match is None:
         return "UNKNOWN", text
-    return match[1], match[2].removesuffix("--").rstrip().rstrip(":")
+    return match[1], with_fields(match[2], re.findall(r"[\w.]+", match[3] or ""))

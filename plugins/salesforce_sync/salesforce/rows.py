@@ -33,7 +33,7 @@ class ConvertedRule:
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """What to do with the rows. Every row has a value in `key`, no two rows the same: the external id field of an upsert or insert (an
+    """What to do with the rows. Every row has a value in `key`: the external id field of an upsert or insert (an
     insert whose answer got lost is looked up by it), `Id` or an external id of an update, which then creates nothing, `Id` of a delete.
 
     A column named `Parent__r.Key__c` refers to a parent by the parent's external id. A null clears its field when the column is in

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,7 +17,7 @@ from salesforce_sync.errors import (
     RequestRejected,
     ServiceUnavailable,
 )
-from salesforce_sync.salesforce.ids import to_18
+from salesforce_sync.ids import whole_id
 from salesforce_sync.salesforce.wire_errors import PASSING_STATUSES, RETRYABLE_CODES, moved, read_error
 
 LOGIN_SECONDS = 30
@@ -219,6 +218,7 @@ def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> O
 
 def _org_id(text: str) -> str:
     """The org's id with 18 characters. State is kept apart by it, so nothing else may pass for one."""
-    if not re.fullmatch(r"00D\w{12}(\w{3})?", text):
+    org_id = whole_id(text)
+    if org_id is None or not org_id.startswith("00D"):
         raise RequestRejected("Salesforce's sign-in did not say which org it is.", code="NO_ORG_ID")
-    return to_18(text)
+    return org_id

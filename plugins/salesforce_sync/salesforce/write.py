@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -45,7 +46,21 @@ class Writer:
             yield chunk, [result for result in results if result is not None]
 
     def answer(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None = None) -> Answered:
-        """Writes the rows; tells the result of each, and the error of the calls that gave none."""
+        """Writes the rows; tells the result of each, and the error of the calls that gave none.
+
+        Salesforce refuses all rows of a call that are one record, so a second row of one is written after the first.
+        """
+        results: list[WriteResult | None] = [None] * chunk.num_rows
+        for places in _rounds(request, chunk):
+            part = chunk if len(places) == chunk.num_rows else chunk.take(pa.array(places, pa.int64()))
+            answered = self._answer(request, part, memory)
+            for place, result in zip(places, answered.results, strict=True):
+                results[place] = result
+            if answered.error is not None:
+                return Answered(results, answered.error)
+        return Answered(results)
+
+    def _answer(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None) -> Answered:
         if request.operation is Operation.UPDATE and request.key != "Id":
             return self._update_by_key(request, chunk, memory)
         if request.parent is None or chunk.num_rows < 2:
@@ -94,13 +109,13 @@ class Writer:
         """Updates records found by an external id and creates none; a key that no record has is refused as NOT_FOUND."""
         keys = chunk.column(request.key).to_pylist()
         ids = self._collections.look_up(request, keys)
-        known = [index for index, key in enumerate(keys) if str(key) in ids]
+        known = [index for index, found in enumerate(ids) if found]
         missing = WriteResult(Outcome.REJECTED, None, "NOT_FOUND", f"no {request.object} has this {request.key}")
         results: list[WriteResult | None] = [missing] * len(keys)
         if not known:
             return Answered(results)
         rows = chunk.take(pa.array(known, pa.int64())).drop_columns([request.key])
-        rows = rows.append_column("Id", pa.array([ids[str(keys[index])] for index in known], pa.string()))
+        rows = rows.append_column("Id", pa.array([ids[index] for index in known], pa.string()))
         answered = self.answer(replace(request, key="Id"), rows, memory)
         for index, result in zip(known, answered.results, strict=True):
             results[index] = result
@@ -113,8 +128,8 @@ class Writer:
         if rule is None or not places:
             return answered
         rows = chunk.take(pa.array(places))
-        became = self._collections.look_up(request, rows.column(request.key).to_pylist(), f"Converted{rule.object}Id")
-        targets = [became.get(str(key)) for key in rows.column(request.key).to_pylist()]
+        keys = rows.column(request.key).to_pylist()
+        targets = self._collections.look_up(request, keys, f"Converted{rule.object}Id")
         known = [place for place, target in enumerate(targets) if target]
         if not known:
             return answered
@@ -134,6 +149,21 @@ class Writer:
             else:
                 results[places[place]] = result
         return Answered(results, sent.error)
+
+
+def _rounds(request: WriteRequest, chunk: pa.Table) -> list[Sequence[int]]:
+    """The places of the rows, those that are the same record in different rounds. Keys that differ in case may be one."""
+    keys = pc.utf8_lower(chunk.column(request.key).cast(pa.string()))
+    if pc.count_distinct(keys).as_py() == chunk.num_rows:
+        return [range(chunk.num_rows)]
+    rounds: list[list[int]] = []
+    met: Counter[str] = Counter()
+    for place, key in enumerate(keys.to_pylist()):
+        if met[key] == len(rounds):
+            rounds.append([])
+        rounds[met[key]].append(place)
+        met[key] += 1
+    return [*rounds]
 
 
 def _is_passing(request: WriteRequest, result: WriteResult) -> bool:

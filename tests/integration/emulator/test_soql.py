@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -256,15 +257,17 @@ def test_more_children_than_a_page_come_by_their_own_cursor(raw: Raw, world: Wor
     assert [record["LastName"] for record in rest["records"]] == ["C2000"]
 
 
-def test_a_cursor_lives_two_days(raw: Raw, world: World) -> None:
+def test_a_cursor_lives_two_days_and_no_longer_than_its_session(raw: Raw, world: World) -> None:
     world.insert("Account", *({"Name": f"A{number}"} for number in range(201)))
     page = raw("GET", "/query?q=SELECT+Id+FROM+Account", **{"Sforce-Query-Options": "batchSize=200"})[1]
     path = page["nextRecordsUrl"].removeprefix("/services/data/v66.0")
-    world.org.clock.shift(47 * 3600)
-    fresh = Raw(world)
-    assert fresh("GET", path)[0] == 200
-    world.org.clock.shift(2 * 3600)
+    for session in world.org.sessions.values():  # somebody keeps it alive
+        session.expires += timedelta(days=3)
     assert Raw(world)("GET", path)[1][0]["errorCode"] == "INVALID_QUERY_LOCATOR"
+    world.org.clock.shift(47 * 3600)
+    assert raw("GET", path)[0] == 200
+    world.org.clock.shift(2 * 3600)
+    assert raw("GET", path)[1][0]["errorCode"] == "INVALID_QUERY_LOCATOR"
 
 
 def test_rows_that_become_visible_late(raw: Raw, world: World) -> None:

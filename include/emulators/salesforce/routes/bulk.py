@@ -18,6 +18,7 @@ from emulators.salesforce.bulk import (
     result_count,
     result_csv,
     result_page,
+    rows_of_set,
     run_later,
 )
 from emulators.salesforce.errors import ApiError, not_found
@@ -203,6 +204,8 @@ def create_query(org: Org, call: Call, version: str) -> Reply:
         raise ApiError("INVALIDJOB", f"Operation '{operation}' is not one of query, queryAll")
     compiled = org.compiler.compile(parse(text), text, include_deleted=operation == "queryAll")
     check_bulk_query(compiled)
+    if operation == "queryAll":
+        org.store.purge(compiled.sobject, timestamp(org.clock.now()))
     job = QueryJob(
         org.new_id("750"), compiled.sobject, operation, version, org.user_id, timestamp(org.clock.now()), "UploadComplete",
         line_ending=_choice(body, "lineEnding", "LF", LINE_ENDINGS), delimiter=_choice(body, "columnDelimiter", "COMMA", DELIMITERS),
@@ -238,7 +241,7 @@ def result_pages(org: Org, call: Call, version: str, job_id: str) -> Reply:
     job = _ready(org, version, job_id)
     start = _locator(call.query.get("locator"))
     root = f"/services/data/v{version}/jobs/query/{job.id}"
-    starts = list(range(start, max(job.processed, 1), DEFAULT_RESULT_ROWS))
+    starts = list(range(start, max(job.processed, 1), rows_of_set(job, DEFAULT_RESULT_ROWS)))
     pages = [
         {"resultUrl": f"{root}/results" + (f"?locator={_locator_text(place)}" if place else "")}
         for place in starts[:MAX_RESULT_PAGES]

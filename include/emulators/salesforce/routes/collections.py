@@ -122,6 +122,8 @@ def _records(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _check_size(rows: Sequence[Any]) -> None:
+    if not rows:
+        raise ApiError("REQUIRED_FIELD_MISSING", "At least 1 record is required")
     if len(rows) > MAX_RECORDS:
         raise ApiError(
             "EXCEEDED_ID_LIMIT", f"record limit reached. cannot submit more than {MAX_RECORDS} records into this call"

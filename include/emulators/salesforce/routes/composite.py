@@ -94,7 +94,7 @@ def _run(org: Org, call: Call, requests: list[dict[str, Any]], *, all_or_none: b
         for request, known in _with_known(requests):
             answer = _one(org, call, request, known)
             answers.append(answer)
-            if answer["httpStatusCode"] >= 400:
+            if answer["httpStatusCode"] >= 400 or _has_failed_rows(answer["body"]):
                 undo.wanted = True
                 break
     if undo.wanted:
@@ -104,6 +104,11 @@ def _run(org: Org, call: Call, requests: list[dict[str, Any]], *, all_or_none: b
             culprit if request is requests[len(answers) - 1] else _answer(halted, 400, request) for request in requests
         ]
     return answers, not undo.wanted
+
+
+def _has_failed_rows(body: Any) -> bool:
+    """Whether it is the answer of a collection in which a row failed: then the whole call is rolled back, though its status is 200."""
+    return isinstance(body, list) and any(isinstance(row, dict) and row.get("success") is False for row in body)
 
 
 def _with_known(requests: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

@@ -16,6 +16,12 @@ def header_options(call: Call, name: str) -> dict[str, str]:
     return {key.strip().lower(): value.strip() for key, _, value in pairs if key.strip()}
 
 
+def session_token(call: Call) -> str | None:
+    """The access token of the call; None for a call without one, and for a header of another kind."""
+    scheme, _, token = call.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() in ("bearer", "oauth") else None
+
+
 def write_options(call: Call) -> WriteOptions:
     duplicates = header_options(call, "sforce-duplicate-rule-header")
     return WriteOptions(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from emulators.salesforce.errors import ApiError
 from emulators.salesforce.org import Org
 from emulators.salesforce.routes.body import flag
-from emulators.salesforce.routes.options import header_options
+from emulators.salesforce.routes.options import header_options, session_token
 from emulators.salesforce.schema import NUMBER_TYPES, TEXT_TYPES, Field, Schema
 from emulators.salesforce.soql.compiler import MARKS, Column, Compiled, Compiler
 from emulators.salesforce.soql.conditions import PARENT_ID
 from emulators.salesforce.soql.parser import parse
 from emulators.salesforce.soql.results import shaper
-from emulators.salesforce.store import VARIABLES_PER_STATEMENT, Store
+from emulators.salesforce.store import VARIABLES_PER_STATEMENT, Store, timestamp
 from emulators.salesforce.tooling import IN_DATA_API
 from emulators.wire import Call, Reply, Route
 
@@ -50,6 +50,7 @@ class Cursor:
     ids: list[str]
     page: int
     opened: datetime
+    session: str  # the token that opened it; no other one may go on
 
 
 def query(org: Org, call: Call, version: str) -> Reply:
@@ -74,6 +75,8 @@ def run_query(org: Org, call: Call, version: str, engine: Engine, *, include_del
     compiled = engine.compiler.compile(parse(text), text, include_deleted=include_deleted)
     if flag(call.query.get("columns")):
         return Reply(column_metadata(compiled))
+    if include_deleted:
+        engine.store.purge(compiled.sobject, timestamp(org.clock.now()))
     reader = engine.store.reader
     if compiled.is_count:
         total = reader.execute(compiled.sql, compiled.parameters).fetchone()[0]
@@ -89,13 +92,13 @@ def run_query(org: Org, call: Call, version: str, engine: Engine, *, include_del
         records = [shape(row) for row in rows]
         return Reply({"totalSize": len(records), "done": True, "records": records})
     ids = [row[0] for row in reader.execute(compiled.id_sql, compiled.parameters)]
-    locator = _open_cursor(org, engine, compiled, ids, page)
+    locator = _open_cursor(org, Cursor(engine, compiled, ids, page, org.clock.now(), session_token(call) or ""))
     return _page(org, version, locator, org.cursors[locator], 0)
 
 
-def _open_cursor(org: Org, engine: Engine, compiled: Compiled, ids: list[str], page: int) -> str:
+def _open_cursor(org: Org, cursor: Cursor) -> str:
     locator = f"0r8{uuid.uuid4().hex[:15]}"
-    org.cursors[locator] = Cursor(engine, compiled, ids, page, org.clock.now())
+    org.cursors[locator] = cursor
     while len(org.cursors) > CURSORS_KEPT:
         org.cursors.pop(next(iter(list(org.cursors))), None)
     return locator
@@ -104,7 +107,9 @@ def _open_cursor(org: Org, engine: Engine, compiled: Compiled, ids: list[str], p
 def query_more(org: Org, call: Call, version: str, locator: str) -> Reply:
     name, _, start = locator.partition("-")
     cursor = org.cursors.get(name)
-    if cursor is None or not re.fullmatch("[0-9]{1,9}", start) or cursor.opened < org.clock.now() - CURSOR_LIFETIME:
+    too_late = cursor is not None and cursor.opened < org.clock.now() - CURSOR_LIFETIME
+    strange = cursor is not None and cursor.session != (session_token(call) or "")
+    if cursor is None or not re.fullmatch("[0-9]{1,9}", start) or too_late or strange:
         raise ApiError("INVALID_QUERY_LOCATOR", "invalid query locator")
     return _page(org, version, name, cursor, int(start))
 
@@ -117,7 +122,7 @@ def _page(org: Org, version: str, locator: str, cursor: Cursor, start: int) -> R
     for child in cursor.compiled.children:
         for record in records:
             record[child.name] = _child_records(
-                org, cursor.engine, version, child.compiled, record["attributes"]["url"].rpartition("/")[2]
+                org, cursor, version, child.compiled, record["attributes"]["url"].rpartition("/")[2]
             )
     end = start + cursor.page
     answer: dict[str, Any] = {"totalSize": len(cursor.ids), "done": end >= len(cursor.ids)}
@@ -140,8 +145,9 @@ def rows_of(engine: Engine, compiled: Compiled, ids: list[str]) -> list[tuple[An
     return rows
 
 
-def _child_records(org: Org, engine: Engine, version: str, compiled: Compiled, parent_id: str) -> dict[str, Any] | None:
-    """The first page of a parent's children; null when it has none."""
+def _child_records(org: Org, outer: Cursor, version: str, compiled: Compiled, parent_id: str) -> dict[str, Any] | None:
+    """The first page of a parent's children, of a query whose cursor is `outer`; null when it has none."""
+    engine = outer.engine
     shape = shaper(compiled, version, engine.schema)
     place = compiled.parameters.index(PARENT_ID)
     parameters = (*compiled.parameters[:place], parent_id, *compiled.parameters[place + 1 :])
@@ -150,13 +156,14 @@ def _child_records(org: Org, engine: Engine, version: str, compiled: Compiled, p
         return None
     answer: dict[str, Any] = {"totalSize": len(rows), "done": len(rows) <= DEFAULT_PAGE}
     if not answer["done"]:
-        locator = _open_cursor(org, engine, compiled, [row[0] for row in rows], DEFAULT_PAGE)
+        ids = [row[0] for row in rows]
+        locator = _open_cursor(org, replace(outer, compiled=compiled, ids=ids, page=DEFAULT_PAGE))
         answer["nextRecordsUrl"] = f"/services/data/v{version}/query/{locator}-{DEFAULT_PAGE}"
     records = [shape(row) for row in rows[:DEFAULT_PAGE]]
     for child in compiled.children:
         for record in records:
             record[child.name] = _child_records(
-                org, engine, version, child.compiled, record["attributes"]["url"].rpartition("/")[2]
+                org, outer, version, child.compiled, record["attributes"]["url"].rpartition("/")[2]
             )
     return answer | {"records": records}
 

@@ -86,7 +86,7 @@ def _related(org: Org, call: Call, version: str, sobject: SObject, record_id: st
         return _record(org, call, version, target, row[0])
     for child, item in org.schema.children_of(sobject.name):
         if (item.child_relationship or "").lower() == relationship.lower():
-            names = call.query.get("fields", "") or ", ".join(child.fields)
+            names = call.query.get("fields", "") or ", ".join(item.name for item in child.visible)
             soql = f"SELECT {names} FROM {child.name} WHERE {item.name} = '{record_id}'"
             return run_query(org, replace(call, query={"q": soql}), version, org, include_deleted=False)
     raise not_found()
@@ -158,7 +158,9 @@ def _several(version: str, sobject: SObject, ids: list[str]) -> Reply:
 
 def _record(org: Org, call: Call, version: str, sobject: SObject, record_id: str) -> Reply:
     """The record's fields, all or those that the call names, which may be reached over relationships."""
-    names = [name.strip() for name in call.query.get("fields", "").split(",") if name.strip()] or list(sobject.fields)
+    names = [name.strip() for name in call.query.get("fields", "").split(",") if name.strip()] or [
+        item.name for item in sobject.visible
+    ]
     wanted = {name.lower(): name for name in [*names, "LastModifiedDate"]}
     odd = next((name for name in names if not re.fullmatch(r"[A-Za-z][\w.]*", name, re.ASCII)), None)
     if odd is not None:
@@ -210,6 +212,7 @@ def updated(org: Org, call: Call, version: str, name: str) -> Reply:
 def deleted(org: Org, call: Call, version: str, name: str) -> Reply:
     """The records that were deleted within the span and are still in the recycle bin."""
     sobject, start, end = org.object(name), *_span(org, call, DELETED_DAYS)
+    org.store.purge(sobject, timestamp(org.clock.now()))
     sql = (
         f"SELECT Id, SystemModstamp FROM {quoted(sobject.name)} WHERE IsDeleted = 1 AND SystemModstamp BETWEEN ? AND ?"
     )

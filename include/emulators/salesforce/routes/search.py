@@ -200,7 +200,7 @@ def _term(text: str) -> Matches:
 
 def _matching(org: Org, sobject: SObject, scope: str, matches: Matches) -> set[str]:
     names = [
-        item.name for item in sobject.fields.values()
+        item.name for item in sobject.visible
         if (item.name_field if scope == "NAME" else item.type in _SEARCHED_TYPES.get(scope, _SEARCHED_TYPES["ALL"]))
     ]  # fmt: skip
     if not names:

@@ -1,4 +1,4 @@
-"""POST /services/Soap/u/NN and /c/NN: login, logout, who and when, and Lead conversion, of the partner and the enterprise API."""
+"""POST /services/Soap/u/NN and /c/NN: login, logout, who and when, Lead conversion, merging and undeleting, of the partner and the enterprise API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from emulators.salesforce.conversion import CONVERTED_STATUS, Conversion, convert_lead
 from emulators.salesforce.errors import ApiError
+from emulators.salesforce.merging import merge, undelete
 from emulators.salesforce.org import MAX_VERSION, MIN_VERSION, ORG_ID, SESSION_HOURS, Org
 from emulators.salesforce.signin import instance_url
 from emulators.salesforce.soap.envelope import Request, fault_reply, local_name, read_request, result_reply
@@ -34,6 +35,7 @@ def answer(org: Org, call: Call, flavour: str, version: str) -> Reply:
         org.usage.count(f"SOAP {request.operation}")
         operations: dict[str, Callable[[Org, Call, Request], list[dict[str, object]]]] = {
             "logout": _logout, "getUserInfo": _user_info, "getServerTimestamp": _server_timestamp, "convertLead": _convert_lead,
+            "merge": _merge, "undelete": _undelete,
         }  # fmt: skip
         if request.operation not in operations:
             raise ApiError("INVALID_OPERATION", f"The operation {request.operation} is not built in this emulator")
@@ -99,6 +101,32 @@ def _convert_lead(org: Org, call: Call, request: Request) -> list[dict[str, obje
         except ApiError as error:
             results.append({"errors": {"message": error.message, "statusCode": error.code}, "success": False})
     return results
+
+
+def _merge(org: Org, call: Call, request: Request) -> list[dict[str, object]]:
+    """A result for each MergeRequest, in their order."""
+    results: list[dict[str, object]] = []
+    for order in (node for node in request.element if local_name(node) == "request"):
+        master: dict[str, str] = {}
+        losers = []
+        for node in order:
+            if local_name(node) == "masterRecord":
+                master = {
+                    local_name(child): child.text or ""
+                    for child in node
+                    if local_name(child) not in ("type", "fieldsToNull")
+                }
+            elif local_name(node) == "recordToMergeIds":
+                losers.append((node.text or "").strip())
+        try:
+            results.append(merge(org, master.pop("Id", ""), losers, master))
+        except ApiError as error:
+            results.append({"errors": {"message": error.message, "statusCode": error.code}, "success": False})
+    return results
+
+
+def _undelete(org: Org, call: Call, request: Request) -> list[dict[str, object]]:
+    return undelete(org, [(node.text or "").strip() for node in request.element if local_name(node) == "ids"])
 
 
 def _conversion(node: ElementTree.Element) -> Conversion:

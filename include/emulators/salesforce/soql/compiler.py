@@ -275,9 +275,7 @@ class _Statement(Expressions):
             raise ApiError("MALFORMED_QUERY", f"unexpected token: 'FIELDS({which})'")
         if which != "STANDARD" and (self.query.limit is None or self.query.limit > 200):
             raise ApiError("MALFORMED_QUERY", "The SOQL FIELDS function must have a LIMIT of at most 200")
-        return [
-            item.name for item in self.sobject.fields.values() if which == "ALL" or item.custom == (which == "CUSTOM")
-        ]
+        return [item.name for item in self.sobject.visible if which == "ALL" or item.custom == (which == "CUSTOM")]
 
     def _column(self, expression: Any, alias: str | None, aggregate: bool) -> tuple[str, Column]:
         sql, item, path = self._expression(expression)

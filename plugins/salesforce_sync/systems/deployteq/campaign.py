@@ -108,7 +108,7 @@ def _stage(work: Reading, name: str, mapping: MappingFile, source: Queue, ready:
         value = None if record is None else _deduplicated_by(mapping, record)
         if record is not None and value is not None and _is_linked(mapping, record):
             last[value] = claim.customer
-    writer = work.writer(name, id_path=mapping.vendor.id, paths=mapping.vendor_paths)
+    writer = work.writer(name, mapping)
     staged: dict[str, str] = {}
     ended: list[tuple[Claim, RecordResult]] = []
     for claim in ready:
@@ -119,7 +119,7 @@ def _stage(work: Reading, name: str, mapping: MappingFile, source: Queue, ready:
         elif claim.customer not in staged:
             assert record is not None
             writer.add(record)
-            staged[claim.customer] = str(as_text(value_at(dict(record), mapping.vendor.id)))
+            staged[claim.customer] = str(_record_id(mapping, record))
     count = work.add(name, writer.close(), paths=mapping.vendor_paths)
 
     def mark(connection: Connection) -> None:
@@ -184,8 +184,12 @@ def _is_error(claim: Claim) -> bool:
 
 
 def _is_linked(mapping: MappingFile, record: Mapping[str, Any]) -> bool:
-    found = salesforce_id(as_text(value_at(dict(record), mapping.vendor.id)))
+    found = _record_id(mapping, record)
     return found is not None and found.startswith(PREFIXES[mapping.salesforce.object])
+
+
+def _record_id(mapping: MappingFile, record: Mapping[str, Any]) -> str | None:
+    return salesforce_id(as_text(value_at(dict(record), mapping.vendor.id)))
 
 
 def _deduplicated_by(mapping: MappingFile, record: Mapping[str, Any]) -> str | None:

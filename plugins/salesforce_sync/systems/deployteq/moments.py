@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.read import Reading, reading
+from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Collection, Counts, Outcome, RecordResult
 from salesforce_sync.state import dead_letters, links, sync_log, versions, waits
@@ -24,7 +25,6 @@ from salesforce_sync.windows import DateWindow
 
 NOT_LINKED = "NOT_LINKED"
 PREFIXES = {"Lead": "00Q", "Contact": "003"}  # the first three characters of an id say what it is the id of
-ID_LENGTHS = (15, 18)
 
 
 class CollectionSource(Protocol):
@@ -93,10 +93,7 @@ def _due(connection: Connection, org: str, flow: MomentFlow) -> set[str]:
 
 
 def _stage(work: Reading, flow: MomentFlow, source: CollectionSource, item: Collection, found: _Found) -> None:
-    writers = {
-        kind: work.writer(name, id_path=mapping.vendor.id, paths=mapping.vendor_paths, origin=item.id)
-        for kind, (name, mapping) in flow.mappings.items()
-    }
+    writers = {kind: work.writer(name, mapping, origin=item.id) for kind, (name, mapping) in flow.mappings.items()}
     for page in source.read_collection(item):
         for record, owner in zip(page, _owners(work.context, page, flow.links_of), strict=True):
             kind = next((kind for kind, prefix in PREFIXES.items() if owner and owner.startswith(prefix)), None)
@@ -143,5 +140,6 @@ def _owners(context: Context, page: Sequence[Mapping[str, Any]], links_of: Seque
 
 
 def salesforce_id(text: str | None) -> str | None:
-    """The text, if it is the id of a Lead or a Contact."""
-    return text if text and len(text) in ID_LENGTHS and text.startswith(tuple(PREFIXES.values())) else None
+    """The text's id of a Lead or a Contact, with 18 characters; None when it is none."""
+    found = whole_id(text)
+    return found if found and found.startswith(tuple(PREFIXES.values())) else None
