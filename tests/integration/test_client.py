@@ -813,3 +813,21 @@ def test_long_keys_are_looked_up_in_lists_that_an_address_can_hold(world: World)
 )
 def test_a_bulk_error_is_taken_apart(cell: str, code: str, message: str) -> None:
     assert ingest.split_error(cell) == (code, message)
+
+
+@pytest.mark.parametrize("count", [2, 2_500])
+def test_a_checkbox_that_is_cleared_is_not_checked(world: World, count: int) -> None:
+    request = WriteRequest(ACTIVITY, Operation.UPSERT, KEY, frozenset({"Processed__c"}))
+    table = _rows(count, Processed__c=[True, *[None] * (count - 1)])
+    results = _write(world.client(), request, table)
+    assert {result.outcome for result in results} == {Outcome.CREATED}
+    found = _read(world.client(), f"SELECT Processed__c FROM {ACTIVITY} WHERE {KEY} IN ('k0', 'k1')")
+    assert sorted(row["Processed__c"] for row in found) == [False, True]
+
+
+def test_what_may_be_of_several_objects_is_read_by_its_name(world: World) -> None:
+    (queue,) = world.insert("Group", {"Name": "New leads", "Type": "Queue"})
+    world.insert("Lead", {"LastName": "A", "Company": "A", "OwnerId": queue}, {"LastName": "B", "Company": "B"})
+    found = _read(world.client(), "SELECT LastName, Owner.Name, Owner.Email, Owner.IsActive FROM Lead")
+    assert {row["LastName"]: row["Owner.Name"] for row in found} == {"A": "New leads", "B": "Integration User"}
+    assert {row["Owner.IsActive"] for row in found if row["LastName"] == "B"} == {True}

@@ -12,13 +12,16 @@ from sqlalchemy import Engine, select
 
 from emulators.salesforce.schema import Field, Schema
 from salesforce_sync.engine.deliver import Delivered
-from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
+from salesforce_sync.engine.group import Group
+from salesforce_sync.engine.lease import hold
+from salesforce_sync.engine.to_salesforce import deliver_made, deliver_to_salesforce
 from salesforce_sync.errors import (
     AuthenticationFailed,
     BudgetExhausted,
     RateLimited,
     RequestRejected,
 )
+from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.session import Session
@@ -206,6 +209,42 @@ def test_a_field_that_is_new_to_what_was_stored_is_asked_for(world: World, state
     assert [row["New__c"] for table in client.read("SELECT New__c FROM Account") for row in table.to_pylist()] == ["x"]
     with pytest.raises(RequestRejected, match="no field 'Missing__c'"):
         list(client.read("SELECT Missing__c FROM Account"))
+
+
+def _with_tiers(world: World, *tiers: str) -> None:
+    """Accounts get a key of a vendor, and a picklist of these values that takes no other."""
+    objects = world.org.schema.objects
+    added = {
+        "Tier__c": Field("Tier__c", "picklist", "Tier", length=40, restricted=True, values=tiers, custom=True),
+        "Vendor_Id__c": Field("Vendor_Id__c", "string", "Vendor", length=20, external_id=True, unique=True, custom=True),
+    }
+    account = dataclasses.replace(objects["Account"], fields={**objects["Account"].fields, **added})
+    world.org.change_schema(Schema({**objects, "Account": account}))
+
+
+def test_a_picklist_value_that_was_added_within_the_hour_is_not_refused(
+    world: World, state_url: str, tmp_path: Path
+) -> None:
+    pipeline, name = Intent(world, state_url, tmp_path), "test/accounts"
+    mapping = MappingFile.model_validate({
+        "version": 1, "summary": "Accounts.", "vendor": {"stream": "accounts", "id": "id"},
+        "salesforce": {"object": "Account", "external_id": "Vendor_Id__c"}, "fields": {"Name": "name", "Tier__c": "tier"},
+    })  # fmt: skip
+
+    def deliver(number: int, tier: str) -> Delivered:
+        context = dataclasses.replace(pipeline.context("load"), client=_describing(world, open_state(state_url)))
+        record = {"id": str(number), "name": "Acme", "tier": tier}
+        with hold(context, Group.to_salesforce(name, mapping).targets) as lease:
+            return deliver_made(context, lease, name, mapping, [record])
+
+    _with_tiers(world, "Gold")
+    assert deliver(1, "Gold").total.created == 1
+    _with_tiers(world, "Gold", "Silver")
+    assert deliver(2, "silver").total.created == 1
+    assert {row["Tier__c"] for row in world.query("SELECT Tier__c FROM Account")} == {"Gold", "Silver"}
+    before = world.org.usage.by_route["POST /composite"]
+    assert deliver(3, "Bronze").total.rejected == 1
+    assert world.org.usage.by_route["POST /composite"] == before + 1  # the org was asked once more
 
 
 # -- what waits -------------------------------------------------------------------------------------------------------

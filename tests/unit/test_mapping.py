@@ -287,13 +287,15 @@ def test_the_fingerprints_of_the_version_before_are_still_made() -> None:
 def _field(name: str, **changes: Any) -> SimpleNamespace:
     known = {
         "type": "string", "length": 80, "createable": True, "updateable": True, "nillable": True, "defaulted": False, "external_id": False,
-        "unique": False, "restricted_values": None,
+        "unique": False, "restricted_values": None, "reference_to": (), "relationship": None,
     }  # fmt: skip
     return SimpleNamespace(name=name, **(known | changes))
 
 
-def _object(*fields: SimpleNamespace) -> Any:
-    return SimpleNamespace(name="Thing__c", fields={field.name: field for field in fields})
+def _object(*fields: SimpleNamespace, name: str = "Thing__c") -> Any:
+    by_relationship = {field.relationship: field for field in fields if field.relationship}
+    known = {field.name: field for field in fields}
+    return SimpleNamespace(name=name, fields=known, find_relationship=by_relationship.get)
 
 
 KEY = _field("Key__c", external_id=True, unique=True)
@@ -315,6 +317,59 @@ KEY = _field("Key__c", external_id=True, unique=True)
 )
 def test_a_mapping_that_does_not_fit_the_org_says_where(described: Any, problem: str) -> None:
     assert problem in describe.problems(_mapping("  A__c: a"), described)
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ({"type": "double"}, "Thing__c.Key__c must be a text field: it holds the vendor's ids, and is a double"),
+        (
+            {"createable": False},
+            "Thing__c.Key__c may not be written by the integration user, or numbers its records by itself",
+        ),
+    ],
+)
+def test_a_key_that_cannot_hold_the_vendors_ids_is_found(key: dict[str, Any], problem: str) -> None:
+    described = _object(_field("Key__c", **({"external_id": True, "unique": True} | key)), _field("A__c"))
+    assert describe.problems(_mapping("  A__c: a"), described) == [problem]
+
+
+OWNER = _field("OwnerId", type="reference", reference_to=("Group", "User"), relationship="Owner")
+PARENT = _field("AccountId", type="reference", reference_to=("Account",), relationship="Account")
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("MailingAddress", "Contact.MailingAddress is made of several fields: name those"),
+        ("Photo", "Contact.Photo holds a file, which is not read"),
+        ("Account.Nmae", "Account has no field Nmae, or hides it from the integration user"),
+        ("Account.BillingAddress", "Account.BillingAddress is made of several fields: name those"),
+        ("Acount.Name", "Contact has no relationship Acount (in Acount.Name)"),
+        ("Owner.Division", "Owner.Division: Owner may be of Group or User, of which "),
+        ("Owner.Manager.Name", "Owner.Manager.Name: Owner may be of Group or User, of which "),
+        ("Account.Owner.Email", ""),
+        ("Account.Name", ""),
+        ("Owner.Name", ""),
+    ],
+)
+def test_what_a_mapping_to_a_vendor_cannot_read_is_found(path: str, problem: str) -> None:
+    account = _object(_field("Name"), _field("BillingAddress", type="address"), OWNER, name="Account")
+    contact = _object(
+        *(_field(name) for name in ("Id", "Email", "Opt__c")), _field("MailingAddress", type="address"),
+        _field("Photo", type="base64"), OWNER, PARENT, name="Contact",
+    )  # fmt: skip
+    mapping = _to_vendor(f"  {path}: place\n")
+    assert describe.unknown_parents(mapping, contact, {}) <= {"Account"}
+    found = describe.problems(mapping, contact, {"Account": account})
+    assert [sentence[: len(problem)] for sentence in found] == ([problem] if problem else [])
+
+
+def test_a_parent_of_several_kinds_cannot_be_named_by_its_key() -> None:
+    described = _object(KEY, _field("WhatId", type="reference", reference_to=("Account", "Case"), relationship="What"))
+    assert describe.problems(_mapping("  What.Key__c: a"), described, {}) == [
+        "Thing__c.What.Key__c: the parent may be of Account or Case: map its id to WhatId"
+    ]
 
 
 def test_a_mapping_that_fits_has_no_problems() -> None:
@@ -606,3 +661,58 @@ def test_salesforces_own_ids_are_whole_whatever_their_spelling() -> None:
     mapped = _apply(mapping, *({"id": text, "phone": "1"} for text in spelt), targets=_targets(mapping))
     assert mapped.table.column("Id").to_pylist() == [whole] * 3
     assert mapped.problems == {3: "id 'no id' is no Salesforce id", 4: "id is missing, and it is the record's id"}
+
+
+PRODUCTS = Target("multipicklist", 4099, frozenset({"Firewalls", "Mail"}))
+
+
+@pytest.mark.parametrize(
+    ("value", "came_out"),
+    [
+        ("Firewalls;Mail", "Firewalls;Mail"),
+        ("mail; FIREWALLS", "Mail;Firewalls"),
+        (["Mail", "Firewalls"], "Mail;Firewalls"),
+        ("Firewalls;Fax", "a 'Firewalls;Fax' is not in the picklist: Firewalls, Mail"),
+        ([], "a '[]' is not a valid multipicklist for A__c"),
+        (["Mail", ["Fax"]], "a \"['Mail', ['Fax']]\" is not a valid multipicklist for A__c"),
+    ],
+)
+def test_each_part_of_a_multi_select_has_to_be_in_its_picklist(value: Any, came_out: str) -> None:
+    assert _one("  A__c: a\n", value, PRODUCTS) == came_out
+
+
+def test_a_picklist_ignores_case_as_salesforce_does() -> None:
+    assert _one("  A__c: a\n", "mail", Target("picklist", 255, frozenset({"Mail"}))) == "Mail"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "came_out"),
+    [
+        ("number", 250.0, 250.0),
+        ("number", "2.5", 2.5),
+        ("number", None, None),
+        ("number", "many", "A__c 'many' is no number, which a is"),
+        ("boolean", True, True),
+        ("boolean", "yes", True),
+        ("text", 250.0, "250"),
+        ("text", True, "true"),
+        ("text", date(2026, 11, 21), "2026-11-21"),
+        ("text", datetime(2026, 11, 21, 12, tzinfo=UTC), "2026-11-21T12:00:00Z"),
+    ],
+)
+def test_a_vendor_gets_the_type_that_it_wants(kind: str, value: Any, came_out: Any) -> None:
+    mapping = _to_vendor(f"  A__c: {{vendor: a, type: {kind}}}\n")
+    mapped = _apply_to_vendor(mapping, {"Id": "003a", "Email": "a@b.co", "A__c": value})
+    assert (mapped.problems.get(0) or mapped.table.column("a")[0].as_py()) == came_out
+
+
+def test_a_type_is_for_vendors_only() -> None:
+    with pytest.raises(ValueError, match=r"fields.A__c: `type` is for to_vendor"):
+        _mapping("  A__c: {vendor: a, type: number}\n")
+
+
+@pytest.mark.parametrize(("value", "came_out"), [(True, "Yes"), (False, "No"), ("true", "Yes")])
+def test_values_of_a_checkbox_are_named_as_yaml_writes_them(value: Any, came_out: str) -> None:
+    mapping = _to_vendor("  A__c: {vendor: a, values: {'true': 'Yes', 'false': 'No'}}\n")
+    (row,) = _apply_to_vendor(mapping, {"Id": "003a", "Email": "a@b.co", "A__c": value}).table.to_pylist()
+    assert row["a"] == came_out

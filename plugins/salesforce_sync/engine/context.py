@@ -11,6 +11,8 @@ from itertools import islice
 from sqlalchemy import Connection, Engine
 
 from salesforce_sync.errors import BudgetExhausted, MissingMetadata, MustWait, SyncError, TooManyRejects
+from salesforce_sync.mapping import describe
+from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Counts, Outcome, RecordResult, RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.metadata import ObjectInfo
@@ -154,6 +156,14 @@ def require_objects(context: Context, names: Iterable[str]) -> dict[str, ObjectI
             f"The org {context.org} has no object {', '.join(absent)}, or hides it from the integration user."
         )
     return found
+
+
+def mapping_problems(context: Context, mapping: MappingFile, described: ObjectInfo | None) -> list[str]:
+    """What is wrong with the mapping in this org, paths to parents included; asks the org what their objects are."""
+    known: dict[str, ObjectInfo | None] = {}
+    while described is not None and (names := describe.unknown_parents(mapping, described, known)):
+        known |= context.salesforce.describe(sorted(names))
+    return describe.problems(mapping, described, known)
 
 
 def first_refusals(results: Iterable[RecordResult]) -> list[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from salesforce_sync.engine.context import Context, require_objects, sync_run
+from salesforce_sync.engine.context import Context, mapping_problems, require_objects, sync_run
 from salesforce_sync.errors import InvalidMapping, MissingMetadata
-from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.state import orgs
 
@@ -29,7 +28,7 @@ def check_salesforce(
         require_objects(context, names)
         problems = [] if fresh else _problems(context, names, mappings, reads)
         if problems or fresh:
-            context.salesforce.refresh(names)
+            context.salesforce.refresh()
             problems = _problems(context, names, mappings, reads)
         if problems:
             raise InvalidMapping(f"The org {context.org} does not fit: {'; '.join(problems)}.", fix=MissingMetadata.fix)
@@ -48,7 +47,7 @@ def _problems(
     problems = [
         f"{mapping_name}: {problem}"
         for mapping_name, mapping in mappings.items()
-        for problem in describe.problems(mapping, described[mapping.salesforce.object])
+        for problem in mapping_problems(context, mapping, described[mapping.salesforce.object])
     ]
     for object_name, fields in reads.items():
         hidden = [field for field in fields if not described[object_name].find(field)]

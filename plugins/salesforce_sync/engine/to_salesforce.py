@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from salesforce_sync.engine.context import Context
+from salesforce_sync.engine.context import Context, mapping_problems
 from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.lease import Lease
@@ -82,7 +82,12 @@ class ToSalesforce:
         return ()
 
     def map(self, member: Member, columns: Columns) -> Mapped:
-        return apply(member.mapping, columns, self._targets(member))
+        """The mapped rows. Before one is refused by what the org said of its fields within the hour, the org is asked once more."""
+        mapped = apply(member.mapping, columns, self._targets(member))
+        if mapped.misfits and self.context.salesforce.refresh():
+            self.targets[member.name] = check_mapping(self.context, member.name, member.mapping)
+            mapped = apply(member.mapping, columns, self._targets(member))
+        return mapped
 
     def rows_per_chunk(self) -> int:
         return row_limits.JOB_ROWS
@@ -145,10 +150,10 @@ def check_mapping(context: Context, name: str, mapping: MappingFile) -> dict[str
     """What each mapped field takes in this org; raises when the mapping does not fit the org."""
     name_of_object = mapping.salesforce.object
     described = context.salesforce.describe([name_of_object])[name_of_object]
-    found = describe.problems(mapping, described)
-    if found and context.salesforce.refresh([name_of_object]):  # the org may have changed since it was described
+    found = mapping_problems(context, mapping, described)
+    if found and context.salesforce.refresh():  # the org may have changed since it was described
         described = context.salesforce.describe([name_of_object])[name_of_object]
-        found = describe.problems(mapping, described)
+        found = mapping_problems(context, mapping, described)
     if described is None:
         raise MissingMetadata(f"Mapping {name}: {found[0]}.")
     if found:

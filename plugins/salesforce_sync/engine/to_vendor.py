@@ -774,11 +774,13 @@ class _Sender:
     def _record(self, row: Mapping[str, Any], *, new: bool) -> dict[str, Any]:
         """What is sent: a new record has what the vendor wants of it, another one leaves alone what only new ones get."""
         target = self.target
-        values = {path: value for path, value in row.items() if not path.startswith("_")}
-        if not new:
-            return nested({path: value for path, value in values.items() if path not in target.only_new})
-        missing = {path: value for path, value in target.defaults.items() if values.get(path) in (None, "")}
-        return nested(values | missing)
+        values = {path: _plain(value) for path, value in row.items() if not path.startswith("_")}
+        if new:
+            values |= {path: value for path, value in target.defaults.items() if values.get(path) in (None, "")}
+        else:
+            values = {path: value for path, value in values.items() if path not in target.only_new}
+        emptied = [path for path in self.mapping.emptied_by_null if path in values and values[path] is None]
+        return nested(values, nulls=emptied)
 
     def _withdraw(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
         consent = self.mapping.consent
@@ -854,6 +856,11 @@ class _Sender:
         known = look()
         row[consent] = None
         return None if known is not None and _value(known, consent) == YES else UNCLEAR
+
+
+def _plain(value: Any) -> Any:
+    """A number without a fraction as a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _value(record: Mapping[str, Any], path: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,9 @@ class Target:
         return _ARROW_TYPES.get(self.type, pa.string())
 
 
+_VENDOR_TYPES = {"text": Target("string"), "number": Target("double"), "boolean": Target("boolean")}
+
+
 @dataclass(frozen=True)
 class Mapped:
     """`table`: a row for each accepted record; `places`: where each of them stood in the input. `problems`: place of each
@@ -52,6 +56,7 @@ class Mapped:
     table: pa.Table
     places: np.ndarray[Any, np.dtype[np.int64]]
     problems: dict[int, str] = field(default_factory=dict)
+    misfits: bool = False  # whether some values do not fit what the org said of their fields
 
 
 def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target]) -> Mapped:
@@ -59,7 +64,7 @@ def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target])
 
     A value that is missing though required, cannot be transformed, or does not fit its field refuses its record.
     """
-    problems: dict[int, str] = {}
+    problems = _Problems()
     key = mapping.salesforce.external_id
     make_id = _record_id_column if mapping.is_update_only else _id_column
     columns = {key: make_id(mapping.vendor.id, records, targets[key], problems)}
@@ -69,23 +74,26 @@ def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target])
 
 
 def apply_to_vendor(mapping: MappingFile, records: Columns, *, accept: Any = ()) -> Mapped:
-    """Maps Salesforce records; the table's columns are the vendor's paths, its values texts.
+    """Maps Salesforce records; the table's columns are the vendor's paths, its values texts, or of the type that the field names.
 
-    None leaves a field alone, "" empties it. Rows that the mask `accept` marks are accepted whatever they hold.
+    None leaves a field alone, "" empties a text. Rows that the mask `accept` marks are accepted whatever they hold.
     """
-    problems: dict[int, str] = {}
+    problems = _Problems()
     columns: dict[str, pa.Array] = {}
     for name, item in mapping.fields.items():
         assert item.vendor is not None, "a mapping to the vendor has no constants among its fields"
-        array = _untouched(item, name, records, Target("string"))
+        target = _VENDOR_TYPES[item.type]
+        array = _untouched(item, name, records, target)
         if array is None:
             column = _Column(name, records.distinct(name), problems)
             column.transform(item)
-            column.convert(_strings)
+            problem = f"is no {item.type}, which {item.vendor} is"
+            column.convert(partial(_coerce, target=target), problem if item.type != "text" else "")
             if item.required:
                 column.require(f"is missing, and {item.vendor} requires it")
-            array = column.array(pa.string())
-        columns[item.vendor] = array.fill_null("") if item.when_empty == "clear" else array
+            array = column.array(target.arrow_type)
+        empties = item.when_empty == "clear" and target.arrow_type == pa.string()
+        columns[item.vendor] = array.fill_null("") if empties else array
     for path, constant in mapping.vendor.constants.items():
         columns[path] = pa.array([constant] * len(records), pa.string())
     for place in np.flatnonzero(accept).tolist():
@@ -93,14 +101,21 @@ def apply_to_vendor(mapping: MappingFile, records: Columns, *, accept: Any = ())
     return _mapped(columns, problems, len(records))
 
 
-def _mapped(columns: dict[str, pa.Array], problems: dict[int, str], rows: int) -> Mapped:
+class _Problems(dict[int, str]):
+    """Row -> why it is refused; the first reason stays. `misfits`: whether one of them is what the org said of a field."""
+
+    misfits: bool = False
+
+
+def _mapped(columns: dict[str, pa.Array], problems: _Problems, rows: int) -> Mapped:
     accepted = np.ones(rows, dtype=bool)
     accepted[list(problems)] = False
     table = pa.table(columns)
-    return Mapped(table.filter(pa.array(accepted)) if problems else table, np.flatnonzero(accepted), problems)
+    kept = table.filter(pa.array(accepted)) if problems else table
+    return Mapped(kept, np.flatnonzero(accepted), dict(problems), problems.misfits)
 
 
-def _id_column(path: str, records: Columns, target: Target, problems: dict[int, str]) -> pa.Array | pa.ChunkedArray:
+def _id_column(path: str, records: Columns, target: Target, problems: _Problems) -> pa.Array | pa.ChunkedArray:
     texts = _plain_texts(path, records, target, required=True)
     if texts is not None:
         return texts
@@ -111,7 +126,7 @@ def _id_column(path: str, records: Columns, target: Target, problems: dict[int, 
     return column.array(target.arrow_type)
 
 
-def _record_id_column(path: str, records: Columns, target: Target, problems: dict[int, str]) -> pa.Array:
+def _record_id_column(path: str, records: Columns, target: Target, problems: _Problems) -> pa.Array:
     """Salesforce's own ids, with 18 characters each."""
     column = _Column(path, records.distinct(path), problems)
     column.convert(lambda values: _strings(values).map(whole_id), "is no Salesforce id")
@@ -144,6 +159,8 @@ def _fits(texts: pa.ChunkedArray, target: Target, *, required: bool) -> bool:
     if target.length and _longest(texts) > target.length:
         return False
     allowed = target.restricted_values
+    if target.type == "multipicklist" and allowed is not None:
+        return False
     return (
         allowed is None
         or pc.all(pc.is_in(texts.drop_null(), pa.array(sorted(allowed), pa.string()))).as_py() is not False
@@ -155,7 +172,7 @@ def _longest(texts: pa.ChunkedArray) -> int:
 
 
 def _salesforce_column(
-    name: str, item: FieldMapping, records: Columns, target: Target, problems: dict[int, str]
+    name: str, item: FieldMapping, records: Columns, target: Target, problems: _Problems
 ) -> pa.Array | pa.ChunkedArray:
     if item.vendor is None:
         constant = _coerce(pd.Series([item.value], dtype=object), target).iloc[0]
@@ -165,7 +182,7 @@ def _salesforce_column(
         return texts
     column = _Column(item.vendor, records.distinct(item.vendor), problems)
     column.transform(item)
-    column.convert(lambda values: _coerce(values, target), f"is not a valid {target.type} for {name}")
+    column.convert(lambda values: _coerce(values, target), f"is not a valid {target.type} for {name}", misfit=True)
     column.check_fit(target)
     if item.required:
         column.require(f"is missing, and {name} requires it")
@@ -175,7 +192,7 @@ def _salesforce_column(
 class _Column:
     """The distinct values of one path on their way through the mapping. Problems are noted for every row that has one."""
 
-    def __init__(self, path: str, distinct: Distinct, problems: dict[int, str]) -> None:
+    def __init__(self, path: str, distinct: Distinct, problems: _Problems) -> None:
         self._path, self._places, self._problems = path, distinct.places, problems
         self._original = self._values = pd.Series(distinct.values, dtype=object)
 
@@ -186,16 +203,17 @@ class _Column:
             self._note(bad, TRANSFORMS[call.name].problem)
         if item.values is not None:
             table = item.values
-            unknown = self._values.notna() & ~self._values.map(lambda value: str(value) in table)
+            texts = _strings(self._values)
+            unknown = self._values.notna() & ~texts.isin(list(table))
             self._note(unknown, f"is not among the mapping's values: {', '.join(table)}")
-            known = [None if value is None else table.get(str(value)) for value in self._values]
+            known = [None if text is None else table.get(text) for text in texts]
             self._values = pd.Series(known, dtype=object)
 
-    def convert(self, function: Callable[[pd.Series], pd.Series], problem: str = "") -> None:
+    def convert(self, function: Callable[[pd.Series], pd.Series], problem: str = "", *, misfit: bool = False) -> None:
         """By the function; what it gives nothing for has the problem, if there is one to note."""
         before, self._values = self._values, function(self._values)
         if problem:
-            self._note(before.notna() & self._values.isna(), problem)
+            self._note(before.notna() & self._values.isna(), problem, misfit=misfit)
 
     def require(self, problem: str) -> None:
         """Every row without a value has the problem."""
@@ -208,12 +226,12 @@ class _Column:
         values = self._values
         if target.restricted_values is not None:
             allowed = target.restricted_values
-            outside = values.notna() & ~values.isin(allowed)
-            self._note(outside, f"is not in the picklist: {', '.join(sorted(allowed))}")
+            self._values = values = values.map(lambda value: _listed(value, target))
+            self._note(values.eq(NOT_LISTED), f"is not in the picklist: {', '.join(sorted(allowed))}", misfit=True)
         if target.length and target.arrow_type == pa.string():
             long = [isinstance(value, str) and len(value) > target.length for value in values]
             problem = f"is longer than {target.length} characters; truncate it in the mapping if that is meant"
-            self._note(pd.Series(long, dtype=bool), problem)
+            self._note(pd.Series(long, dtype=bool), problem, misfit=True)
 
     def array(self, kind: pa.DataType) -> pa.Array:
         """A value for every row."""
@@ -221,9 +239,10 @@ class _Column:
         distinct = pa.array([*values, None], kind)
         return distinct.take(pa.array(np.where(self._places < 0, len(values), self._places)))
 
-    def _note(self, bad: pd.Series, problem: str) -> None:
+    def _note(self, bad: pd.Series, problem: str, *, misfit: bool = False) -> None:
         places = np.flatnonzero(bad.to_numpy(dtype=bool))
         if len(places):
+            self._problems.misfits |= misfit
             for row in np.flatnonzero(np.isin(self._places, places)).tolist():
                 self._problems.setdefault(row, f"{self._path}{self._shown(self._places[row])} {problem}")
 
@@ -241,6 +260,8 @@ def _coerce(values: pd.Series, target: Target) -> pd.Series:
         result = values.map(_as_boolean)
     elif target.type in ("int", "double", "currency", "percent"):
         result = _numbers(values, whole=target.type == "int")
+    elif target.type == "multipicklist":
+        return values.map(_several)
     elif target.type == "date":
         result = _moments(values).map(_as_date)
     elif target.type == "datetime":
@@ -251,6 +272,27 @@ def _coerce(values: pd.Series, target: Target) -> pd.Series:
         return _strings(values)
     plain = [None if value is None or value is pd.NaT or value != value else value for value in result]
     return pd.Series(plain, index=values.index, dtype=object)
+
+
+NOT_LISTED = "\0"  # no clean text holds NUL
+
+
+def _listed(value: Any, target: Target) -> Any:
+    """The picklist's own spelling of a value, or of each part of several; NOT_LISTED when the picklist has it in no spelling."""
+    if value is None:
+        return None
+    known = {item.lower(): item for item in target.restricted_values or ()}
+    parts = str(value).split(";") if target.type == "multipicklist" else [str(value)]
+    found = [part if part in known.values() else known.get(part.strip().lower()) for part in parts]
+    return NOT_LISTED if None in found else ";".join(map(str, found))
+
+
+def _several(value: Any) -> str | None:
+    """A multi-select's value: a text with semicolons, or a list of texts."""
+    if not isinstance(value, list):
+        return as_text(value)
+    texts = [as_text(item) for item in value]
+    return None if None in texts or not texts else ";".join(map(str, texts))
 
 
 def _strings(values: pd.Series) -> pd.Series:

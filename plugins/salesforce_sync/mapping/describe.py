@@ -32,6 +32,8 @@ class FieldLike(Protocol):
     def unique(self) -> bool: ...
     @property
     def restricted_values(self) -> frozenset[str] | None: ...
+    @property
+    def reference_to(self) -> tuple[str, ...]: ...
 
 
 class ObjectLike(Protocol):
@@ -41,26 +43,97 @@ class ObjectLike(Protocol):
     def name(self) -> str: ...
     @property
     def fields(self) -> Mapping[str, FieldLike]: ...
+    def find_relationship(self, name: str) -> FieldLike | None: ...
 
 
-def problems(mapping: MappingFile, described: ObjectLike | None) -> list[str]:
-    """Sentences, one per problem; empty when the mapping fits."""
+Objects = Mapping[str, ObjectLike | None]
+# What an org tells of a record that may be of several objects (its object Name), as far as a path may end there.
+NAME_FIELDS = frozenset({
+    "Id", "Name", "FirstName", "LastName", "Email", "Phone", "Title", "Type", "Alias", "Username", "IsActive", "ProfileId", "UserRoleId",
+})  # fmt: skip
+UNREADABLE = {"address": "is made of several fields: name those", "location": "is made of several fields: name those"}
+UNREADABLE["base64"] = "holds a file, which is not read"
+KEY_TYPES = frozenset({"string", "email"})
+
+
+def problems(mapping: MappingFile, described: ObjectLike | None, parents: Objects | None = None) -> list[str]:
+    """Sentences, one per problem; empty when the mapping fits.
+
+    `parents` are the objects that paths such as `Account.Name` lead to, see `unknown_parents`; without them such paths are not looked at.
+    """
     name = mapping.salesforce.object
     if described is None:
         return [f"the org has no object {name}, or hides it from the integration user"]
+    paths = mapping.salesforce_paths if mapping.direction == "to_vendor" else tuple(mapping.fields)
+    found = []
+    if parents is not None:
+        followed = [path for path in paths if "." in path and not _parent_problem(mapping, described, path)]
+        found = [_Path(described, path, parents).problem for path in followed]
     if mapping.direction == "to_vendor":
-        direct = [
-            field_name for field_name in mapping.salesforce_paths if "." not in field_name
-        ]  # Salesforce checks the paths to parents
-        hidden = [field_name for field_name in direct if field_name not in described.fields]
-        return [f"{name} has no field {field_name}, or hides it from the integration user" for field_name in hidden]
+        found += [_reading_problem(described, path) for path in paths if "." not in path]
+    else:
+        found += _writing_problems(mapping, described)
+    return [problem for problem in found if problem]
+
+
+def unknown_parents(mapping: MappingFile, described: ObjectLike, known: Objects) -> set[str]:
+    """Objects that the mapping's paths lead to and that are not among the known ones."""
+    paths = mapping.salesforce_paths if mapping.direction == "to_vendor" else tuple(mapping.fields)
+    wanted = {_Path(described, path, known).missing for path in paths if "." in path}
+    return {name for name in wanted if name is not None}
+
+
+class _Path:
+    """A path over relationships, followed as far as the objects are known: `problem` is what is wrong with it, `missing` the object that
+    would have to be known."""
+
+    def __init__(self, described: ObjectLike, path: str, known: Objects) -> None:
+        self.problem = ""
+        self.missing: str | None = None
+        self._follow(described, path.split("."), path, known)
+
+    def _follow(self, described: ObjectLike, names: list[str], path: str, known: Objects) -> None:
+        *relationships, last = names
+        for place, name in enumerate(relationships):
+            reference = described.find_relationship(name)
+            if reference is None or not reference.reference_to:
+                self.problem = f"{described.name} has no relationship {name} (in {path})"
+                return
+            if len(reference.reference_to) > 1:
+                if place < len(relationships) - 1 or last not in NAME_FIELDS:
+                    several = " or ".join(reference.reference_to)
+                    self.problem = (
+                        f"{path}: {name} may be of {several}, of which {', '.join(sorted(NAME_FIELDS))} can be read"
+                    )
+                return
+            parent = known.get(target := reference.reference_to[0])
+            if parent is None:
+                self.missing = None if target in known else target
+                return
+            described = parent
+        self.problem = _reading_problem(described, last)
+
+
+def _reading_problem(described: ObjectLike, name: str) -> str:
+    if name not in described.fields:
+        return f"{described.name} has no field {name}, or hides it from the integration user"
+    info = described.fields[name]
+    why = UNREADABLE.get(info.type) if info is not None else None
+    return f"{described.name}.{name} {why}" if why else ""
+
+
+def _writing_problems(mapping: MappingFile, described: ObjectLike) -> list[str]:
+    name = mapping.salesforce.object
     found = [_external_id_problem(mapping, described)]
     for field_name, item in mapping.fields.items():
         if "." in field_name:
-            continue  # a parent by its external id: Salesforce checks it
+            found.append(_parent_problem(mapping, described, field_name))
+            continue
         info = described.fields.get(field_name)
         if info is None:
             found.append(f"{name} has no field {field_name}, or hides it from the integration user")
+        elif info.type in UNREADABLE:
+            found.append(f"{name}.{field_name} {UNREADABLE[info.type]}")
         elif not _may_be_written(mapping, info):
             found.append(
                 f"{name}.{field_name} may not be {'updated' if info.createable else 'written'} by the integration user"
@@ -73,18 +146,28 @@ def problems(mapping: MappingFile, described: ObjectLike | None) -> list[str]:
         ):
             found.append(f"{name}.{field_name}: the constant {item.value!r} is not in its picklist")
     if mapping.is_update_only:
-        return [problem for problem in found if problem]
+        return found
     covered = {
         *mapping.fields,
         mapping.salesforce.external_id,
         *(field_name.split(".")[0].replace("__r", "__c") for field_name in mapping.fields),
     }
-    found += [
+    return found + [
         f"{name}.{info.name} is required in the org, and the mapping does not fill it"
         for info in described.fields.values()
         if info.createable and not info.nillable and not info.defaulted and info.name not in covered
     ]
-    return [problem for problem in found if problem]
+
+
+def _parent_problem(mapping: MappingFile, described: ObjectLike, path: str) -> str:
+    """A parent that is named by its external id, which is written, has to be of one object."""
+    if mapping.direction == "to_vendor":
+        return ""
+    reference = described.find_relationship(path.partition(".")[0])
+    if reference is not None and len(reference.reference_to) > 1:
+        several = " or ".join(reference.reference_to)
+        return f"{described.name}.{path}: the parent may be of {several}: map its id to {reference.name}"
+    return ""
 
 
 def _may_be_written(mapping: MappingFile, info: FieldLike) -> bool:
@@ -102,6 +185,12 @@ def _external_id_problem(mapping: MappingFile, described: ObjectLike) -> str:
         return f"{mapping.salesforce.object} has no field {key}, or hides it from the integration user"
     if not info.external_id or not info.unique:
         return f"{mapping.salesforce.object}.{key} must be a unique external id"
+    if info.type not in KEY_TYPES:
+        return (
+            f"{mapping.salesforce.object}.{key} must be a text field: it holds the vendor's ids, and is a {info.type}"
+        )
+    if not info.createable:
+        return f"{mapping.salesforce.object}.{key} may not be written by the integration user, or numbers its records by itself"
     return ""
 
 

@@ -75,6 +75,9 @@ class FieldMapping(_Strict):
         description="What a missing value does to the field on the side that is written: empty it, or leave it alone.",
     )
     unique: bool = Field(False, description="To the vendor: records with the same value here are one record there.")
+    type: Literal["text", "number", "boolean"] = Field(
+        "text", description="To the vendor: as what the value is sent; dates and times are texts, as ISO 8601 in UTC."
+    )
     consent: bool = Field(
         False,
         description="To the vendor: Y or N of a person's consent. It is sent when it is given or taken back, and not with "
@@ -139,6 +142,11 @@ class MappingFile(_Strict):
                 or any(item.unique for item in self.fields.values())
             ):
                 raise ValueError("direction: `where`, `yields_to`, `constants` and `unique` are for to_vendor")
+            typed = [name for name, item in self.fields.items() if item.type != "text"]
+            if typed:
+                raise ValueError(
+                    f"fields.{typed[0]}: `type` is for to_vendor: to Salesforce, the field says what it is"
+                )
             return self
         constants = [name for name, item in self.fields.items() if item.vendor is None]
         if constants:
@@ -212,6 +220,14 @@ class MappingFile(_Strict):
     def consent(self) -> str | None:
         """The vendor path of the consent, if the mapping has one."""
         return next((item.vendor for item in self.fields.values() if item.consent), None)
+
+    @property
+    def emptied_by_null(self) -> tuple[str, ...]:
+        """The vendor paths that are no texts, and that a missing value empties: by null."""
+        items = self.fields.values()
+        return tuple(
+            item.vendor for item in items if item.vendor and item.type != "text" and item.when_empty == "clear"
+        )
 
     @property
     def clears(self) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 _SEPARATORS = re.compile("[\x0b\x0c\x1c-\x1f]")
@@ -36,11 +37,11 @@ def is_blank(value: Any) -> bool:
     return isinstance(value, str) and (not value or value.isspace())
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by dotted path as a record; None is left out."""
+def nested(values: Mapping[str, Any], *, nulls: Sequence[str] = ()) -> dict[str, Any]:
+    """Values by dotted path as a record; None is left out, but at the paths in `nulls`."""
     record: dict[str, Any] = {}
     for path, value in values.items():
-        if value is None:
+        if value is None and path not in nulls:
             continue
         *parents, name = path.split(".")
         node = record
@@ -51,7 +52,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str | None:
-    """The value as Salesforce would hold it in a text field: trimmed; numbers and booleans are written out.
+    """The value as Salesforce would hold it in a text field: trimmed; numbers and booleans are written out, dates and times as ISO 8601,
+    times in UTC.
 
     None for what is no text: lists and objects.
     """
@@ -61,7 +63,10 @@ def as_text(value: Any) -> str | None:
         return str(value).lower()
     if isinstance(value, (int, float)) and value == value:
         return str(int(value)) if float(value).is_integer() else repr(value)
-    return None
+    if isinstance(value, datetime):
+        moment = value.astimezone(UTC) if value.tzinfo else value
+        return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
+    return value.isoformat() if isinstance(value, date) else None
 
 
 def clean(value: Any) -> Any:

@@ -107,6 +107,10 @@ class Reader:
             reference = info.find_relationship(parent)
             if reference is None or not reference.reference_to:
                 raise RequestRejected(f"{info.name} has no relationship {parent!r} (in {path}).", code="INVALID_FIELD")
+            if (
+                len(reference.reference_to) > 1
+            ):  # what may be of several objects has the fields of Name: texts and ids but for one
+                return pa.bool_() if name.lower() == "isactive" else pa.string()
             info = self._describer.object(reference.reference_to[0])
         field = info.find(name)
         if field is None:

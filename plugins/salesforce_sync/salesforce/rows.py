@@ -92,8 +92,14 @@ def has_literal_null(chunk: pa.Table) -> list[bool]:
 
 
 def json_records(request: WriteRequest, chunk: pa.Table) -> list[dict[str, Any]]:
-    texts = pa.table({name: _json_column(chunk.column(name)) for name in chunk.column_names})
+    texts = pa.table({name: _json_column(_unchecked(request, chunk, name)) for name in chunk.column_names})
     return [_json_record(request, row) for row in texts.to_pylist()]
+
+
+def _unchecked(request: WriteRequest, chunk: pa.Table, name: str) -> pa.ChunkedArray:
+    """The column; a checkbox that is cleared is not checked, since Salesforce knows no checkbox without a value."""
+    column = chunk.column(name)
+    return pc.fill_null(column, False) if pa.types.is_boolean(column.type) and name in request.clears else column
 
 
 def _json_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -123,7 +129,7 @@ def _text_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def write_csv(request: WriteRequest, chunk: pa.Table, target: IO[bytes]) -> None:
     columns = {
-        name: pc.fill_null(_text_column(chunk.column(name)), BULK_NULL if name in request.clears else "")
+        name: pc.fill_null(_text_column(_unchecked(request, chunk, name)), BULK_NULL if name in request.clears else "")
         for name in chunk.column_names
     }
     options = pa.csv.WriteOptions(include_header=True, quoting_style="all_valid", batch_size=10_000)
