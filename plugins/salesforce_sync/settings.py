@@ -79,6 +79,18 @@ CALLS_PER_HOUR = Setting(
     "How many API calls all DAGs together may make within a clock hour.",
     whole_number(0, 1_000_000),
 )
+LOOKBACK_MINUTES = Setting(
+    "salesforce_lookback_minutes", "5", "a whole number from 1 to 1440",
+    "How long before the last reading the next one begins: longer than the org's longest transactions, whose records show late. What is "
+    "read again and has not changed costs nothing but the reading.",
+    whole_number(1, 1440),
+)
+WHOLE_DAYS = Setting(
+    "salesforce_whole_reading_days", "7", "a whole number from 0 to 365; 0 for never",
+    "After how many days a reading is of all records: it finds what was deleted for good, and formula fields, which change without a "
+    "stamp. A mapping that reads a formula field is read whole every day, unless this is 0.",
+    whole_number(0, 365),
+)
 REST_MINUTES = Setting(
     "delivery_rest_minutes", "10", "a whole number from 0 to 120",
     "How long a record rests after a call without an answer, before it is sent again: longer than the other side may still be at work "
@@ -114,6 +126,8 @@ STAGING_PATH = Setting(
 SHARED = (
     API_RESERVE_PERCENT,
     CALLS_PER_HOUR,
+    LOOKBACK_MINUTES,
+    WHOLE_DAYS,
     REST_MINUTES,
     LETTER_DAYS,
     PLAN_DAYS,

@@ -831,3 +831,57 @@ def test_what_may_be_of_several_objects_is_read_by_its_name(world: World) -> Non
     found = _read(world.client(), "SELECT LastName, Owner.Name, Owner.Email, Owner.IsActive FROM Lead")
     assert {row["LastName"]: row["Owner.Name"] for row in found} == {"A": "New leads", "B": "Integration User"}
     assert {row["Owner.IsActive"] for row in found if row["LastName"] == "B"} == {True}
+
+
+# -- one way where the other does not go --------------------------------------------------------------------------------------------
+
+
+def test_a_query_that_takes_too_long_becomes_a_bulk_job(world: World) -> None:
+    world.insert("Account", {"Name": "Acme"})
+    fault = {
+        "kind": "status",
+        "status": 400,
+        "code": "QUERY_TIMEOUT",
+        "message": "Your query request was running for too long.",
+    }
+    world.salesforce_fault(**fault, path="/query", method="GET", times=5)
+    assert _read(world.client(), "SELECT Name FROM Account") == [{"Name": "Acme"}]
+    assert world.org.usage.by_route["POST /jobs/query"] == 1
+
+
+def test_a_large_result_comes_in_pages_when_the_org_takes_no_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "BULK_FROM_ROWS", 100)
+    world.insert("Account", *({"Name": f"A{number}"} for number in range(250)))
+    fault = {
+        "kind": "status",
+        "status": 400,
+        "code": "LIMIT_EXCEEDED",
+        "message": "Max bulk v2 query jobs (10000) per 24 hrs has been reached",
+    }
+    world.salesforce_fault(**fault, path="/jobs/query", method="POST")
+    assert len(_read(world.client(), "SELECT Name FROM Account")) == 250
+
+
+def test_a_statement_that_is_wrong_is_not_tried_the_other_way(world: World) -> None:
+    with pytest.raises(RequestRejected, match="MALFORMED_QUERY"):
+        _read(world.client(), "SELECT Name FROM Account WHERE Name = ")
+    assert world.org.usage.by_route["POST /jobs/query"] == 0
+
+
+def test_children_of_a_changed_parent_are_read_in_the_same_call_however_many(world: World) -> None:
+    one, two = world.insert("Account", {"Name": "One"}, {"Name": "Two"})
+    world.insert("Contact", *({"LastName": f"C{number}", "AccountId": one} for number in range(2_100)))
+    world.insert("Contact", {"LastName": "Other", "AccountId": two})
+    client, since = world.client(), datetime.now(UTC) + timedelta(minutes=30)
+    client.describe(["Contact", "Account"])
+    world.org.clock.shift(3_600)
+    world.update("Account", {"Id": one, "Name": "New"})
+    before = client.calls
+    changes = client.changes("Contact", ["LastName", "Account.Name"], since=since, include_deleted=True)
+    rows = [row for table in changes.tables for row in table.to_pylist()]
+    assert ({row["Account.Name"] for row in rows}, len(rows), len({row["Id"] for row in rows})) == (
+        {"New"},
+        2_100,
+        2_100,
+    )
+    assert client.calls - before == 2  # the second page is a call of its own

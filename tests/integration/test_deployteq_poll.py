@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -449,3 +450,99 @@ def test_a_mapping_that_names_what_no_customer_has_is_told_so_before_anything_is
     with pytest.raises(InvalidMapping, match=r"deployteq/contacts does not fit the vendor.*have no lastnaam"):
         poll()
     assert world.deployteq.calls == {}
+
+
+# -- what changes without a stamp ---------------------------------------------------------------------------------------------------
+
+
+def test_a_parents_new_name_arrives(world: World, poll: Poll) -> None:
+    (account,) = world.insert("Account", {"Name": "Acme", "Industry": "Media"})
+    world.insert("Contact", _contact(AccountId=account))
+    poll()
+    world.org.clock.shift(3_600)
+    world.update("Account", {"Id": account, "Name": "Acme Europe"})
+    assert poll()[CONTACTS] == Counts(read=1, updated=1)
+    assert [customer["companyName"] for customer in world.customers] == ["Acme Europe"]
+
+
+def _whole(poll: Poll, **span: Any) -> int:
+    from salesforce_sync.engine.from_salesforce import Span, read_changes
+
+    poll.runs += 1
+    context = poll.context("extract", client=True)
+    found = read_changes(context, CONTACTS, poll.mappings[CONTACTS], span=Span(**span))
+    poll.push()
+    return found
+
+
+def _last_whole_reading(poll: Poll, *, days_ago: int) -> None:
+    from salesforce_sync.state.schema import watermarks as table
+
+    moment = datetime.now(UTC) - timedelta(days=days_ago)
+    with poll.state.begin() as connection:
+        whole = table.c.stream == f"{CONTACTS}/whole"
+        assert connection.execute(table.update().where(whole).values(value=moment.isoformat())).rowcount == 1
+
+
+def test_what_was_deleted_for_good_is_found_when_everything_is_read(world: World, poll: Poll) -> None:
+    poll.delete = True
+    one, two = world.insert("Contact", _contact(1), _contact(2))
+    poll()
+    world.org.dml.delete(world.org.schema.objects["Contact"], [one], hard=True)
+    world.org.clock.shift(25 * 3_600)  # and an org shows it no more
+    poll()  # what the look-back reads again
+    world.org.clock.shift(3_600)
+    _last_whole_reading(poll, days_ago=6)
+    assert _whole(poll, whole_days=7) == 0
+    _last_whole_reading(poll, days_ago=7)
+    assert _whole(poll, whole_days=7) == 2  # the one that is there, and the one that is nowhere
+    assert [customer["externalId"] for customer in world.customers] == [two]
+    assert _whole(poll, whole_days=7) == 0
+    _last_whole_reading(poll, days_ago=99)
+    assert _whole(poll, whole_days=0) == 0
+
+
+def test_a_mapping_that_reads_a_formula_is_read_whole_every_day(world: World, poll: Poll) -> None:
+    from emulators.salesforce.schema import Field, Schema
+
+    score = Field(
+        "Score__c",
+        "string",
+        "Score",
+        length=20,
+        calculated=True,
+        formula="x",
+        createable=False,
+        updateable=False,
+        custom=True,
+    )
+    objects = world.org.schema.objects
+    account = replace(objects["Account"], fields={**objects["Account"].fields, "Score__c": score})
+    world.org.change_schema(Schema({**objects, "Account": account}))
+    mapping = poll.mappings[CONTACTS]
+    fields = mapping.fields | {"Account.Score__c": mapping.fields["LeadSource"]}
+    del fields["LeadSource"]
+    poll.mappings = {CONTACTS: mapping.model_copy(update={"fields": fields})}
+    (parent,) = world.insert("Account", {"Name": "Acme"})
+    world.insert("Contact", _contact(AccountId=parent))
+    poll()
+    with world.org.store.writing() as connection:
+        connection.execute("UPDATE \"Account\" SET Score__c = 'high'")  # as a formula changes: nothing is stamped
+    world.org.clock.shift(3_600)
+    poll()  # what the look-back reads again
+    world.org.clock.shift(3_600)
+    assert _whole(poll, whole_days=7) == 0
+    _last_whole_reading(poll, days_ago=1)
+    assert _whole(poll, whole_days=7) == 1
+    assert [customer["options"]["LeadSource"] for customer in world.customers] == ["high"]
+
+
+def test_what_shows_late_is_found_within_the_look_back_of_the_setting(world: World, poll: Poll) -> None:
+    world.org.clock.stop_at(NOON)
+    poll()
+    world.salesforce_fault(kind="late", path="Contact", seconds=480)
+    world.insert("Contact", _contact())
+    for minutes in (10, 20):
+        world.org.clock.stop_at(NOON + timedelta(minutes=minutes))
+        found = _whole(poll, lookback=timedelta(minutes=15 if minutes == 20 else 5))
+    assert found == 1

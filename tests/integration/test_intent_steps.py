@@ -308,6 +308,7 @@ def test_an_account_that_vanished_without_a_trace_is_not_offered_again(world: Wo
     (account,) = world.insert("Account", {"Name": "Acme", "Website": "acme.com"})
     pipeline.process()
     world.org.dml.delete(world.org.schema.objects["Account"], [account], hard=True)
+    world.org.clock.shift(25 * 3_600)  # an org shows it no more
     pipeline.take([activity()])
     assert pipeline.process() == Counts(read=1, rejected=1)
     assert pipeline.process().updated == 1
@@ -322,6 +323,7 @@ def test_all_accounts_are_read_again_every_week(
     (account,) = world.insert("Account", {"Name": "Acme", "Website": "acme.com"})
     pipeline.run(activity())
     world.org.dml.delete(world.org.schema.objects["Account"], [account], hard=True)
+    world.org.clock.shift(25 * 3_600)  # an org shows it no more
     monkeypatch.setattr("salesforce_sync.systems.peerspot.accounts.FULL_EVERY", timedelta(0))
     assert pipeline.process() == Counts(read=1, updated=1)
     assert world.query("SELECT Error__c FROM PeerSpot_Activity__c") == [{"Error__c": DOMAIN_NOT_FOUND}]

@@ -216,7 +216,9 @@ def _with_tiers(world: World, *tiers: str) -> None:
     objects = world.org.schema.objects
     added = {
         "Tier__c": Field("Tier__c", "picklist", "Tier", length=40, restricted=True, values=tiers, custom=True),
-        "Vendor_Id__c": Field("Vendor_Id__c", "string", "Vendor", length=20, external_id=True, unique=True, custom=True),
+        "Vendor_Id__c": Field(
+            "Vendor_Id__c", "string", "Vendor", length=20, external_id=True, unique=True, custom=True
+        ),
     }
     account = dataclasses.replace(objects["Account"], fields={**objects["Account"].fields, **added})
     world.org.change_schema(Schema({**objects, "Account": account}))

@@ -71,7 +71,14 @@ class FakeOrg:
         return False
 
     def changes(
-        self, object_name: str, fields: Sequence[str], *, since: datetime | None, where: str, include_deleted: bool
+        self,
+        object_name: str,
+        fields: Sequence[str],
+        *,
+        since: datetime | None,
+        where: str,
+        include_deleted: bool,
+        lookback: timedelta,
     ) -> Changes:
         now, contacts = self.clock.now, self.contacts
         if since is None and self.behind:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,13 +12,15 @@ from sqlalchemy import Connection
 
 from salesforce_sync.engine.context import Context, require_objects
 from salesforce_sync.engine.read import reading
+from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.salesforce.changes import STAMP
+from salesforce_sync.salesforce.changes import LOOKBACK, STAMP
 from salesforce_sync.salesforce.metadata import ObjectInfo
 from salesforce_sync.salesforce.soql import in_lists
 from salesforce_sync.state import dead_letters, links, waits, watermarks
 from salesforce_sync.state.engine import reading as looking
 
+WHOLE = "/whole"  # behind a stream's name: the mark of its last reading of all records
 DELETED, MASTER = "IsDeleted", "MasterRecordId"  # how a record says that it is gone, and into which one it was merged
 CONVERTED, CONTACT = "IsConverted", "ConvertedContactId"  # how a Lead says that it lives on as a Contact
 STAMP_FORMAT = "%Y-%m-%d %H:%M:%S+00:00"
@@ -29,9 +32,26 @@ def extra_fields(described: ObjectInfo) -> list[str]:
     return [name for name in wanted if name in (STAMP, DELETED) or described.find(name)]
 
 
-def read_changes(context: Context, name: str, mapping: MappingFile, *, full: bool = False, resend: bool = False) -> int:
-    """Registers the records that changed since the mapping's watermark, deleted and merged ones among them; with `full`
-    all records, and links whose record is nowhere any more as gone. Gives how many.
+@dataclass(frozen=True)
+class Span:
+    """`lookback`: how long before the watermark a reading begins, since Salesforce shows some changes late. `whole_days`: after how many
+    days a reading is of all records, 0 for never; of a mapping that reads formula fields, which change without a stamp, every day."""
+
+    lookback: timedelta = LOOKBACK
+    whole_days: int = 0
+
+
+def read_changes(
+    context: Context,
+    name: str,
+    mapping: MappingFile,
+    *,
+    full: bool = False,
+    resend: bool = False,
+    span: Span = Span(),
+) -> int:
+    """Registers the records that changed since the mapping's watermark, or whose parents did, deleted and merged ones among them; with
+    `full`, and when it is time for it, all records, and links whose record is nowhere any more as gone. Gives how many.
 
     Records that wait for a key that is free now, and refused ones that are due, are read by their ids. Costs one API call
     up to 2,000 records.
@@ -40,12 +60,18 @@ def read_changes(context: Context, name: str, mapping: MappingFile, *, full: boo
     with reading(context, name, name=f"{name}/extract") as work:
         with looking(context.state) as connection:
             watermark = watermarks.get(connection, context.org, name)
+            last_whole = watermarks.get(connection, context.org, f"{name}{WHOLE}")
             due = _due(connection, context.org, name, mapping)
         described = require_objects(context, [side.object])[side.object]
         fields = list(dict.fromkeys([*mapping.salesforce_paths, *extra_fields(described)]))
         where = f"({side.where}) OR {CONVERTED} = true" if side.where and CONVERTED in fields else side.where
-        since = None if full or watermark is None else datetime.fromisoformat(watermark)
-        changes = context.salesforce.changes(side.object, fields, since=since, where=where, include_deleted=True)
+        began = datetime.now(UTC)
+        days = min(span.whole_days, 1) if _has_formulas(context, mapping, described) else span.whole_days
+        whole = full or watermark is None or _is_due(last_whole, began, days)
+        since = None if whole else datetime.fromisoformat(str(watermark))
+        changes = context.salesforce.changes(
+            side.object, fields, since=since, where=where, include_deleted=True, lookback=span.lookback
+        )
         tables = _seen(changes.tables, seen := set[str]())
         refs = context.staging.tables(work.folder(name), tables, id_column="Id", stamp=_stamps)
         again = [record_id for record_id in due if record_id not in seen]
@@ -56,7 +82,7 @@ def read_changes(context: Context, name: str, mapping: MappingFile, *, full: boo
             stamp=_stamps,
         )
         given_up = [record_id for record_id in again if record_id not in seen]  # the condition leaves them out now
-        if full:
+        if whole:
             lost = _nowhere(context, name, side.object, seen, fields, changes.began)
             refs += context.staging.tables(work.folder(name, "gone"), lost, id_column="Id", stamp=_stamps)
         before = "" if since is None else str(watermark)
@@ -64,6 +90,8 @@ def read_changes(context: Context, name: str, mapping: MappingFile, *, full: boo
 
         def mark(connection: Connection) -> None:
             watermarks.advance(connection, context.org, name, changes.upper.isoformat())
+            if whole:
+                watermarks.advance(connection, context.org, f"{name}{WHOLE}", began.isoformat())
             waits.remove(connection, context.org, name, given_up)
             dead_letters.close(connection, context.org, name, given_up)
 
@@ -75,6 +103,21 @@ def _seen(tables: Iterator[pa.Table], seen: set[str]) -> Iterator[pa.Table]:
     for table in tables:
         seen.update(table.column("Id").to_pylist())
         yield table
+
+
+def _is_due(last_whole: str | None, now: datetime, days: int) -> bool:
+    """Whether it is time to read all records: in the first reading of a day, UTC."""
+    if not days:
+        return False
+    return last_whole is None or (now.date() - datetime.fromisoformat(last_whole).date()).days >= days
+
+
+def _has_formulas(context: Context, mapping: MappingFile, described: ObjectInfo) -> bool:
+    """Whether a field that the mapping reads is computed by the org, of the record or of a parent."""
+    known: dict[str, ObjectInfo | None] = {}
+    while names := describe.unknown_parents(mapping, described, known):
+        known |= context.salesforce.describe(sorted(names))
+    return describe.reads_formulas(mapping, described, known)
 
 
 def _stamps(table: pa.Table) -> list[str]:

@@ -34,6 +34,8 @@ class FieldLike(Protocol):
     def restricted_values(self) -> frozenset[str] | None: ...
     @property
     def reference_to(self) -> tuple[str, ...]: ...
+    @property
+    def calculated(self) -> bool: ...
 
 
 class ObjectLike(Protocol):
@@ -83,12 +85,19 @@ def unknown_parents(mapping: MappingFile, described: ObjectLike, known: Objects)
     return {name for name in wanted if name is not None}
 
 
+def reads_formulas(mapping: MappingFile, described: ObjectLike, known: Objects) -> bool:
+    """Whether the org computes a field that the mapping reads, of the record or of a parent: it changes without a stamp."""
+    ends = [_Path(described, path, known).end for path in mapping.salesforce_paths]
+    return any(info is not None and info.calculated for info in ends)
+
+
 class _Path:
     """A path over relationships, followed as far as the objects are known: `problem` is what is wrong with it, `missing` the object that
-    would have to be known."""
+    would have to be known, `end` the field that it leads to."""
 
     def __init__(self, described: ObjectLike, path: str, known: Objects) -> None:
         self.problem = ""
+        self.end: FieldLike | None = None
         self.missing: str | None = None
         self._follow(described, path.split("."), path, known)
 
@@ -112,12 +121,13 @@ class _Path:
                 return
             described = parent
         self.problem = _reading_problem(described, last)
+        self.end = described.fields.get(last)
 
 
 def _reading_problem(described: ObjectLike, name: str) -> str:
     if name not in described.fields:
         return f"{described.name} has no field {name}, or hides it from the integration user"
-    info = described.fields[name]
+    info = described.fields.get(name)
     why = UNREADABLE.get(info.type) if info is not None else None
     return f"{described.name}.{name} {why}" if why else ""
 

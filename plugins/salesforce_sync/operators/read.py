@@ -14,7 +14,7 @@ from salesforce_sync.operators.base import (
     vendor_context,
     window,
 )
-from salesforce_sync.settings import Setting, read_setting
+from salesforce_sync.settings import LOOKBACK_MINUTES, WHOLE_DAYS, Setting, read_setting
 
 if TYPE_CHECKING:
     from salesforce_sync.windows import DateWindow
@@ -85,7 +85,7 @@ class ReadDaysOperator(SyncOperator):
 class ReadChangesOperator(SyncOperator):
     """Reads what changed in Salesforce since the last reading, by each of the mappings; returns how many, by mapping.
 
-    The run parameter `full_sync` reads all records.
+    The run parameter `full_sync` reads all records, as does a run that is due to.
     """
 
     def __init__(self, *, mappings: Sequence[str], **kwargs: Any) -> None:
@@ -93,14 +93,15 @@ class ReadChangesOperator(SyncOperator):
         self.mappings = mappings
 
     def run_step(self, context: Any) -> dict[str, int]:
-        from salesforce_sync.engine.from_salesforce import read_changes
+        from salesforce_sync.engine.from_salesforce import Span, read_changes
         from salesforce_sync.mapping.loader import load_mapping
 
         params = context["params"]
         full, resend = bool(params.get("full_sync")), bool(params.get("resend"))
+        span = Span(timedelta(minutes=read_setting(LOOKBACK_MINUTES)), read_setting(WHOLE_DAYS))
         counts = {}
         with salesforce_context(context) as work:
             for name in self.mappings:
-                counts[name] = read_changes(work, name, load_mapping(name), full=full, resend=resend)
+                counts[name] = read_changes(work, name, load_mapping(name), full=full, resend=resend, span=span)
                 log.info("%s: %d records changed", name, counts[name])
         return counts

@@ -3,6 +3,9 @@
 Salesforce stamps records to the second, and shows them some seconds later. So a read begins LOOKBACK before the watermark, inclusive, and the
 next watermark is Salesforce's time when the read began, less LAG. What the look-back reads again, the caller knows by its record links. The
 statement names no upper bound: that would cost a call to ask for the time, and what came in meanwhile may as well be delivered now.
+
+A change of a parent stamps the parent and not its children. So children of changed parents are read beside: one statement for each parent
+that the fields lead to, in the same call.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
+from salesforce_sync.salesforce.metadata import Describer
 from salesforce_sync.salesforce.query import Reader
 from salesforce_sync.salesforce.soql import soql_moment
 
 LOOKBACK = timedelta(
     minutes=5
-)  # longer than a transaction takes to become visible after the moment that it is stamped with
+)  # longer than most transactions take to become visible after the moment that they are stamped with
 LAG = timedelta(seconds=3)  # rows stamped within it may not all be visible yet
 STAMP = "SystemModstamp"
 
@@ -41,19 +45,43 @@ def read_changes(
     since: datetime | None,
     where: str = "",
     include_deleted: bool = False,
+    lookback: timedelta = LOOKBACK,
 ) -> Changes:
-    """The records whose SystemModstamp is `since` less LOOKBACK, or later; with `since` None, all records.
+    """The records whose SystemModstamp is `since` less the look-back, or later, or that of a parent which the fields lead to; with `since`
+    None, all records.
 
     `include_deleted` brings deleted and merged ones too, marked by IsDeleted (and MasterRecordId, if asked).
     """
-    wanted = list(dict.fromkeys([*fields, "Id", STAMP, *(["IsDeleted"] if include_deleted else [])]))
-    bounds = [] if since is None else [f"{STAMP} >= {soql_moment(since - LOOKBACK)}"]
-    if where:
-        bounds.append(f"({where})")
-    soql = f"SELECT {', '.join(wanted)} FROM {object_name}" + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
-    reading = reader.begin(soql, include_deleted=include_deleted)
+    changed = "" if since is None else f"{STAMP} >= {soql_moment(since - lookback)}"
+    above = _of_changed_parents(reader.describer, object_name, fields, changed) if changed else ()
+    statements = [_statement(object_name, fields, bound, where, include_deleted) for bound in (changed, *above)]
+    reading = reader.begin(statements[0], beside=statements[1:], include_deleted=include_deleted)
     upper = (reading.began - LAG).replace(microsecond=0)
     return Changes(_once(reading.tables), max(upper, since or upper), reading.began)
+
+
+def _statement(object_name: str, fields: Sequence[str], bound: str, where: str, include_deleted: bool) -> str:
+    wanted = list(dict.fromkeys([*fields, "Id", STAMP, *(["IsDeleted"] if include_deleted else [])]))
+    conditions = " AND ".join(part for part in (bound, f"({where})" if where else "") if part)
+    return f"SELECT {', '.join(wanted)} FROM {object_name}" + (f" WHERE {conditions}" if conditions else "")
+
+
+def _of_changed_parents(describer: Describer, object_name: str, fields: Sequence[str], changed: str) -> Iterator[str]:
+    """A condition for each parent's object: the reference leads to one of its records that changed, or whose own parents did."""
+    above: dict[str, list[str]] = {}  # first relationship -> relationships above its record
+    for path in fields:
+        first, *further = path.split(".")[:-1] or [""]
+        if first:
+            above.setdefault(first, [])
+            above[first] += [".".join(further[: place + 1]) for place in range(len(further))]
+    info = describer.object(object_name)
+    for first, chains in above.items():
+        reference = info.find_relationship(first)
+        if reference is None:
+            continue
+        stamps = [changed, *(f"{chain}.{changed}" for chain in dict.fromkeys(chains))]
+        for parent in reference.reference_to:
+            yield f"{reference.name} IN (SELECT Id FROM {parent} WHERE {' OR '.join(stamps)})"
 
 
 def _once(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

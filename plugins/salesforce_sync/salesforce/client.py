@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 
 from salesforce_sync.records import WriteResult
-from salesforce_sync.salesforce.changes import Changes, read_changes
+from salesforce_sync.salesforce.changes import LOOKBACK, Changes, read_changes
 from salesforce_sync.salesforce.collections import Answered
 from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.metadata import Describer, DescriptionStore, ObjectInfo
@@ -69,11 +69,13 @@ class SalesforceClient:
         since: datetime | None,
         where: str = "",
         include_deleted: bool = False,
+        lookback: timedelta = LOOKBACK,
     ) -> Changes:
         """See changes.read_changes."""
         return read_changes(
-            self._reader, object_name, fields, since=since, where=where, include_deleted=include_deleted
-        )
+            self._reader, object_name, fields, since=since, where=where, include_deleted=include_deleted,
+            lookback=lookback,
+        )  # fmt: skip
 
     def count(self, object_name: str, where: str = "") -> int:
         return self._reader.count(object_name, where)

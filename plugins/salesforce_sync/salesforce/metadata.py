@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from salesforce_sync.errors import RequestRejected
+from salesforce_sync.errors import RequestRejected, ServiceUnavailable
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.salesforce.wire_errors import as_exception, read_error
 
@@ -31,6 +31,7 @@ class FieldInfo:
     restricted_values: frozenset[str] | None
     reference_to: tuple[str, ...]
     relationship: str | None
+    calculated: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,24 +105,26 @@ class Describer:
         return found
 
     def _describe(self, names: list[str]) -> None:
-        requests = [
-            {"method": "GET", "url": self._session.path(f"sobjects/{name}/describe"), "referenceId": f"r{index}"}
-            for index, name in enumerate(names)
-        ]
         what = f"describing {', '.join(names)}"
-        body = {"allOrNone": False, "compositeRequest": requests}
-        reply = self._session.request("POST", self._session.path("composite"), what=what, json_body=body).value
-        for name, part in zip(names, reply["compositeResponse"], strict=True):
-            if part["httpStatusCode"] == 404:
+        urls = [self._session.path(f"sobjects/{name}/describe") for name in names]
+        for name, (status, body) in zip(names, get_together(self._session, urls, what=what), strict=True):
+            if status == 404:
                 self._known[name] = None
-            elif part["httpStatusCode"] >= 400:
-                raise as_exception(read_error(part["httpStatusCode"], _as_bytes(part["body"])), what)
+            elif status >= 400:
+                raise as_exception(read_error(status, json.dumps(body).encode()), what)
             else:
-                self._known[name] = _object(part["body"])
+                self._known[name] = _object(body)
 
 
-def _as_bytes(body: Any) -> bytes:
-    return json.dumps(body).encode()
+def get_together(session: Session, urls: Sequence[str], *, what: str) -> list[tuple[int, Any]]:
+    """Status and body of the answer to each GET, at most COMPOSITE_REQUESTS of them, in one API call."""
+    requests = [{"method": "GET", "url": url, "referenceId": f"r{index}"} for index, url in enumerate(urls)]
+    body = {"allOrNone": False, "compositeRequest": requests}
+    answer = session.request("POST", session.path("composite"), what=what, json_body=body).value
+    parts = answer.get("compositeResponse") if isinstance(answer, dict) else None
+    if not isinstance(parts, list) or len(parts) != len(urls):
+        raise ServiceUnavailable(f"{what}: the answer does not have the {len(urls)} parts that were asked for.")
+    return [(part["httpStatusCode"], part["body"]) for part in parts]
 
 
 def _object(raw: dict[str, Any]) -> ObjectInfo:
@@ -154,4 +157,5 @@ def _field(raw: dict[str, Any]) -> FieldInfo:
         restricted_values=values,
         reference_to=tuple(raw["referenceTo"]),
         relationship=raw["relationshipName"],
+        calculated=raw["calculated"],
     )

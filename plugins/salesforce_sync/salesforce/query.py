@@ -7,12 +7,15 @@ float64, whole numbers as int64. A null stays null; an empty text is null, as in
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -22,12 +25,20 @@ import urllib3
 
 from salesforce_sync.errors import AuthenticationFailed, RequestRejected, ServiceUnavailable
 from salesforce_sync.salesforce.jobs import DEADLINE_SECONDS, USEFUL, JobMemory, age_of, left_behind, wait_for_job
-from salesforce_sync.salesforce.metadata import Describer
+from salesforce_sync.salesforce.metadata import Describer, get_together
 from salesforce_sync.salesforce.results import read_whole
 from salesforce_sync.salesforce.session import Session
+from salesforce_sync.salesforce.wire_errors import as_exception, read_error
+
+log = logging.getLogger(__name__)
 
 BULK_FROM_ROWS = 10_000  # below, REST pages of 2,000 need fewer calls and no job
 RESULT_ROWS = 50_000  # rows asked for per page of a Bulk result; PARALLEL_PAGES of them are in memory at once
+REST_ROWS = 2_000  # of one page, at most
+TOO_SLOW = frozenset(
+    {"QUERY_TIMEOUT", "REQUEST_RUNNING_TOO_LONG"}
+)  # what a Bulk job may still do: it is given more time
+PAGES_PER_CALL = 5  # queries that one composite call takes
 PARALLEL_PAGES = 3  # pages of a Bulk result under way at once
 _SELECT = re.compile(r"\s*SELECT\s+(?P<fields>.+?)\s+FROM\s+(?P<object>\w+)", re.IGNORECASE | re.DOTALL)
 
@@ -49,7 +60,7 @@ class Reading:
     """Rows that are being read, and Salesforce's time at its first answer."""
 
     began: datetime
-    tables: Iterator[pa.Table]
+    tables: Iterator[pa.Table]  # of further statements, too, one after the other
 
 
 class Reader:
@@ -59,7 +70,7 @@ class Reader:
     def __init__(
         self, session: Session, describer: Describer, memory: JobMemory | None = None, patience: float | None = None
     ) -> None:
-        self._session, self._describer, self._memory, self._patience = session, describer, memory, patience
+        self._session, self.describer, self._memory, self._patience = session, describer, memory, patience
 
     def read(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Iterator[pa.Table]:
         """The rows of a plain SELECT (fields, also of parents; no aggregates, no child queries) as Arrow tables.
@@ -69,18 +80,59 @@ class Reader:
         """
         return self.begin(soql, expected_rows=expected_rows, include_deleted=include_deleted).tables
 
-    def begin(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Reading:
-        """Sends the statement, as `read` does; what is committed when it begins is in the rows."""
-        statement = _parse(soql)
-        schema = self._schema(statement)
+    def begin(
+        self, soql: str, *, beside: Sequence[str] = (), expected_rows: int | None = None, include_deleted: bool = False
+    ) -> Reading:
+        """Sends the statement, as `read` does; what is committed when it begins is in the rows. Those `beside` it go in the same call."""
+        statements = [_parse(text) for text in (soql, *beside)]
+        schemas = [self._schema(statement) for statement in statements]
         if expected_rows is not None and expected_rows > BULK_FROM_ROWS:
+            firsts: list[dict[str, Any] | None] = [None] * len(statements)
+        else:
+            firsts = [*self._first_pages(statements, include_deleted)]
+        began = self._session.now()
+        readings = []
+        for statement, schema, first in zip(statements, schemas, firsts, strict=True):
+            if first is not None and first["totalSize"] <= BULK_FROM_ROWS:
+                readings.append(Reading(began, self._rest(statement, schema, first)))
+            else:
+                readings.append(self._begin_job_or_pages(statement, schema, include_deleted, first))
+        return Reading(readings[0].began, chain.from_iterable(reading.tables for reading in readings))
+
+    def _begin_job_or_pages(
+        self, statement: _Statement, schema: pa.Schema, include_deleted: bool, first: dict[str, Any] | None
+    ) -> Reading:
+        """A Bulk job; REST pages when the org takes none: for some objects, and when its jobs of the day are used up."""
+        try:
             return self._begin_job(statement, schema, include_deleted)
-        first = self._page(
-            self._session.path("queryAll" if include_deleted else "query") + f"?q={quote(soql)}", statement
-        )
-        if first["totalSize"] > BULK_FROM_ROWS:
-            return self._begin_job(statement, schema, include_deleted)
-        return Reading(self._session.now(), self._rest(statement, schema, first))
+        except RequestRejected as error:
+            log.warning("%s: read in pages instead, %d rows a call.", error.args[0], REST_ROWS)
+            page = self._page(self._url(statement, include_deleted), statement) if first is None else first
+            return Reading(self._session.now(), self._rest(statement, schema, page))
+
+    def _url(self, statement: _Statement, include_deleted: bool) -> str:
+        return self._session.path("queryAll" if include_deleted else "query") + f"?q={quote(statement.soql)}"
+
+    def _first_pages(self, statements: Sequence[_Statement], include_deleted: bool) -> Iterator[dict[str, Any] | None]:
+        """The first page of each statement's rows, None for one that takes too long for REST; PAGES_PER_CALL of them in a call."""
+        urls = [self._url(statement, include_deleted) for statement in statements]
+        if len(urls) == 1:
+            try:
+                yield self._page(urls[0], statements[0])
+            except ServiceUnavailable as error:
+                if error.code not in TOO_SLOW:
+                    raise
+                yield None
+            return
+        for start in range(0, len(urls), PAGES_PER_CALL):
+            part = statements[start : start + PAGES_PER_CALL]
+            what = f"querying {part[0].object}"
+            answers = get_together(self._session, urls[start : start + PAGES_PER_CALL], what=what)
+            for statement, (status, body) in zip(part, answers, strict=True):
+                said = read_error(status, json.dumps(body).encode()) if status >= 400 else None
+                if said is not None and said.code not in TOO_SLOW:
+                    raise as_exception(said, what)
+                yield None if said is not None else _checked_page(body, statement)
 
     def count(self, object_name: str, where: str = "") -> int:
         """How many live records fit the condition; one API call."""
@@ -96,13 +148,13 @@ class Reader:
         try:
             return pa.schema([(path, self._type(statement.object, path)) for path in statement.paths])
         except RequestRejected:
-            if not self._describer.refresh():  # a field may be new to what was stored
+            if not self.describer.refresh():  # a field may be new to what was stored
                 raise
             return pa.schema([(path, self._type(statement.object, path)) for path in statement.paths])
 
     def _type(self, object_name: str, path: str) -> pa.DataType:
         *parents, name = path.split(".")
-        info = self._describer.object(object_name)
+        info = self.describer.object(object_name)
         for parent in parents:
             reference = info.find_relationship(parent)
             if reference is None or not reference.reference_to:
@@ -111,7 +163,7 @@ class Reader:
                 len(reference.reference_to) > 1
             ):  # what may be of several objects has the fields of Name: texts and ids but for one
                 return pa.bool_() if name.lower() == "isactive" else pa.string()
-            info = self._describer.object(reference.reference_to[0])
+            info = self.describer.object(reference.reference_to[0])
         field = info.find(name)
         if field is None:
             raise RequestRejected(
@@ -122,13 +174,7 @@ class Reader:
     # -- REST ---------------------------------------------------------------------------------------------------------------------
 
     def _page(self, path: str, statement: _Statement) -> dict[str, Any]:
-        what = f"querying {statement.object}"
-        page: dict[str, Any] = self._session.request("GET", path, what=what).value
-        if not isinstance(page, dict) or not {"records", "totalSize", "done"} <= set(page):
-            raise ServiceUnavailable(f"{what}: the answer is no page of records.")
-        if not page["done"] and not page.get("nextRecordsUrl"):
-            raise ServiceUnavailable(f"{what}: a page is not the last one, and names no next one.")
-        return page
+        return _checked_page(self._session.request("GET", path, what=f"querying {statement.object}").value, statement)
 
     def _next_page(self, path: str, statement: _Statement) -> dict[str, Any]:
         """A further page. When its cursor is gone (with its session, say, or after two days), the whole is to be read again."""
@@ -226,6 +272,15 @@ class _Page:
 
     following: str
     result: Callable[[], pa.Table]
+
+
+def _checked_page(page: Any, statement: _Statement) -> dict[str, Any]:
+    what = f"querying {statement.object}"
+    if not isinstance(page, dict) or not {"records", "totalSize", "done"} <= set(page):
+        raise ServiceUnavailable(f"{what}: the answer is no page of records.")
+    if not page["done"] and not page.get("nextRecordsUrl"):
+        raise ServiceUnavailable(f"{what}: a page is not the last one, and names no next one.")
+    return page
 
 
 def _parse(soql: str) -> _Statement:
