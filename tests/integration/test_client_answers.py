@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pytest
 
 from salesforce_sync.errors import (
     AuthenticationFailed,
+    InvalidSetting,
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
@@ -22,12 +24,14 @@ from salesforce_sync.errors import (
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.collections import CollectionWriter
+from salesforce_sync.salesforce.http import _pool
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
 from salesforce_sync.salesforce.session import Session
 from salesforce_sync.salesforce.signin import ClientCredentials, UsernamePassword
 from salesforce_sync.salesforce.wire_errors import is_passing_row
 from salesforce_sync.salesforce.write import _is_passing
 from support.answers import Answers
+from support.world import World
 
 ORG = "00D5g0000000001EAA"
 JSON = {"content-type": "application/json"}
@@ -247,3 +251,55 @@ def test_a_limit_of_the_orgs_own_code_makes_the_calls_smaller(most: int, created
         assert len(org.sizes) == 7  # 200, twice 100, four times 50
         writer.write(request, rows)
         assert org.sizes[7:] == [50] * 4  # what was learnt is remembered
+
+
+# -- proxies and certificates -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    return monkeypatch
+
+
+def test_salesforce_is_reached_through_the_proxy_of_the_environment(
+    world: World, environment: pytest.MonkeyPatch
+) -> None:
+    proxy = Answers([(503, {}, b"")])
+    with proxy.served():
+        environment.setenv("HTTP_PROXY", proxy.url.replace("://", "://user:fake@"))
+        with pytest.raises(ServiceUnavailable):
+            world.client().count("Account")
+        assert proxy.asked
+        assert proxy.asked[0][0]["proxy-authorization"] == "Basic dXNlcjpmYWtl"
+        assert proxy.asked[0][0]["host"] == world.salesforce_url.removeprefix("http://")
+        before = len(proxy.asked)
+        environment.setenv("NO_PROXY", "127.0.0.1")
+        assert world.client().count("Account") == 0
+        assert len(proxy.asked) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("HTTP_PROXY", "socks5://127.0.0.1:1", "names socks5:// as proxy"),
+        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "The CA bundle /nowhere.pem, which the environment names, is not there"),
+    ],
+)
+def test_what_the_environment_names_wrongly_is_named(
+    world: World, environment: pytest.MonkeyPatch, name: str, value: str, problem: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(InvalidSetting, match=problem):
+        world.client().count("Account")
+
+
+def test_certificates_are_checked_against_the_bundle_of_the_environment(environment: pytest.MonkeyPatch) -> None:
+    import certifi
+
+    environment.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    assert _pool(None).connection_pool_kw["ca_certs"] == certifi.where()
+    environment.setenv("REQUESTS_CA_BUNDLE", str(Path(certifi.where()).parent))
+    assert _pool(None).connection_pool_kw["ca_cert_dir"] == str(Path(certifi.where()).parent)

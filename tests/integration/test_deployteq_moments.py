@@ -16,7 +16,7 @@ from salesforce_sync.state.api_budget import BudgetRule
 from salesforce_sync.state.engine import open_state
 from salesforce_sync.state.schema import api_budget, sync_runs
 from support.airflow import variables
-from support.flows import Moments
+from support.flows import Moments, Poll
 from support.world import World
 
 pytestmark = pytest.mark.airflow
@@ -212,3 +212,21 @@ def _next_hour(moments: Moments) -> None:
     """What the ledger counted in this hour is past, and what the org counted is asked again."""
     with moments.state.begin() as connection:
         connection.execute(api_budget.update().values(hour_calls=0, allowed=None, used=0, reported_at=None))
+
+
+def test_moments_of_a_lead_that_was_merged_are_its_masters(world: World, moments: Moments) -> None:
+    from emulators.salesforce.merging import merge
+
+    first, second, last = _lead(world, 1), _lead(world, 2), _lead(world, 3)
+    _customers(moments, first, second, last)
+    poll = Poll(world, moments.state, moments.folder, moments.hook)
+    poll()
+    world.org.clock.shift(600)
+    merge(world.org, second, [first])
+    poll()
+    world.org.clock.shift(600)
+    merge(world.org, last, [second])
+    poll()
+    moments.vendor.send("November")
+    assert moments()[LEADS] == Counts(read=3, created=3)
+    assert {row["Lead__c"] for row in world.query("SELECT Lead__c FROM ClangLeadContactMoment__c")} == {last}

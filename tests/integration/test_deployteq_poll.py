@@ -206,27 +206,16 @@ def test_a_deleted_records_customer_is_deleted_when_the_setting_says_so(world: W
 
 @pytest.mark.requirement("DQ-A5")
 def test_a_merged_record_is_logged_with_the_one_that_it_became(world: World, poll: Poll) -> None:
+    from emulators.salesforce.merging import merge
+
     gone, stays = world.insert("Lead", _lead(1), _lead(2))
-    record = {"Id": gone, "Email": "lead1@acme.example", "SystemModstamp": "2026-11-21 12:00:00+00:00"}
-    _register(poll, record | {"IsDeleted": True, "MasterRecordId": stays})
-    assert poll.push()[LEADS] == Counts(read=1, skipped=1)
+    poll()
+    world.org.clock.shift(600)
+    merge(world.org, stays, [gone])
+    assert poll()[LEADS] == Counts(read=2, skipped=1, unchanged=1)
     with poll.state.connect() as connection:
-        (row,) = sync_log.of_record(connection, gone)
+        row = sync_log.of_record(connection, gone)[0]
     assert (row["code"], row["message"]) == ("MERGED_IN_SALESFORCE", f"merged into {stays}")
-
-
-def _register(poll: Poll, *records: dict[str, Any]) -> None:
-    """Records as if a reading of Leads had found them."""
-    from salesforce_sync.engine.read import reading
-
-    paths = [*poll.mappings[LEADS].salesforce_paths, "SystemModstamp", "IsDeleted", "MasterRecordId"]
-    with reading(poll.context("extract", client=False), LEADS) as work:
-        folder = work.folder(LEADS)
-        writer = work.context.staging.records(folder, id_path="Id", paths=paths, stamp_path="SystemModstamp")
-        for record in records:
-            writer.add(record)
-        work.add(LEADS, writer.close(), paths=paths)
-        work.register()
 
 
 # -- nothing lost, nothing doubled ------------------------------------------------------------------------------------------------

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from salesforce_sync.errors import TooManyRejects
 from salesforce_sync.mapping.loader import load_mapping
 from salesforce_sync.records import Counts
+from salesforce_sync.state import runs
+from salesforce_sync.state.engine import open_state
 from salesforce_sync.systems.peerspot.signals import MEMBERS, TASKS, SignalMappings, SignalRules, signals
 from support.flows import Intent
 from support.world import World, activity
@@ -168,3 +171,52 @@ def test_while_no_product_is_marked_as_ours_nobody_is_said_to_look_at_the_compet
 def test_nothing_is_done_that_is_not_switched_on(world: World, pipeline: Intent, seen: dict[str, str]) -> None:
     assert _signals(pipeline) == Counts()
     assert world.count("Task") == 0
+
+
+def test_tasks_of_owners_who_left_are_the_integration_users_and_the_other_signals_go_on(
+    world: World, pipeline: Intent, tmp_path: Path
+) -> None:
+    person = {
+        "Username": "jan@acme.example", "LastName": "Jansen", "Email": "jan@acme.example", "Alias": "jan", "IsActive": True,
+        "ProfileId": world.query("SELECT Id FROM Profile")[0]["Id"], "TimeZoneSidKey": "GMT", "LocaleSidKey": "en_US",
+        "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8",
+    }  # fmt: skip
+    (user,) = world.insert("User", person)
+    world.insert(
+        "Account",
+        *(
+            {"Name": f"C{number}", "Website": f"client{number}.com", "Type": "Customer - Direct", "OwnerId": user}
+            for number in range(25)
+        ),
+    )
+    pipeline.run(
+        *(activity(number, day=date(2026, 11, 18), domain=f"client{number}.com", products=[RIVAL]) for number in range(25)),
+        activity(99, day=date(2026, 11, 18), domain="mine.com", products=[MINE]),
+    )
+    for row in world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE PeerSpot_Product_Id__c = '101'"):
+        world.update("PeerSpot_Vendor_Product__c", {"Id": row["Id"], "My_Company_Product__c": True})
+    world.update("User", {"Id": user, "IsActive": False})
+    _signals(pipeline, "churn", "prospects", prospects_path=tmp_path / "prospects.csv")
+    assert {row["OwnerId"] for row in world.query("SELECT OwnerId FROM Task")} == {world.org.user_id}
+    assert (world.count("Task"), (tmp_path / "prospects.csv").exists()) == (25, True)
+    with open_state(pipeline.state_url).connect() as connection:
+        notes = [str(step["message"]) for step in runs.of_dag_run(connection, "peerspot_intent", "run-1")]
+    assert any("25 Tasks are the integration user's" in note for note in notes)
+
+
+def test_signals_that_are_refused_do_not_stop_the_others(world: World, pipeline: Intent, tmp_path: Path) -> None:
+    world.insert(
+        "Account",
+        *({"Name": f"C{number}", "Website": f"client{number}.com", "Type": "Customer - Direct"} for number in range(25)),
+    )
+    pipeline.run(
+        *(activity(number, day=date(2026, 11, 18), domain=f"client{number}.com", products=[RIVAL]) for number in range(25)),
+        activity(99, day=date(2026, 11, 18), domain="mine.com", products=[MINE]),
+    )
+    for row in world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE PeerSpot_Product_Id__c = '101'"):
+        world.update("PeerSpot_Vendor_Product__c", {"Id": row["Id"], "My_Company_Product__c": True})
+    rule = {"object": "Task", "name": "None", "condition": "Priority = 'High'", "message": "No Tasks today."}
+    world.org.policies.add({"validation": [rule]}, world.org.schema)
+    with pytest.raises(TooManyRejects, match="25"):
+        _signals(pipeline, "churn", "prospects", prospects_path=tmp_path / "prospects.csv")
+    assert (tmp_path / "prospects.csv").exists()

@@ -626,7 +626,7 @@ class _Decisions:
         self, row: _Row, link: Link | None, outcome: Outcome, code: str | None, message: str | None
     ) -> RecordResult:
         told = RecordResult(
-            row.id, outcome, row.id, code, message, fingerprint=NOTHING, version=row.version, reading=row.reading,
+            row.id, outcome, row.master or row.id, code, message, fingerprint=NOTHING, version=row.version, reading=row.reading,
             gone=True, batch=row.batch, row=row.row,
         )  # fmt: skip
         if link is None:
@@ -890,7 +890,7 @@ def _refused(row: Mapping[str, Any], answer: VendorResult) -> RecordResult:
 def _settled(row: Mapping[str, Any]) -> RecordResult:
     """The outcome that the row was planned to have once its call succeeded; the link learns that consent is withdrawn."""
     return RecordResult(
-        row["_id"], Outcome(row["_outcome"]), row["_id"], row["_code"], row["_message"],
+        row["_id"], Outcome(row["_outcome"]), row["_master"] or row["_id"], row["_code"], row["_message"],
         fingerprint=None if row["_extra"] else NOTHING, vendor_id=row["_vendor_id"], unique_key=row["_old_key"],
         consent=WITHDRAWN, gone=row["_gone"] and not row["_extra"], key=row["_key"], **_place(row),
     )  # fmt: skip

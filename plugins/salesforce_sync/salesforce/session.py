@@ -22,6 +22,7 @@ import urllib3
 
 from salesforce_sync.errors import RequestRejected, ServiceUnavailable, SyncError
 from salesforce_sync.privacy import hide
+from salesforce_sync.salesforce.http import Http
 from salesforce_sync.salesforce.signin import OpenSession, SignIn
 from salesforce_sync.salesforce.wire_errors import as_exception, moved, read_error
 
@@ -32,7 +33,6 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 120
 TRIES = 5
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 20.0
-CONNECTIONS = 8
 _API_USAGE = re.compile(r"(?:^|[;,\s])api-usage=(\d+)/(\d+)")  # beside it may stand the quota of a connected app
 
 
@@ -98,7 +98,7 @@ class Session:
         self._sign_in, self._store, self._budget, self._on_token = sign_in, store, budget, on_token
         self.api_version = api_version
         self._sleep = sleep
-        self._http = urllib3.PoolManager(num_pools=4, maxsize=CONNECTIONS, block=False)
+        self._http = Http()
         self._lock = threading.Lock()
         self._open: OpenSession | None = None
         self._org_id: str | None = None

@@ -18,6 +18,7 @@ from salesforce_sync.errors import (
     ServiceUnavailable,
 )
 from salesforce_sync.ids import whole_id
+from salesforce_sync.salesforce.http import Http
 from salesforce_sync.salesforce.wire_errors import PASSING_STATUSES, RETRYABLE_CODES, moved, read_error
 
 LOGIN_SECONDS = 30
@@ -46,7 +47,7 @@ class SignIn(Protocol):
     @property
     def secrets(self) -> tuple[str, ...]: ...
 
-    def open_session(self, http: urllib3.PoolManager) -> OpenSession: ...
+    def open_session(self, http: Http) -> OpenSession: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ClientCredentials:
     def secrets(self) -> tuple[str, ...]:
         return self.consumer_secret, self.consumer_key
 
-    def open_session(self, http: urllib3.PoolManager) -> OpenSession:
+    def open_session(self, http: Http) -> OpenSession:
         form = {
             "grant_type": "client_credentials",
             "client_id": self.consumer_key,
@@ -84,7 +85,7 @@ class JwtBearer:
     def secrets(self) -> tuple[str, ...]:
         return self.private_key, self.consumer_key
 
-    def open_session(self, http: urllib3.PoolManager) -> OpenSession:
+    def open_session(self, http: Http) -> OpenSession:
         import jwt
 
         claims = {
@@ -118,7 +119,7 @@ class UsernamePassword:
     def secrets(self) -> tuple[str, ...]:
         return self.password + self.security_token, self.password, self.security_token
 
-    def open_session(self, http: urllib3.PoolManager) -> OpenSession:  # noqa: ARG002 - simple-salesforce brings its own
+    def open_session(self, http: Http) -> OpenSession:  # noqa: ARG002 - simple-salesforce brings its own
         import requests
         from simple_salesforce.exceptions import SalesforceAuthenticationFailed
         from simple_salesforce.login import SalesforceLogin
@@ -169,7 +170,7 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in LOOPBACK
 
 
-def _oauth(http: urllib3.PoolManager, login_url: str, form: dict[str, str]) -> OpenSession:
+def _oauth(http: Http, login_url: str, form: dict[str, str]) -> OpenSession:
     url = f"{login_url.rstrip('/')}/services/oauth2/token"
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     try:

@@ -89,6 +89,28 @@ def by_vendor_id(
     return {row[1]: row[2] for row in rows}
 
 
+def merged_into(connection: Connection, org: str, mappings: Sequence[str], record_ids: Sequence[str]) -> dict[str, str]:
+    """Record -> the record that it was merged into, in one step or in several, as far as tombstones tell."""
+    columns = record_links.c
+    found: dict[str, str] = {}
+    asked = list(record_ids)
+    while asked:
+        query = select(columns.record_id, columns.salesforce_id).where(
+            columns.org == org, columns.mapping.in_(mappings), columns.gone.is_(True),
+            columns.salesforce_id != columns.record_id, is_one_of(connection, columns.record_id, asked),
+        )  # fmt: skip
+        step = {loser: master for loser, master in connection.execute(query) if loser not in found}
+        found |= step
+        asked = [master for master in step.values() if master not in found]
+    return {loser: _last(found, loser) for loser in record_ids if loser in found}
+
+
+def _last(merged: dict[str, str], loser: str) -> str:
+    while loser in merged:
+        loser = merged[loser]
+    return loser
+
+
 def by_salesforce_id(
     connection: Connection, org: str, mapping: str, salesforce_ids: Sequence[str]
 ) -> dict[str, tuple[str, Link]]:

@@ -127,6 +127,10 @@ def _keep_waits(connection: Connection, work: Reading, flow: MomentFlow, found: 
 def _owners(context: Context, page: Sequence[Mapping[str, Any]], links_of: Sequence[str]) -> list[str | None]:
     """The Salesforce id of each record's customer."""
     owners = [salesforce_id(record["customer"]["externalId"]) for record in page]
+    named = sorted({owner for owner in owners if owner})
+    with looking(context.state) as connection:
+        masters = links.merged_into(connection, context.org, links_of, named)
+    owners = [masters.get(owner, owner) if owner else None for owner in owners]
     unknown = [
         record["customer"]["id"]
         for record, owner in zip(page, owners, strict=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ import pyarrow as pa
 from salesforce_sync.engine.context import Context, first_refusals, refuse_too_many
 from salesforce_sync.engine.derive import Derived, derived
 from salesforce_sync.engine.to_salesforce import deliver_made
+from salesforce_sync.errors import TooManyRejects
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Counts, RecordResult, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
@@ -91,6 +92,7 @@ class _Signals:
     mappings: SignalMappings
     rules: SignalRules
     results: list[RecordResult] = field(default_factory=list)
+    refused: TooManyRejects | None = None  # what the step ends with, once all signals had their turn
 
     def run_all(self) -> None:
         enabled, today = self.rules.enabled, self.rules.today
@@ -112,11 +114,21 @@ class _Signals:
                 tasks += [
                     _win_back_task(row, accounts[row["AccountId"]], today) for row in opportunities if row["IsClosed"]
                 ]
+        self._note_tasks_without_owner(tasks)
         self._create(TASKS, self.mappings.tasks, tasks)
         if "nurture" in enabled:
             self._create(MEMBERS, self.mappings.members, self._members(companies))
         if "prospects" in enabled and self.rules.prospects_path is not None:
             write_prospects(self.rules.prospects_path, companies)
+        if self.refused is not None:
+            raise self.refused
+
+    def _note_tasks_without_owner(self, tasks: Sequence[Mapping[str, Any]]) -> None:
+        ownerless = sum(task["owner"] is None for task in tasks)
+        if ownerless:
+            told = f"{ownerless} Tasks are the integration user's: who owns their Accounts or Opportunities has left."
+            self.flow.run.notes.append(told)
+            log.warning(told)
 
     def _companies(self) -> dict[str, Company]:
         """The companies of the last fortnight's activities, by Account or, without one, by domain."""
@@ -124,7 +136,7 @@ class _Signals:
         by_activity: dict[str, Company] = {}
         since = (self.rules.today - RECENT).isoformat()
         fields = "Id, Company_Name__c, Account_Domain__c, Country__c, Date_Visited__c, Account__c"
-        account = "Account__r.Name, Account__r.Type, Account__r.OwnerId"
+        account = "Account__r.Name, Account__r.Type, Account__r.OwnerId, Account__r.Owner.IsActive"
         for table in self.context.salesforce.read(
             f"SELECT {fields}, {account} FROM PeerSpot_Activity__c WHERE Date_Visited__c >= {since}"
         ):
@@ -159,7 +171,9 @@ class _Signals:
     def _opportunities(self, accounts: Mapping[str, Company]) -> list[dict[str, Any]]:
         """The Opportunities of these Accounts that are open, or were lost within a year."""
         lost_since = (self.rules.today - LOST_WITHIN).isoformat()
-        fields = "Id, Name, AccountId, OwnerId, IsClosed, PeerSpot_Last_Visit__c, PeerSpot_Visits_14d__c"
+        fields = (
+            "Id, Name, AccountId, OwnerId, Owner.IsActive, IsClosed, PeerSpot_Last_Visit__c, PeerSpot_Visits_14d__c"
+        )
         condition = f"(IsClosed = false OR (IsWon = false AND CloseDate >= {lost_since}))"
         return [
             row
@@ -197,8 +211,12 @@ class _Signals:
 
     def _create(self, name: str, mapping: MappingFile, records: list[dict[str, Any]]) -> None:
         """Creates what was not created before: these mappings are create-only."""
-        if records:
+        if not records:
+            return
+        try:
             deliver_made(self.context, self.flow.lease, name, mapping, records)
+        except TooManyRejects as error:  # the other signals have nothing to do with it
+            self.refused = error
 
     def _members(self, companies: Iterable[Company]) -> list[dict[str, Any]]:
         """Members to be: unconverted Leads of these companies that nobody has been in touch with lately."""
@@ -226,6 +244,11 @@ class _Signals:
         ]
 
 
+def _owner(row: Mapping[str, Any], owner: str, is_active: str) -> str | None:
+    """Who gets the Task; nobody when the owner has left, whom Salesforce gives nothing new. It is the integration user's then."""
+    return row[owner] if row[is_active] else None
+
+
 def _company(row: Mapping[str, Any]) -> Company:
     kind = str(row["Account__r.Type"] or "").lower()
     name = row["Account__r.Name"] or row["Company_Name__c"] or ""
@@ -235,7 +258,7 @@ def _company(row: Mapping[str, Any]) -> Company:
         row["Country__c"] or "",
         row["Account__c"],
         kind.startswith(CUSTOMER),
-        row["Account__r.OwnerId"],
+        _owner(row, "Account__r.OwnerId", "Account__r.Owner.IsActive"),
     )
 
 
@@ -254,7 +277,7 @@ def _win_back_task(opportunity: Mapping[str, Any], company: Company, today: date
         "id": f"win-back:{opportunity['Id']}:{today:%Y-%m}",
         "subject": "PeerSpot: this lost opportunity is looking again",
         "description": f"{company.name} looked at {', '.join(sorted(company.products)) or 'PeerSpot'}; last on {company.last_visit}.",
-        "related_to": opportunity["Id"], "owner": opportunity["OwnerId"], "due": today.isoformat(), "priority": "Normal",
+        "related_to": opportunity["Id"], "owner": _owner(opportunity, "OwnerId", "Owner.IsActive"), "due": today.isoformat(), "priority": "Normal",
     }  # fmt: skip
 
 
