@@ -253,6 +253,82 @@ def test_a_limit_of_the_orgs_own_code_makes_the_calls_smaller(most: int, created
         assert org.sizes[7:] == [50] * 4  # what was learnt is remembered
 
 
+# -- Bulk, as its documents promise it ----------------------------------------------------------------------------------------------
+
+ACCOUNT = {
+    "name": "Account", "label": "Account", "createable": True, "updateable": True,
+    "fields": [{
+        "name": "Name", "type": "string", "label": "Name", "length": 255, "createable": True, "updateable": True, "nillable": True,
+        "defaultedOnCreate": False, "externalId": False, "unique": False, "restrictedPicklist": False, "picklistValues": [],
+        "referenceTo": [], "relationshipName": None, "calculated": False,
+    }],
+}  # fmt: skip
+DESCRIBED = _json({"compositeResponse": [{"httpStatusCode": 200, "body": ACCOUNT}]})
+JOB = {"id": "750", "state": "JobComplete", "createdDate": "2026-11-27T12:00:00.000+0000"}
+
+
+def _set(names: list[str], **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """A set of results of a query job."""
+    return 200, {"content-type": "text/csv"} | headers, "".join(f'"{line}"\n' for line in ["Name", *names]).encode()
+
+
+def _bulk(*given: tuple[int, dict[str, str], bytes]) -> Any:
+    """The names that a query job gives, or what it says."""
+    with _client(DESCRIBED, *given) as (client, _):
+        try:
+            rows = client.read("SELECT Name FROM Account", expected_rows=1_000_000)
+            return [name for table in rows for name in table.column("Name").to_pylist()]
+        except SyncError as error:
+            return error
+
+
+def test_the_sets_of_a_job_are_read_to_the_last_one_whatever_their_size() -> None:
+    found = _bulk(
+        _json(JOB), _json(JOB | {"numberRecordsProcessed": 3}),
+        _set(["a", "b"], **{"Sforce-Locator": "MTA2", "Sforce-NumberOfRecords": "2"}),
+        _set(["c"], **{"Sforce-Locator": "null", "Sforce-NumberOfRecords": "1"}),
+        (204, {}, b""),
+    )  # fmt: skip
+    assert found == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([_json({"state": "UploadComplete"})], "the answer has no id"),
+        ([_json([])], "the answer has no id"),
+        ([_json(JOB), _json({"id": "750", "state": "JobComplete"})], "the answer has no createdDate"),
+        ([_json(JOB), _json(JOB)], "the job does not say how many rows it read"),
+        (
+            [_json(JOB), _json(JOB | {"numberRecordsProcessed": 1}), _set(["a"])],
+            "does not say how many rows it has, and which one is next",
+        ),
+        (
+            [
+                _json(JOB), _json(JOB | {"numberRecordsProcessed": 9}),
+                _set(["a"], **{"Sforce-Locator": "MTA2", "Sforce-NumberOfRecords": "1"}),
+            ],
+            "names one that came before as the next one",
+        ),
+    ],
+    ids=["no id", "a list", "no date", "no count", "no headers", "in a ring"],
+)  # fmt: skip
+def test_what_a_job_does_not_say_is_no_short_success(given: list[Any], said: str) -> None:
+    error = _bulk(*given)
+    assert isinstance(error, TransientError)
+    assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer", [[{"success": True, "errors": []}], [{"success": False, "errors": []}], [[]], {}, [None]]
+)
+def test_a_result_that_tells_nothing_is_no_success(answer: Any) -> None:
+    with _client(_json(answer)) as (client, _):
+        request = WriteRequest("Account", Operation.UPSERT, "Key__c")
+        error = client.answer(request, pa.table({"Key__c": ["1"]})).error
+        assert isinstance(error, ServiceUnavailable)
+
+
 # -- proxies and certificates -----------------------------------------------------------------------------------------------------
 
 

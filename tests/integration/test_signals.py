@@ -190,7 +190,10 @@ def test_tasks_of_owners_who_left_are_the_integration_users_and_the_other_signal
         ),
     )
     pipeline.run(
-        *(activity(number, day=date(2026, 11, 18), domain=f"client{number}.com", products=[RIVAL]) for number in range(25)),
+        *(
+            activity(number, day=date(2026, 11, 18), domain=f"client{number}.com", products=[RIVAL])
+            for number in range(25)
+        ),
         activity(99, day=date(2026, 11, 18), domain="mine.com", products=[MINE]),
     )
     for row in world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE PeerSpot_Product_Id__c = '101'"):
@@ -207,10 +210,16 @@ def test_tasks_of_owners_who_left_are_the_integration_users_and_the_other_signal
 def test_signals_that_are_refused_do_not_stop_the_others(world: World, pipeline: Intent, tmp_path: Path) -> None:
     world.insert(
         "Account",
-        *({"Name": f"C{number}", "Website": f"client{number}.com", "Type": "Customer - Direct"} for number in range(25)),
+        *(
+            {"Name": f"C{number}", "Website": f"client{number}.com", "Type": "Customer - Direct"}
+            for number in range(25)
+        ),
     )
     pipeline.run(
-        *(activity(number, day=date(2026, 11, 18), domain=f"client{number}.com", products=[RIVAL]) for number in range(25)),
+        *(
+            activity(number, day=date(2026, 11, 18), domain=f"client{number}.com", products=[RIVAL])
+            for number in range(25)
+        ),
         activity(99, day=date(2026, 11, 18), domain="mine.com", products=[MINE]),
     )
     for row in world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE PeerSpot_Product_Id__c = '101'"):

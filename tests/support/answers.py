@@ -34,7 +34,7 @@ class Answers:
                 self.end_headers()
                 self.wfile.write(b"" if status == 204 else content)
 
-            do_GET = do_POST = answer  # noqa: N815 - the names that the standard library calls
+            do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 - the names that the standard library calls
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -146,9 +146,8 @@ class CollectionWriter:
         texts = [str(key) for key in keys]
         for listed in in_lists(list(dict.fromkeys(texts))):
             soql = f"SELECT {request.key}, {column} FROM {request.object} WHERE {request.key} IN ({listed}) AND {column} != null"
-            page = self._session.request(
-                "GET", f"{self._session.path('query')}?q={quote(soql)}", what=f"looking up {request.object}"
-            ).value
+            path, what = f"{self._session.path('query')}?q={quote(soql)}", f"looking up {request.object}"
+            page = self._session.ask("GET", path, "records", what=what)
             found |= {str(record[request.key]): record[column] for record in page["records"]}
         in_any_case = {key.casefold(): value for key, value in found.items()}
         return [found.get(text) or in_any_case.get(text.casefold()) for text in texts]
@@ -167,12 +166,20 @@ def outcome_of(request: WriteRequest, created: bool) -> Outcome:
     return Outcome.CREATED if created or request.operation is Operation.INSERT else Outcome.UPDATED
 
 
-def _results(
-    request: WriteRequest, records: list[dict[str, Any]], answers: list[dict[str, Any]], what: str
-) -> list[WriteResult]:
-    if len(answers) != len(records):
-        raise ServiceUnavailable(f"{what}: {len(answers)} results came.")
+def _results(request: WriteRequest, records: list[dict[str, Any]], answers: Any, what: str) -> list[WriteResult]:
+    if not isinstance(answers, list) or len(answers) != len(records):
+        raise ServiceUnavailable(f"{what}: {len(answers) if isinstance(answers, list) else 'no'} results came.")
+    if not all(_is_result(answer) for answer in answers):
+        raise ServiceUnavailable(f"{what}: a result has neither an id nor an error.")
     return [_result(request, answer) for answer in answers]
+
+
+def _is_result(answer: Any) -> bool:
+    """Whether it tells what became of a row: success with an id, or an error with its code."""
+    if not isinstance(answer, dict):
+        return False
+    errors = answer.get("errors")
+    return bool(answer.get("id")) if answer.get("success") else bool(errors and errors[0].get("statusCode"))
 
 
 def _result(request: WriteRequest, answer: dict[str, Any]) -> WriteResult:

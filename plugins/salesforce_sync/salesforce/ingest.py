@@ -67,9 +67,7 @@ class IngestWriter:
         }
         if request.operation is Operation.UPSERT:
             description["externalIdFieldName"] = request.key
-        created = self._session.request(
-            "POST", self._session.path("jobs/ingest"), what=what, json_body=description
-        ).value
+        created = self._session.ask("POST", self._session.path("jobs/ingest"), "id", what=what, json_body=description)
         path = self._session.path(f"jobs/ingest/{created['id']}")
         size = str(upload.seek(0, 2))
         headers = {"content-type": "text/csv", "content-length": size}
@@ -84,7 +82,7 @@ class IngestWriter:
         try:
             self._session.request(method, path, what=what, repeatable=False, **content)
         except (ServiceUnavailable, RequestRejected):
-            state = self._session.request("GET", job_path, what=what).value["state"]
+            state = self._session.ask("GET", job_path, "state", what=what)["state"]
             if method == "PATCH" and state != "Open":
                 return
             # An upload leaves the job Open whether it arrived or not; a job that is not run costs nothing, so it is dropped.
@@ -96,6 +94,8 @@ class IngestWriter:
     def _results(self, request: WriteRequest, path: str, job: dict[str, Any], what: str) -> dict[str, WriteResult]:
         """Results by key. A result file that nothing can be in is not fetched."""
         results: dict[str, WriteResult] = {}
+        if not {"numberRecordsFailed", "numberRecordsProcessed"} <= set(job):
+            raise ServiceUnavailable(f"{what}: job {job['id']} does not say how many rows it wrote.")
         failed = job["numberRecordsFailed"]
         good = job["numberRecordsProcessed"] - failed
         if good:

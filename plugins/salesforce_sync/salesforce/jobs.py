@@ -12,7 +12,7 @@ from salesforce_sync.salesforce.session import Session
 
 FIRST_POLL_SECONDS, POLL_GROWTH, LONGEST_POLL_SECONDS = 0.05, 2.0, 10.0
 DEADLINE_SECONDS = 3_600.0
-RETRYABLE_JOB_ERRORS = ("InternalServerError", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE")
+RETRYABLE_JOB_ERRORS = ("InternalServerError", "UNABLE_TO_LOCK_ROW", "TooManyLockFailure", "SERVER_UNAVAILABLE")
 UNFINISHED = frozenset({"Open", "UploadComplete", "InProgress"})
 USEFUL = frozenset({"UploadComplete", "InProgress", "JobComplete"})  # states of a job that is worth taking up
 
@@ -34,12 +34,10 @@ def left_behind(
     if job_id is None:
         return None
     try:
-        found: dict[str, Any] = session.request(
-            "GET", session.path(f"jobs/{kind}/{job_id}"), what=f"{what}: taking up job {job_id}"
-        ).value
+        path, purpose = session.path(f"jobs/{kind}/{job_id}"), f"{what}: taking up job {job_id}"
+        return session.ask("GET", path, "id", "state", "createdDate", what=purpose)
     except RequestRejected:
         return None  # the job is gone: Salesforce keeps them for seven days
-    return found
 
 
 def abandon(session: Session, job_id: str) -> str | None:
@@ -49,7 +47,7 @@ def abandon(session: Session, job_id: str) -> str | None:
     """
     path = session.path(f"jobs/ingest/{job_id}")
     try:
-        state = session.request("GET", path, what=f"looking for job {job_id}").value["state"]
+        state = str(session.ask("GET", path, "state", what=f"looking for job {job_id}")["state"])
     except RequestRejected:
         return None  # Salesforce keeps jobs for seven days
     if state == "Open":
@@ -83,7 +81,7 @@ def wait_for_job(
     for seconds in poll_waits():
         sleep(seconds)
         waited += seconds
-        job: dict[str, Any] = session.request("GET", path, what=f"{what}: polling").value
+        job = session.ask("GET", path, "id", "state", "createdDate", what=f"{what}: polling")
         if job["state"] == "JobComplete":
             return job
         if job["state"] not in UNFINISHED:
@@ -106,7 +104,7 @@ def wait_for_job(
 
 def ended(session: Session, path: str) -> str:
     """The state of a job that is done or past its deadline; empty while it is at work. One call."""
-    job = session.request("GET", path, what="waiting for a Bulk job").value
+    job = session.ask("GET", path, "state", "createdDate", what="waiting for a Bulk job")
     at_work = job["state"] in UNFINISHED and age_of(job, session) < DEADLINE_SECONDS
     return "" if at_work else str(job["state"])
 

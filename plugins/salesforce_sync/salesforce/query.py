@@ -137,10 +137,8 @@ class Reader:
     def count(self, object_name: str, where: str = "") -> int:
         """How many live records fit the condition; one API call."""
         soql = f"SELECT COUNT() FROM {object_name}" + (f" WHERE {where}" if where else "")
-        reply = self._session.request(
-            "GET", self._session.path("query") + f"?q={quote(soql)}", what=f"counting {object_name}"
-        )
-        return int(reply.value["totalSize"])
+        path = self._session.path("query") + f"?q={quote(soql)}"
+        return int(self._session.ask("GET", path, "totalSize", what=f"counting {object_name}")["totalSize"])
 
     # -- types --------------------------------------------------------------------------------------------------------------------
 
@@ -216,7 +214,7 @@ class Reader:
             began = datetime.fromisoformat(job["createdDate"])
         else:
             body = {"operation": operation, "query": statement.soql}
-            job = self._session.request("POST", self._session.path("jobs/query"), what=what, json_body=body).value
+            job = self._session.ask("POST", self._session.path("jobs/query"), "id", what=what, json_body=body)
             began = self._session.now()
             if self._memory is not None:
                 self._memory.remember(content, job["id"])
@@ -225,25 +223,38 @@ class Reader:
     def _bulk(self, statement: _Statement, schema: pa.Schema, path: str) -> Iterator[pa.Table]:
         what = f"bulk query of {statement.object}"
         finished = wait_for_job(self._session, path, what=what, patience=self._patience)
+        rows = finished.get("numberRecordsProcessed")
+        if rows is None:
+            raise ServiceUnavailable(f"{what}: the job does not say how many rows it read.")
         seen = 0
-        for table in self._pages(path, schema, finished["numberRecordsProcessed"], what):
+        for table in self._pages(path, schema, rows, what):
             seen += table.num_rows
             if table.num_rows:
                 yield table
-        if seen != finished["numberRecordsProcessed"]:
-            raise ServiceUnavailable(f"{what}: the job read {finished['numberRecordsProcessed']} rows, {seen} came.")
+        if seen != rows:
+            raise ServiceUnavailable(f"{what}: the job read {rows} rows, {seen} came.")
         self._session.request("DELETE", path, what=what)
 
     def _pages(self, path: str, schema: pa.Schema, rows: int, what: str) -> Iterator[pa.Table]:
-        """The pages in order, PARALLEL_PAGES of them under way at once: the head of each says where the next one begins."""
-        if rows <= RESULT_ROWS:
-            yield self._first_try(path, "", schema, what).result()
+        """The pages in order, PARALLEL_PAGES of them under way at once: the head of each says where the next one begins.
+
+        Salesforce makes a page as large as it likes, whatever number of rows was asked for.
+        """
+        page = self._first_try(path, "", schema, what) if rows <= RESULT_ROWS else None
+        if page is not None and page.following == "null":  # most are: no threads for it
+            yield page.result()
             return
         with ThreadPoolExecutor(PARALLEL_PAGES) as pool:
-            under_way: deque[_Page] = deque([self._first_try(path, "", schema, what, pool)])
+            under_way: deque[_Page] = deque([page or self._first_try(path, "", schema, what, pool)])
+            known = {under_way[0].following}
             while under_way:
                 while under_way[-1].following != "null" and len(under_way) < PARALLEL_PAGES:
                     under_way.append(self._first_try(path, under_way[-1].following, schema, what, pool))
+                    if under_way[-1].following in known:
+                        raise ServiceUnavailable(
+                            f"{what}: a page of the results names one that came before as the next one."
+                        )
+                    known.add(under_way[-1].following)
                 yield under_way.popleft().result()
 
     def _first_try(
@@ -252,7 +263,12 @@ class Reader:
         """Asks for a page; its body is read in the pool, or at once without one."""
         url = f"{path}/results?maxRecords={RESULT_ROWS}" + (f"&locator={locator}" if locator else "")
         reply = self._session.stream(url, what=what)
-        following = reply.headers["sforce-locator"]
+        following = reply.headers.get("sforce-locator")
+        if not following or not reply.headers.get("sforce-numberofrecords", "").isdigit():
+            reply.close()
+            raise ServiceUnavailable(
+                f"{what}: a page of the results does not say how many rows it has, and which one is next."
+            )
         if pool is None:
             table = self._read_page(url, reply, schema, what)
             return _Page(following, lambda: table)

@@ -174,6 +174,14 @@ class Session:
         reply: Reply = self._try(method, path, what, json_body, body, headers, repeatable, read=True)
         return reply
 
+    def ask(self, method: str, path: str, *needs: str, what: str, json_body: Any = None) -> dict[str, Any]:
+        """The object that the answer is, as `request` gives it. ServiceUnavailable when it is none, or lacks one of the keys that it needs."""
+        value = self.request(method, path, what=what, json_body=json_body).value
+        missing = [key for key in needs if not isinstance(value, dict) or value.get(key) is None]
+        if not isinstance(value, dict) or missing:
+            raise ServiceUnavailable(f"{what}: the answer has no {' and no '.join(missing) or 'content'}.")
+        return value
+
     def stream(self, path: str, *, what: str) -> urllib3.BaseHTTPResponse:
         """GETs a body to be read piece by piece, decompressed; the caller closes it."""
         reply: urllib3.BaseHTTPResponse = self._try("GET", path, what, None, None, None, repeatable=True, read=False)

@@ -106,8 +106,11 @@ def merged_into(connection: Connection, org: str, mappings: Sequence[str], recor
 
 
 def _last(merged: dict[str, str], loser: str) -> str:
-    while loser in merged:
-        loser = merged[loser]
+    """The end of the chain; of a ring, which people can make by undeleting, any of it."""
+    passed = {loser}
+    while (master := merged.get(loser)) is not None and master not in passed:
+        passed.add(master)
+        loser = master
     return loser
 
 
