@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -22,6 +22,10 @@ from starlette.types import Receive, Scope, Send
 from emulators.control import Fault, Faults
 
 GZIP_FROM_BYTES = 1_000
+OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+SALESFORCES = (
+    ".salesforce.com"  # clients that are led here keep the name of the org; nobody else can make a name below it
+)
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,9 @@ class Application:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
+        if not _is_of_this_machine(request):
+            await _send_refusal(send, 403, "Only this machine's own tools are answered, and no web page.")
+            return
         try:
             body = await request.body()
         except ClientDisconnect:
@@ -126,13 +133,7 @@ class Application:
             try:
                 body = gzip.decompress(body)
             except (OSError, EOFError, zlib.error):
-                bad = json.dumps([{"message": "The body is not gzip", "errorCode": "INVALID_INPUT"}]).encode()
-                headers = [
-                    (b"content-type", b"application/json;charset=UTF-8"),
-                    (b"content-length", str(len(bad)).encode()),
-                ]
-                await send({"type": "http.response.start", "status": 400, "headers": headers})
-                await send({"type": "http.response.body", "body": bad})
+                await _send_refusal(send, 400, "The body is not gzip")
                 return
         call = Call(
             method=request.method,
@@ -161,6 +162,20 @@ class Application:
         if after:
             return self._fault_reply(after), None
         return reply, self._faults.take("truncate", path=call.path, method=call.method)
+
+
+def _is_of_this_machine(request: Request) -> bool:
+    """Whether the request names this machine as its host, and comes from no web page: a page of anybody's could reset or read the
+    emulators, by its address or by a name of its own that leads here."""
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    return "origin" not in request.headers and (host in OWN_NAMES or host.endswith(SALESFORCES))
+
+
+async def _send_refusal(send: Send, status: int, message: str) -> None:
+    body = json.dumps([{"message": message, "errorCode": "INVALID_INPUT"}]).encode()
+    headers = [(b"content-type", b"application/json;charset=UTF-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _base_url(request: Request) -> str:

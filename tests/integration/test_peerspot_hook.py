@@ -302,8 +302,15 @@ def test_pages_that_repeat_are_an_error_and_no_reading_without_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error, answers = _answered(world, monkeypatch, (200, {}, json.dumps([activity(1)]).encode()))
-    assert "page 2 is the same as the page before it" in str(error)
+    assert "page 2 is the same as a page before it" in str(error)
     assert len(answers.asked) == 2
+
+
+def test_pages_that_go_round_are_an_error_as_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = [json.dumps([activity(number)]).encode() for number in (1, 2, 1, 2)]
+    error, answers = _answered(world, monkeypatch, *((200, {}, page) for page in pages))
+    assert "page 3 is the same as a page before it" in str(error)
+    assert len(answers.asked) == 3
 
 
 def test_an_error_in_an_answer_with_200_is_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

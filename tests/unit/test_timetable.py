@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -108,9 +110,16 @@ def test_the_timetable_survives_being_stored() -> None:
 
 
 @pytest.mark.requirement("PS-23", "X-02")
-def test_a_backfill_runs_exactly_the_days_that_were_chosen() -> None:
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Amsterdam", "America/New_York", "Asia/Tokyo", "Pacific/Honolulu"])
+def test_a_backfill_runs_exactly_the_days_that_were_chosen(zone: str) -> None:
+    """Airflow's form gives the midnights of the days in the time zone that its pages are shown in."""
+    first, last = (f"{day}T00:00:00{_offset(zone)}" for day in ("2026-11-10", "2026-11-12"))
     days, after = [], None
-    while info := _next(_timetable(), after=after, earliest="2026-11-10", latest="2026-11-12"):
+    while info := _next(_timetable(), after=after, earliest=first, latest=last):
         after = str(info.data_interval.start)
         days.append(after[:10])
     assert days == ["2026-11-10", "2026-11-11", "2026-11-12"]
+
+
+def _offset(zone: str) -> str:
+    return f"{datetime(2026, 11, 11, tzinfo=ZoneInfo(zone)):%z}"

@@ -305,3 +305,21 @@ def test_jobs_are_listed_by_type(raw: Raw) -> None:
     assert len(raw("GET", "/jobs/ingest?jobType=V2Ingest")[1]["records"]) == 1
     assert raw("GET", "/jobs/ingest?jobType=Classic")[1]["records"] == []
     assert raw("GET", "/jobs/ingest?jobType=nope")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"host": "localhost:8080"}, 200),
+        ({"host": "evil.example"}, 403),
+        ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+def test_a_web_page_gets_nothing_from_the_emulators(
+    raw: Raw, world: World, headers: dict[str, str], status: int
+) -> None:
+    assert raw.reply("GET", "/limits", **headers).status == status
+    assert raw.reply("POST", f"{world.vendors_url}/_emulator/reset", {}, **headers).status == status

@@ -84,15 +84,16 @@ class PeerSpotHook(VendorHook):
             raise ValueError(f"PeerSpot has no stream {stream!r}: there is `activities`")
         self._ordinals.clear()
         page: int | None = 1
-        before: list[Any] = []
+        seen: set[bytes] = set()  # a digest of each page
         while page is not None:
             items, following = self._page(window, page=page, per_page=self.credentials.per_page)
-            if items and items == before:
+            digest = hashlib.blake2b(json.dumps(items, sort_keys=True).encode(), digest_size=8).digest()
+            if items and digest in seen:
                 raise RequestRejected(
-                    f"peerspot: page {page} is the same as the page before it.",
+                    f"peerspot: page {page} is the same as a page before it.",
                     fix="The service does not turn pages by `page`: ask the vendor, and see docs/runbooks/peerspot.md.",
                 )
-            before = items
+            seen.add(digest)
             yield [self._record(item) for item in items]
             if following is not None and following <= page:
                 raise RequestRejected(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
-from pendulum import UTC, Date, DateTime, Time
+from pendulum import UTC, Date, DateTime
 
 from salesforce_sync.errors import InvalidSetting
 from salesforce_sync.systems.peerspot.settings import SLOT
@@ -55,13 +55,12 @@ class IntentTimetable(Timetable):
         if last_automated_data_interval is not None:
             day = last_automated_data_interval.end.in_timezone(UTC).date()
         elif restriction.earliest is not None:
-            start = restriction.earliest.in_timezone(UTC)
-            day = start.date() if start.time() == Time(0) else start.date().add(days=1)
+            day = _day_that_begins_at(restriction.earliest)
         else:
             return None
         if not restriction.catchup:
             day = max(day, self._newest_due())
-        if restriction.latest is not None and self._midnight(day) > restriction.latest:
+        if restriction.latest is not None and day > _day_that_begins_at(restriction.latest):
             return None
         return DagRunInfo(run_after=self._run_after(day), data_interval=self._interval(day))
 
@@ -82,3 +81,11 @@ class IntentTimetable(Timetable):
     @staticmethod
     def _midnight(day: Date) -> DateTime:
         return DateTime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _day_that_begins_at(moment: DateTime) -> Date:
+    """The day whose midnight the moment is, in the time zone of whoever names it: Airflow's form gives the local midnights of a backfill.
+
+    It is the nearest midnight in UTC, which is right for zones up to 12 hours from it.
+    """
+    return moment.in_timezone(UTC).add(hours=12).date()
