@@ -23,7 +23,7 @@ from emulators.control import Fault, Faults
 
 GZIP_FROM_BYTES = 1_000
 OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
-SALESFORCES = (
+SALESFORCE_DOMAIN = (
     ".salesforce.com"  # clients that are led here keep the name of the org; nobody else can make a name below it
 )
 
@@ -167,8 +167,11 @@ class Application:
 def _is_of_this_machine(request: Request) -> bool:
     """Whether the request names this machine as its host, and comes from no web page: a page of anybody's could reset or read the
     emulators, by its address or by a name of its own that leads here."""
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    return "origin" not in request.headers and (host in OWN_NAMES or host.endswith(SALESFORCES))
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:  # no host at all
+        return False
+    return "origin" not in request.headers and (host in OWN_NAMES or host.endswith(SALESFORCE_DOMAIN))
 
 
 async def _send_refusal(send: Send, status: int, message: str) -> None:

@@ -33,9 +33,9 @@ VERBS = {
 
 def explain(connection: Connection, record_id: str) -> list[str]:
     """The record's history as lines of text, the oldest event first, and below it what is true of it now."""
-    record_id = whole_id(record_id) or record_id
-    known = links.of_record(connection, record_id)
-    names = {record_id, *(name for linked in known for name in _names(linked))}
+    spellings = {record_id, whole_id(record_id) or record_id}  # a vendor's id may look like one of Salesforce's
+    known = [linked for name in sorted(spellings) for linked in links.of_record(connection, name)]
+    names = {*spellings, *(name for linked in known for name in _names(linked))}
     rows = {(row["sync_run_id"], row["id"], row["record_id"], row["step"]): row for row in _logged(connection, names)}
     lines = [_event(row) for row in sorted(rows.values(), key=lambda row: (row["sync_run_id"], row["id"] or 0))]
     lines += [_link(connection, linked) for linked in known]

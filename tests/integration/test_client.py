@@ -885,3 +885,25 @@ def test_children_of_a_changed_parent_are_read_in_the_same_call_however_many(wor
         2_100,
     )
     assert client.calls - before == 2  # the second page is a call of its own
+
+
+def test_a_parent_of_the_same_object_is_looked_at_without_a_semi_join(world: World) -> None:
+    (boss,) = world.insert("Contact", {"LastName": "Boss", "Email": "boss@acme.example"})
+    world.insert("Contact", {"LastName": "Report", "ReportsToId": boss})
+    client, since = world.client(), datetime.now(UTC) + timedelta(minutes=30)
+    world.org.clock.shift(3_600)
+    world.update("Contact", {"Id": boss, "Email": "new@acme.example"})
+    changes = client.changes("Contact", ["LastName", "ReportsTo.Email"], since=since)
+    rows = [row for table in changes.tables for row in table.to_pylist()]
+    assert {row["LastName"]: row["ReportsTo.Email"] for row in rows} == {"Boss": None, "Report": "new@acme.example"}
+
+
+def test_two_spellings_that_a_field_tells_apart_are_two_records(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an external id that minds case has it: the org finds the one that is there, and not the other."""
+    request = WriteRequest("Account", Operation.UPDATE, "Key__c")
+    client = world.client()
+    page = {"records": [{"Key__c": "ABC", "Id": "001x"}]}
+    monkeypatch.setattr(client.session, "ask", lambda *_, **__: page)
+    look_up = client._writer._collections.look_up
+    assert look_up(request, ["ABC", "abc"]) == ["001x", None]
+    assert look_up(request, ["abc"]) == ["001x"]

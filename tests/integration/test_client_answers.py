@@ -361,7 +361,7 @@ def test_salesforce_is_reached_through_the_proxy_of_the_environment(
     ("name", "value", "problem"),
     [
         ("HTTP_PROXY", "socks5://127.0.0.1:1", "names socks5:// as proxy"),
-        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "The CA bundle /nowhere.pem, which the environment names, is not there"),
+        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "The CA bundle /nowhere.pem, which REQUESTS_CA_BUNDLE names, is not there"),
     ],
 )
 def test_what_the_environment_names_wrongly_is_named(

@@ -173,6 +173,18 @@ def test_members_of_a_group_are_read_added_and_taken_out_once(world: World, monk
         list(hook.members(8))
 
 
+def test_customers_that_no_call_looks_for_are_found_among_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from salesforce_sync.systems.deployteq import hook as deployteq
+
+    monkeypatch.setattr(deployteq, "pause", lambda _: None)
+    hook = _hook(world, monkeypatch)
+    record = {"options": {"salesforceId": "003x"}}
+    assert hook.find("customers", [record], unique=["options.salesforceId"]) == [None]
+    hook.save("customers", [record | {"city": "Delft"}], unique=["options.salesforceId"])
+    (found,) = hook.find("customers", [record], unique=["options.salesforceId"])
+    assert found["city"] == "Delft"
+
+
 def test_a_token_that_is_malformed_is_wrong_credentials_as_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AuthenticationFailed, match="Check the Variable deployteq_credentials"):
         _hook(world, monkeypatch, token="short").test()

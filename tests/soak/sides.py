@@ -67,7 +67,7 @@ class FakeOrg:
     def describe(self, names: Iterable[str]) -> dict[str, ObjectInfo | None]:
         return {name: ObjectInfo(name, name, True, True, _Fields(name)) for name in names}
 
-    def refresh(self, names: Iterable[str]) -> bool:
+    def refresh(self) -> bool:
         return False
 
     def changes(

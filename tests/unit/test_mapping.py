@@ -365,6 +365,14 @@ def test_what_a_mapping_to_a_vendor_cannot_read_is_found(path: str, problem: str
     assert [sentence[: len(problem)] for sentence in found] == ([problem] if problem else [])
 
 
+def test_a_parent_that_the_org_hides_is_found() -> None:
+    contact = _object(*(_field(name) for name in ("Id", "Email")), PARENT, name="Contact")
+    mapping = _to_vendor("  Account.Name: company\n")
+    assert "the org has no object Account, or hides it (in Account.Name)" in describe.problems(
+        mapping, contact, {"Account": None}
+    )
+
+
 def test_a_parent_of_several_kinds_cannot_be_named_by_its_key() -> None:
     described = _object(KEY, _field("WhatId", type="reference", reference_to=("Account", "Case"), relationship="What"))
     assert describe.problems(_mapping("  What.Key__c: a"), described, {}) == [
@@ -637,6 +645,9 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
         ("0201234567 / 0612345678", "0201234567"),
         ("+31 20 123 45 67 89 01 23", None),
         ("ask for Jan at reception", None),
+        ("Tel: +31 20 123 4567", "+31201234567"),
+        ("(0)20 7946 0958 in the morning", None),
+        ("+1 (800) FLOWERS now", None),
         (201234567, "201234567"),
         (None, None),
     ],
@@ -672,6 +683,7 @@ PRODUCTS = Target("multipicklist", 4099, frozenset({"Firewalls", "Mail"}))
         ("Firewalls;Mail", "Firewalls;Mail"),
         ("mail; FIREWALLS", "Mail;Firewalls"),
         (["Mail", "Firewalls"], "Mail;Firewalls"),
+        ("Mail;", "Mail"),
         ("Firewalls;Fax", "a 'Firewalls;Fax' is not in the picklist: Firewalls, Mail"),
         ([], "a '[]' is not a valid multipicklist for A__c"),
         (["Mail", ["Fax"]], "a \"['Mail', ['Fax']]\" is not a valid multipicklist for A__c"),
@@ -679,6 +691,23 @@ PRODUCTS = Target("multipicklist", 4099, frozenset({"Firewalls", "Mail"}))
 )
 def test_each_part_of_a_multi_select_has_to_be_in_its_picklist(value: Any, came_out: str) -> None:
     assert _one("  A__c: a\n", value, PRODUCTS) == came_out
+
+
+def test_a_value_keeps_its_spelling_where_the_picklist_has_several() -> None:
+    target = Target("picklist", 255, frozenset({"US", "us"}))
+    assert [_one("  A__c: a\n", value, target) for value in ("us", "US")] == ["us", "US"]
+
+
+@pytest.mark.parametrize("extra", ["unique: true", "consent: true"])
+def test_what_is_unique_and_consent_are_texts(extra: str) -> None:
+    with pytest.raises(ValueError, match="leave `type` out"):
+        _to_vendor(f"  A__c: {{vendor: a, type: boolean, {extra}}}\n")
+
+
+@pytest.mark.parametrize("transform", ["{truncate: 0}", "{phone: -3}"])
+def test_a_length_is_above_nothing(transform: str) -> None:
+    with pytest.raises(ValueError, match="needs a number above 0"):
+        _mapping(f"  A__c: {{vendor: a, transforms: [{transform}]}}\n")
 
 
 def test_a_picklist_ignores_case_as_salesforce_does() -> None:

@@ -159,11 +159,17 @@ def require_objects(context: Context, names: Iterable[str]) -> dict[str, ObjectI
 
 
 def mapping_problems(context: Context, mapping: MappingFile, described: ObjectInfo | None) -> list[str]:
-    """What is wrong with the mapping in this org, paths to parents included; asks the org what their objects are."""
+    """What is wrong with the mapping in this org, paths to parents included."""
+    parents = {} if described is None else known_parents(context, mapping, described)
+    return describe.problems(mapping, described, parents)
+
+
+def known_parents(context: Context, mapping: MappingFile, described: ObjectInfo) -> dict[str, ObjectInfo | None]:
+    """The descriptions of the objects that the mapping's paths lead to; None for one that the org does not have."""
     known: dict[str, ObjectInfo | None] = {}
-    while described is not None and (names := describe.unknown_parents(mapping, described, known)):
+    while names := describe.unknown_parents(mapping, described, known):
         known |= context.salesforce.describe(sorted(names))
-    return describe.problems(mapping, described, known)
+    return known
 
 
 def first_refusals(results: Iterable[RecordResult]) -> list[str]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
 
-from salesforce_sync.engine.context import Context, require_objects
+from salesforce_sync.engine.context import Context, known_parents, require_objects
 from salesforce_sync.engine.read import reading
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.model import MappingFile
@@ -66,8 +66,7 @@ def read_changes(
         fields = list(dict.fromkeys([*mapping.salesforce_paths, *extra_fields(described)]))
         where = f"({side.where}) OR {CONVERTED} = true" if side.where and CONVERTED in fields else side.where
         began = datetime.now(UTC)
-        days = min(span.whole_days, 1) if _has_formulas(context, mapping, described) else span.whole_days
-        whole = full or watermark is None or _is_due(last_whole, began, days)
+        whole = full or watermark is None or _is_due(last_whole, began, _whole_days(context, mapping, described, span))
         since = None if whole else datetime.fromisoformat(str(watermark))
         changes = context.salesforce.changes(
             side.object, fields, since=since, where=where, include_deleted=True, lookback=span.lookback
@@ -106,18 +105,17 @@ def _seen(tables: Iterator[pa.Table], seen: set[str]) -> Iterator[pa.Table]:
 
 
 def _is_due(last_whole: str | None, now: datetime, days: int) -> bool:
-    """Whether it is time to read all records: in the first reading of a day, UTC."""
+    """Whether the last reading of all records was begun at least so many days ago, by UTC date; never with 0."""
     if not days:
         return False
     return last_whole is None or (now.date() - datetime.fromisoformat(last_whole).date()).days >= days
 
 
-def _has_formulas(context: Context, mapping: MappingFile, described: ObjectInfo) -> bool:
-    """Whether a field that the mapping reads is computed by the org, of the record or of a parent."""
-    known: dict[str, ObjectInfo | None] = {}
-    while names := describe.unknown_parents(mapping, described, known):
-        known |= context.salesforce.describe(sorted(names))
-    return describe.reads_formulas(mapping, described, known)
+def _whole_days(context: Context, mapping: MappingFile, described: ObjectInfo, span: Span) -> int:
+    if span.whole_days <= 1:
+        return span.whole_days
+    parents = known_parents(context, mapping, described)
+    return 1 if describe.reads_unstamped(mapping, described, parents) else span.whole_days
 
 
 def _stamps(table: pa.Table) -> list[str]:

@@ -130,7 +130,7 @@ class _Step:
     is_extra: bool = False  # for a customer that the record leaves behind: no outcome of its own
     releases: bool = False
     is_new: bool = False  # the vendor has nothing with its unique values
-    stranger: str | None = None  # what the vendor has with them, that nobody here knew
+    stranger: str | None = None  # the vendor's id of the record that has them, and that nobody here knew
 
 
 @dataclass

@@ -198,7 +198,9 @@ def _from_connection(system: str, model: type[BaseModel]) -> dict[str, Any] | No
     address = _address(connection)
     found = {"username": connection.login, "email": connection.login, secret: connection.password}
     found |= dict.fromkeys(("login_url", "base_url"), address)
-    if address and "api_url" in known:  # where the host alone is given, the API is where it usually is
+    if (
+        address and "api_url" in known and "wsdl_url" not in connection.extra_dejson
+    ):  # where the host alone is given, the API is where it usually is
         given = urlsplit(address)
         found["api_url"] = given._replace(path=given.path or urlsplit(str(known["api_url"].default)).path).geturl()
     values: dict[str, Any] = {name: value for name, value in found.items() if name in known and value}

@@ -226,7 +226,9 @@ class _Column:
         values = self._values
         if target.restricted_values is not None:
             allowed = target.restricted_values
-            self._values = values = values.map(lambda value: _listed(value, target))
+            in_any_case = {item.lower(): item for item in sorted(allowed)}
+            several = target.type == "multipicklist"
+            self._values = values = values.map(lambda value: _listed(value, allowed, in_any_case, several=several))
             self._note(values.eq(NOT_LISTED), f"is not in the picklist: {', '.join(sorted(allowed))}", misfit=True)
         if target.length and target.arrow_type == pa.string():
             long = [isinstance(value, str) and len(value) > target.length for value in values]
@@ -277,13 +279,12 @@ def _coerce(values: pd.Series, target: Target) -> pd.Series:
 NOT_LISTED = "\0"  # no clean text holds NUL
 
 
-def _listed(value: Any, target: Target) -> Any:
+def _listed(value: Any, allowed: frozenset[str], in_any_case: Mapping[str, str], *, several: bool) -> Any:
     """The picklist's own spelling of a value, or of each part of several; NOT_LISTED when the picklist has it in no spelling."""
     if value is None:
         return None
-    known = {item.lower(): item for item in target.restricted_values or ()}
-    parts = str(value).split(";") if target.type == "multipicklist" else [str(value)]
-    found = [part if part in known.values() else known.get(part.strip().lower()) for part in parts]
+    parts = [part for part in str(value).split(";") if part.strip()] if several else [str(value)]
+    found = [part if part in allowed else in_any_case.get(part.strip().lower()) for part in parts]
     return NOT_LISTED if None in found else ";".join(map(str, found))
 
 

@@ -49,13 +49,16 @@ class ObjectLike(Protocol):
 
 
 Objects = Mapping[str, ObjectLike | None]
-# What an org tells of a record that may be of several objects (its object Name), as far as a path may end there.
+# What an org tells of a record that may be of several objects: fields of its object Name (Object Reference, "Name").
 NAME_FIELDS = frozenset({
     "Id", "Name", "FirstName", "LastName", "Email", "Phone", "Title", "Type", "Alias", "Username", "IsActive", "ProfileId", "UserRoleId",
 })  # fmt: skip
-UNREADABLE = {"address": "is made of several fields: name those", "location": "is made of several fields: name those"}
-UNREADABLE["base64"] = "holds a file, which is not read"
-KEY_TYPES = frozenset({"string", "email"})
+UNREADABLE = {
+    "address": "is made of several fields: name those",
+    "location": "is made of several fields: name those",
+    "base64": "holds a file, which is not read",
+}
+KEY_TYPES = frozenset({"string", "email"})  # of the types that may be an external id, those that take any text
 
 
 def problems(mapping: MappingFile, described: ObjectLike | None, parents: Objects | None = None) -> list[str]:
@@ -66,7 +69,7 @@ def problems(mapping: MappingFile, described: ObjectLike | None, parents: Object
     name = mapping.salesforce.object
     if described is None:
         return [f"the org has no object {name}, or hides it from the integration user"]
-    paths = mapping.salesforce_paths if mapping.direction == "to_vendor" else tuple(mapping.fields)
+    paths = _paths(mapping)
     found = []
     if parents is not None:
         followed = [path for path in paths if "." in path and not _parent_problem(mapping, described, path)]
@@ -80,15 +83,20 @@ def problems(mapping: MappingFile, described: ObjectLike | None, parents: Object
 
 def unknown_parents(mapping: MappingFile, described: ObjectLike, known: Objects) -> set[str]:
     """Objects that the mapping's paths lead to and that are not among the known ones."""
-    paths = mapping.salesforce_paths if mapping.direction == "to_vendor" else tuple(mapping.fields)
+    paths = _paths(mapping)
     wanted = {_Path(described, path, known).missing for path in paths if "." in path}
     return {name for name in wanted if name is not None}
 
 
-def reads_formulas(mapping: MappingFile, described: ObjectLike, known: Objects) -> bool:
-    """Whether the org computes a field that the mapping reads, of the record or of a parent: it changes without a stamp."""
-    ends = [_Path(described, path, known).end for path in mapping.salesforce_paths]
-    return any(info is not None and info.calculated for info in ends)
+def reads_unstamped(mapping: MappingFile, described: ObjectLike, known: Objects) -> bool:
+    """Whether a field that the mapping reads changes without a stamp that a reading looks for: the org computes it, or it is that of a
+    parent that may be of several objects."""
+    followed = [_Path(described, path, known) for path in mapping.salesforce_paths]
+    return any(path.is_of_several or (path.end is not None and path.end.calculated) for path in followed)
+
+
+def _paths(mapping: MappingFile) -> tuple[str, ...]:
+    return mapping.salesforce_paths if mapping.direction == "to_vendor" else tuple(mapping.fields)
 
 
 class _Path:
@@ -98,6 +106,7 @@ class _Path:
     def __init__(self, described: ObjectLike, path: str, known: Objects) -> None:
         self.problem = ""
         self.end: FieldLike | None = None
+        self.is_of_several = False
         self.missing: str | None = None
         self._follow(described, path.split("."), path, known)
 
@@ -109,6 +118,7 @@ class _Path:
                 self.problem = f"{described.name} has no relationship {name} (in {path})"
                 return
             if len(reference.reference_to) > 1:
+                self.is_of_several = True
                 if place < len(relationships) - 1 or last not in NAME_FIELDS:
                     several = " or ".join(reference.reference_to)
                     self.problem = (
@@ -118,6 +128,7 @@ class _Path:
             parent = known.get(target := reference.reference_to[0])
             if parent is None:
                 self.missing = None if target in known else target
+                self.problem = f"the org has no object {target}, or hides it (in {path})" if target in known else ""
                 return
             described = parent
         self.problem = _reading_problem(described, last)

@@ -68,7 +68,8 @@ class FieldMapping(_Strict):
         (), description="Named transforms, in order: `trim`, or `{truncate: 80}`."
     )
     values: dict[str, str | bool] | None = Field(
-        None, description="Vendor value -> Salesforce value; a value that is not listed is refused."
+        None,
+        description="Value before -> value after, in the mapping's direction; a value that is not listed is refused.",
     )
     when_empty: Literal["clear", "keep"] = Field(
         "clear",
@@ -151,6 +152,9 @@ class MappingFile(_Strict):
         constants = [name for name, item in self.fields.items() if item.vendor is None]
         if constants:
             raise ValueError(f"fields.{constants[0]}: a constant of the vendor's side belongs into vendor.constants")
+        typed = [name for name, item in self.fields.items() if item.type != "text" and (item.unique or item.consent)]
+        if typed:
+            raise ValueError(f"fields.{typed[0]}: what is unique, and consent, is sent as text: leave `type` out")
         if not any(item.unique for item in self.fields.values()):
             raise ValueError("fields: one of them has to be `unique`, so that the vendor knows its records again")
         if (

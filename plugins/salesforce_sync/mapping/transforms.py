@@ -44,16 +44,22 @@ def _truncate(value: Any, length: int) -> Any:
 def _phone(value: Any, length: int) -> Any:
     """A telephone number of at most so many characters: as it is written, or else its first number without blanks and signs, or none.
 
-    A number that is cut is another one, so none is.
+    A number that is cut, or that has letters in it, would be another one, so none is given.
     """
     text = _text(value)
     if not isinstance(text, str) or len(text) <= length:
         return text
-    first = _EXTENSION.split(text, maxsplit=1)[0].replace("(0)", "")
-    digits = ("+" if first.lstrip().startswith("+") else "") + re.sub(r"\D", "", first)
-    return digits if 1 < len(digits) <= length else None
+    found = _NUMBER.search(text)
+    if found is None:
+        return None
+    first = _EXTENSION.split(text[found.start() :], maxsplit=1)[0]
+    if first.startswith("+"):
+        first = first.replace("(0)", "")
+    digits = re.sub(r"[^\d+]", "", first)
+    return digits if len(digits) <= length and not re.search(r"[^\W\d_]", first) else None
 
 
+_NUMBER = re.compile(r"\+?\(?\d")
 _EXTENSION = re.compile(r"\s*(?:[xX#;,/]|ext|toestel|tst)")
 
 
@@ -140,6 +146,8 @@ def parse_call(raw: Any) -> TransformCall:
         raise ValueError(f"transform {name} takes no argument")
     if wanted is not None and (not isinstance(argument, wanted) or isinstance(argument, bool)):
         raise ValueError(f"transform {name} needs an argument of type {wanted.__name__}: {{{name}: ...}}")
+    if wanted is int and int(str(argument)) < 1:
+        raise ValueError(f"transform {name} needs a number above 0, not {argument}")
     return TransformCall(name, argument)
 
 

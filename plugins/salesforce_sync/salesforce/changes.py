@@ -5,7 +5,7 @@ next watermark is Salesforce's time when the read began, less LAG. What the look
 statement names no upper bound: that would cost a call to ask for the time, and what came in meanwhile may as well be delivered now.
 
 A change of a parent stamps the parent and not its children. So children of changed parents are read beside: one statement for each parent
-that the fields lead to, in the same call.
+that the fields lead to, up to five of them in one call. A parent that may be of several objects is left to a reading of all records.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ LOOKBACK = timedelta(
 )  # longer than most transactions take to become visible after the moment that they are stamped with
 LAG = timedelta(seconds=3)  # rows stamped within it may not all be visible yet
 STAMP = "SystemModstamp"
+MOST_SEMI_JOINS = 2  # in one statement (SOQL and SOSL Reference, "Semi-Joins with IN")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def read_changes(
     `include_deleted` brings deleted and merged ones too, marked by IsDeleted (and MasterRecordId, if asked).
     """
     changed = "" if since is None else f"{STAMP} >= {soql_moment(since - lookback)}"
-    above = _of_changed_parents(reader.describer, object_name, fields, changed) if changed else ()
+    above = _of_changed_parents(reader.describer, object_name, fields, changed, where) if changed else ()
     statements = [_statement(object_name, fields, bound, where, include_deleted) for bound in (changed, *above)]
     reading = reader.begin(statements[0], beside=statements[1:], include_deleted=include_deleted)
     upper = (reading.began - LAG).replace(microsecond=0)
@@ -66,8 +67,14 @@ def _statement(object_name: str, fields: Sequence[str], bound: str, where: str, 
     return f"SELECT {', '.join(wanted)} FROM {object_name}" + (f" WHERE {conditions}" if conditions else "")
 
 
-def _of_changed_parents(describer: Describer, object_name: str, fields: Sequence[str], changed: str) -> Iterator[str]:
-    """A condition for each parent's object: the reference leads to one of its records that changed, or whose own parents did."""
+def _of_changed_parents(
+    describer: Describer, object_name: str, fields: Sequence[str], changed: str, where: str
+) -> Iterator[str]:
+    """A condition for each parent: the reference leads to a record that changed, or whose own parents did.
+
+    A semi-join finds them by indexes. Salesforce takes none on the object itself, and no more than two in a statement.
+    """
+    semi_joins = where.upper().count("SELECT")
     above: dict[str, list[str]] = {}  # first relationship -> relationships above its record
     for path in fields:
         first, *further = path.split(".")[:-1] or [""]
@@ -77,10 +84,13 @@ def _of_changed_parents(describer: Describer, object_name: str, fields: Sequence
     info = describer.object(object_name)
     for first, chains in above.items():
         reference = info.find_relationship(first)
-        if reference is None:
+        if reference is None or len(reference.reference_to) != 1:
             continue
+        (parent,) = reference.reference_to
         stamps = [changed, *(f"{chain}.{changed}" for chain in dict.fromkeys(chains))]
-        for parent in reference.reference_to:
+        if parent == object_name or semi_joins >= MOST_SEMI_JOINS:
+            yield "(" + " OR ".join(f"{first}.{stamp}" for stamp in stamps) + ")"
+        else:
             yield f"{reference.name} IN (SELECT Id FROM {parent} WHERE {' OR '.join(stamps)})"
 
 

@@ -53,9 +53,9 @@ class SalesforceClient:
         They may come from a store, as old as that believes them: see `refresh`."""
         return self._describer.objects(names)
 
-    def refresh(self, names: Iterable[str] | None = None) -> bool:
-        """Asks the org again for the descriptions that came from a store (of these names, when there are any); False when none did."""
-        return self._describer.refresh(names)
+    def refresh(self) -> bool:
+        """Asks the org again for the descriptions that came from a store; False when none did."""
+        return self._describer.refresh()
 
     def read(self, soql: str, *, expected_rows: int | None = None, include_deleted: bool = False) -> Iterator[pa.Table]:
         """See Reader.read."""

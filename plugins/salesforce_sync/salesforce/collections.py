@@ -140,7 +140,7 @@ class CollectionWriter:
     def look_up(self, request: WriteRequest, keys: Sequence[Any], column: str = "Id") -> list[str | None]:
         """What the record with each key has in the column, in the order of the keys; None for nothing.
 
-        Most external id fields ignore case, and so do ids: where the field has no such spelling, another one counts.
+        Most external id fields ignore case, and Salesforce finds a record by another spelling then; it counts, unless that is a key here.
         """
         found: dict[str, str] = {}
         texts = [str(key) for key in keys]
@@ -149,7 +149,7 @@ class CollectionWriter:
             path, what = f"{self._session.path('query')}?q={quote(soql)}", f"looking up {request.object}"
             page = self._session.ask("GET", path, "records", what=what)
             found |= {str(record[request.key]): record[column] for record in page["records"]}
-        in_any_case = {key.casefold(): value for key, value in found.items()}
+        in_any_case = {key.casefold(): value for key, value in found.items() if key not in texts}
         return [found.get(text) or in_any_case.get(text.casefold()) for text in texts]
 
 

@@ -7,6 +7,7 @@ NO_PROXY; REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, a file or a folder.
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import urllib3
@@ -22,11 +23,13 @@ class Http:
 
     def __init__(self) -> None:
         self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
 
     def request(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
         proxy = select_proxy(url, get_environ_proxies(url, no_proxy=None))
-        if proxy not in self._pools:
-            self._pools[proxy] = _pool(proxy)
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = _pool(proxy)
         return self._pools[proxy].request(method, url, **options)
 
 
@@ -46,11 +49,10 @@ def _pool(proxy: str | None) -> urllib3.PoolManager:
 
 
 def _ca_certificates() -> dict[str, str]:
-    path = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    if not path:
+    name = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
+    if name is None:
         return {}
+    path = os.environ[name]
     if not os.path.exists(path):
-        raise InvalidSetting(
-            f"The CA bundle {path}, which the environment names, is not there.", fix="Correct REQUESTS_CA_BUNDLE."
-        )
+        raise InvalidSetting(f"The CA bundle {path}, which {name} names, is not there.", fix=f"Correct {name}.")
     return {"ca_cert_dir" if os.path.isdir(path) else "ca_certs": path}

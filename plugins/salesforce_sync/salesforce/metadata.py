@@ -81,11 +81,10 @@ class Describer:
         self._ask([name for name in missing if name not in self._known])
         return {name: self._known[name] for name in wanted}
 
-    def refresh(self, names: Iterable[str] | None = None) -> bool:
-        """Asks the org again for what came from the store (of these names, when there are any); False when nothing did."""
-        stale = self._from_store & set(self._from_store if names is None else names)
+    def refresh(self) -> bool:
+        """Asks the org again for what came from the store; False when nothing did."""
+        stale, self._from_store = self._from_store, set()
         self._ask(sorted(stale))
-        self._from_store -= stale
         return bool(stale)
 
     def _ask(self, names: list[str]) -> None:

@@ -38,6 +38,8 @@ REST_ROWS = 2_000  # of one page, at most
 TOO_SLOW = frozenset(
     {"QUERY_TIMEOUT", "REQUEST_RUNNING_TOO_LONG"}
 )  # what a Bulk job may still do: it is given more time
+# An org's words for: no job of this kind, or none any more today (Bulk API 2.0 guide, "Errors", and "Limits").
+NO_JOB = frozenset({"INVALIDENTITY", "FEATURENOTENABLED", "LIMIT_EXCEEDED", "EXCEEDEDQUOTA"})
 PAGES_PER_CALL = 5  # queries that one composite call takes
 PARALLEL_PAGES = 3  # pages of a Bulk result under way at once
 _SELECT = re.compile(r"\s*SELECT\s+(?P<fields>.+?)\s+FROM\s+(?P<object>\w+)", re.IGNORECASE | re.DOTALL)
@@ -83,7 +85,8 @@ class Reader:
     def begin(
         self, soql: str, *, beside: Sequence[str] = (), expected_rows: int | None = None, include_deleted: bool = False
     ) -> Reading:
-        """Sends the statement, as `read` does; what is committed when it begins is in the rows. Those `beside` it go in the same call."""
+        """Sends the statement, as `read` does; what is committed when it begins is in the rows. Those `beside` it go in the same call, up to
+        PAGES_PER_CALL of them together."""
         statements = [_parse(text) for text in (soql, *beside)]
         schemas = [self._schema(statement) for statement in statements]
         if expected_rows is not None and expected_rows > BULK_FROM_ROWS:
@@ -96,18 +99,26 @@ class Reader:
             if first is not None and first["totalSize"] <= BULK_FROM_ROWS:
                 readings.append(Reading(began, self._rest(statement, schema, first)))
             else:
-                readings.append(self._begin_job_or_pages(statement, schema, include_deleted, first))
-        return Reading(readings[0].began, chain.from_iterable(reading.tables for reading in readings))
+                whole = None if first is None else Reading(began, self._rest(statement, schema, first))
+                readings.append(self._begin_job_or_pages(statement, schema, include_deleted, whole))
+        # A job that an earlier try left behind began before the others: what changed since then is to be read again.
+        return Reading(
+            min(reading.began for reading in readings), chain.from_iterable(reading.tables for reading in readings)
+        )
 
     def _begin_job_or_pages(
-        self, statement: _Statement, schema: pa.Schema, include_deleted: bool, first: dict[str, Any] | None
+        self, statement: _Statement, schema: pa.Schema, include_deleted: bool, in_pages: Reading | None
     ) -> Reading:
         """A Bulk job; REST pages when the org takes none: for some objects, and when its jobs of the day are used up."""
         try:
             return self._begin_job(statement, schema, include_deleted)
         except RequestRejected as error:
+            if error.code not in NO_JOB:
+                raise
             log.warning("%s: read in pages instead, %d rows a call.", error.args[0], REST_ROWS)
-            page = self._page(self._url(statement, include_deleted), statement) if first is None else first
+            if in_pages is not None:
+                return in_pages
+            page = self._page(self._url(statement, include_deleted), statement)
             return Reading(self._session.now(), self._rest(statement, schema, page))
 
     def _url(self, statement: _Statement, include_deleted: bool) -> str:

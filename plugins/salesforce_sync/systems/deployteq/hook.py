@@ -39,7 +39,7 @@ PROBES = 5  # customers of a refused call who are sent alone, to learn whether t
 RESOURCE_TRIES, LONGEST_RESOURCE_WAIT_SECONDS = 40, 15.0
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 NEVER = "0000-00-00"  # how PHP and MySQL write that there is no date
-NOTHING = {"birthday": (NEVER,), "poBox": ("0",), "gender": ("UNKNOWN",), "maritalStatus": ("UNKNOWN",)}
+WORDS_FOR_NOTHING = {"birthday": (NEVER,), "poBox": ("0",), "gender": ("UNKNOWN",), "maritalStatus": ("UNKNOWN",)}
 COUNTERS = ("customers", "received", "opens", "clicks", "bounces", "complaints")
 
 
@@ -56,7 +56,7 @@ class DeployteqHook(VendorHook):
 
     def __init__(self) -> None:
         super().__init__()
-        self._has_saved = False
+        self._mapping_is_proven = False
 
     @cached_property
     def credentials(self) -> DeployteqCredentials:
@@ -100,14 +100,14 @@ class DeployteqHook(VendorHook):
         except RequestRejected as error:
             if len(records) == 1:
                 return [VendorResult(None, error.code, str(error.args[0]))]
-            if not self._has_saved and len(records) > PROBES:
+            if not self._mapping_is_proven and len(records) > PROBES:
                 return self._save_probes_first(records, fields, options)
             middle = len(records) // 2
             return [*self._save(records[:middle], fields, options), *self._save(records[middle:], fields, options)]
         found = saved.Customer if saved is not None else []
         if len(found) != len(records) or not all(customer.id for customer in found):
             raise ServiceUnavailable(f"deployteq: {len(records)} customers were sent, {len(found)} came back.")
-        self._has_saved = True
+        self._mapping_is_proven = True
         return [VendorResult(str(customer.id)) for customer in found]
 
     def _save_probes_first(
@@ -120,13 +120,13 @@ class DeployteqHook(VendorHook):
         chosen = sorted(random.sample(range(len(records)), PROBES))
         probed = {place: self._save([records[place]], fields, options)[0] for place in chosen}
         refused = {_without_numbers(str(result.message)) for result in probed.values() if result.vendor_id is None}
-        if not self._has_saved and len(refused) == 1:
+        if not self._mapping_is_proven and len(refused) == 1:
             raise RequestRejected(
                 f"{PROBES} customers of the first {len(records)}, sent alone, were all refused alike: {probed[chosen[0]].message}",
                 code=str(probed[chosen[0]].code),
                 fix="Correct the mapping, or what these customers have in common. Nothing is lost: all of them wait.",
             )
-        self._has_saved = True  # each of the others stands for itself
+        self._mapping_is_proven = True  # each of the others stands for itself
         rest = [place for place in range(len(records)) if place not in probed]
         others = dict(zip(rest, self._save([records[place] for place in rest], fields, options), strict=True))
         return [(probed | others)[place] for place in range(len(records))]
@@ -173,14 +173,16 @@ class DeployteqHook(VendorHook):
     ) -> list[Mapping[str, Any] | None]:
         """The customer that has the unique values of each record, None for none; `beat` is called before each call.
 
-        Many records are looked for among all customers, PAGE of them a call, when that takes fewer calls than asking for each.
+        Many records are looked for among all customers, PAGE of them a call, when that takes fewer calls than asking for each, and when
+        the API has no call for what makes them unique.
         """
         self._check_stream(stream)
-        if len(records) > 1:
+        one_by_one = not {"externalId", "emailAddress"}.isdisjoint(unique)
+        if len(records) > 1 or not one_by_one:
             total = int(self._call("customer_getTotalNumberOfCustomers"))
             if not total:
                 return [None] * len(records)
-            if total / PAGE < len(records):
+            if total / PAGE < len(records) or not one_by_one:
                 return self._find_among_all(records, unique, beat)
         found = []
         for record in records:
@@ -412,7 +414,7 @@ def _record(customer: Any) -> dict[str, Any]:
     """The API's type as a record: what it has, and its option fields by name. The service's words for nothing are nothing."""
     options = customer[OPTIONS].CustomerOption if customer[OPTIONS] else []
     plain = {name: customer[name] for name in customer if name != OPTIONS and customer[name] not in (None, "")}
-    known = {name: value for name, value in plain.items() if str(value) not in NOTHING.get(name, ())}
+    known = {name: value for name, value in plain.items() if str(value) not in WORDS_FOR_NOTHING.get(name, ())}
     return known | {OPTIONS: {option.name: option.value for option in options}}
 
 

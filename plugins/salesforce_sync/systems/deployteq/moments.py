@@ -128,19 +128,18 @@ def _owners(context: Context, page: Sequence[Mapping[str, Any]], links_of: Seque
     """The Salesforce id of each record's customer."""
     owners = [salesforce_id(record["customer"]["externalId"]) for record in page]
     named = sorted({owner for owner in owners if owner})
-    with looking(context.state) as connection:
-        masters = links.merged_into(connection, context.org, links_of, named)
-    owners = [masters.get(owner, owner) if owner else None for owner in owners]
     unknown = [
         record["customer"]["id"]
         for record, owner in zip(page, owners, strict=True)
         if owner is None and record["customer"]["id"]
     ]
-    if not unknown:
-        return owners
     with looking(context.state) as connection:
-        known = links.by_vendor_id(connection, context.org, links_of, unknown)
-    return [owner or known.get(record["customer"]["id"] or "") for record, owner in zip(page, owners, strict=True)]
+        masters = links.merged_into(connection, context.org, links_of, named)
+        known = links.by_vendor_id(connection, context.org, links_of, unknown) if unknown else {}
+    return [
+        masters.get(owner, owner) if owner else known.get(record["customer"]["id"] or "")
+        for record, owner in zip(page, owners, strict=True)
+    ]
 
 
 def salesforce_id(text: str | None) -> str | None:

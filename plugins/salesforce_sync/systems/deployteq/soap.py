@@ -35,7 +35,7 @@ def connect(hook: VendorHook, address: str) -> Any:
 
 @cache
 def customer_elements() -> frozenset[str]:
-    """What a customer has."""
+    """The names of a customer's elements in clang.wsdl."""
     elements = Xml.parse(WSDL).iterfind(".//{*}complexType[@name='Customer']//{*}element")  # noqa: S314 - our own file
     return frozenset(str(element.get("name")) for element in elements)
 

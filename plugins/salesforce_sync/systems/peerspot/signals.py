@@ -114,8 +114,8 @@ class _Signals:
                 tasks += [
                     _win_back_task(row, accounts[row["AccountId"]], today) for row in opportunities if row["IsClosed"]
                 ]
-        self._note_tasks_without_owner(tasks)
-        self._create(TASKS, self.mappings.tasks, tasks)
+        if self._create(TASKS, self.mappings.tasks, tasks):
+            self._note_tasks_without_owner(tasks)
         if "nurture" in enabled:
             self._create(MEMBERS, self.mappings.members, self._members(companies))
         if "prospects" in enabled and self.rules.prospects_path is not None:
@@ -126,7 +126,9 @@ class _Signals:
     def _note_tasks_without_owner(self, tasks: Sequence[Mapping[str, Any]]) -> None:
         ownerless = sum(task["owner"] is None for task in tasks)
         if ownerless:
-            told = f"{ownerless} Tasks are the integration user's: who owns their Accounts or Opportunities has left."
+            told = (
+                f"{ownerless} Tasks are the integration user's: whoever owns their Accounts or Opportunities has left."
+            )
             self.flow.run.notes.append(told)
             log.warning(told)
 
@@ -209,14 +211,15 @@ class _Signals:
 
     # -- Tasks and Campaign Members -----------------------------------------------------------------------------------------------
 
-    def _create(self, name: str, mapping: MappingFile, records: list[dict[str, Any]]) -> None:
-        """Creates what was not created before: these mappings are create-only."""
+    def _create(self, name: str, mapping: MappingFile, records: list[dict[str, Any]]) -> int:
+        """Creates what was not created before: these mappings are create-only. Gives how many."""
         if not records:
-            return
+            return 0
         try:
-            deliver_made(self.context, self.flow.lease, name, mapping, records)
+            return deliver_made(self.context, self.flow.lease, name, mapping, records).total.created
         except TooManyRejects as error:  # the other signals have nothing to do with it
             self.refused = error
+            return 0
 
     def _members(self, companies: Iterable[Company]) -> list[dict[str, Any]]:
         """Members to be: unconverted Leads of these companies that nobody has been in touch with lately."""
@@ -245,7 +248,8 @@ class _Signals:
 
 
 def _owner(row: Mapping[str, Any], owner: str, is_active: str) -> str | None:
-    """Who gets the Task; nobody when the owner has left, whom Salesforce gives nothing new. It is the integration user's then."""
+    """The owner of the Task; None where the record's owner has left: Salesforce gives such a user nothing new, and the Task becomes the
+    integration user's."""
     return row[owner] if row[is_active] else None
 
 

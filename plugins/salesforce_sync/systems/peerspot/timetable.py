@@ -84,8 +84,8 @@ class IntentTimetable(Timetable):
 
 
 def _day_that_begins_at(moment: DateTime) -> Date:
-    """The day whose midnight the moment is, in the time zone of whoever names it: Airflow's form gives the local midnights of a backfill.
+    """The day whose local midnight this moment is: Airflow's form gives the midnights of a backfill in the time zone of its pages.
 
-    It is the nearest midnight in UTC, which is right for zones up to 12 hours from it.
+    Right for all zones from 10 hours behind UTC to 13 hours before it.
     """
-    return moment.in_timezone(UTC).add(hours=12).date()
+    return moment.in_timezone(UTC).add(hours=13).date()
