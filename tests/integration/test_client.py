@@ -907,3 +907,35 @@ def test_two_spellings_that_a_field_tells_apart_are_two_records(world: World, mo
     look_up = client._writer._collections.look_up
     assert look_up(request, ["ABC", "abc"]) == ["001x", None]
     assert look_up(request, ["abc"]) == ["001x"]
+
+
+def test_two_leads_that_became_one_contact_are_both_written_to_it(world: World) -> None:
+    from emulators.salesforce.conversion import Conversion, convert_lead
+
+    leads = world.insert("Lead", *({"LastName": name, "Company": "Acme"} for name in "AB"))
+    first = convert_lead(world.org, Conversion(leads[0]))
+    convert_lead(world.org, Conversion(leads[1], account_id=first["accountId"], contact_id=first["contactId"]))
+    rule = ConvertedRule("Contact", {"Phone": "Phone"})
+    request = WriteRequest("Lead", Operation.UPDATE, converted=rule)
+    results = _write(world.client(), request, pa.table({"Id": leads, "Phone": ["1", "2"]}))
+    assert [result.outcome for result in results] == [Outcome.UPDATED] * 2
+    assert world.query("SELECT Phone FROM Contact") == [{"Phone": "2"}]
+
+
+def test_two_spellings_of_one_id_are_written_one_after_the_other(world: World) -> None:
+    (account,) = world.insert("Account", {"Name": "A"})
+    table = pa.table({"Id": [account, account[:15]], "Phone": ["1", "2"]})
+    results = _write(world.client(), WriteRequest("Account", Operation.UPDATE), table)
+    assert [result.outcome for result in results] == [Outcome.UPDATED] * 2
+    assert world.query("SELECT Phone FROM Account") == [{"Phone": "2"}]
+
+
+@pytest.mark.parametrize("later", [{"status": 401}, {"status": 403, "code": "REQUEST_LIMIT_EXCEEDED"}, {"status": 400}])
+def test_a_write_without_an_answer_stays_one_whatever_is_answered_later(world: World, later: dict[str, Any]) -> None:
+    client = world.client()
+    client.count("Account")
+    world.salesforce_fault(kind="after", status=503, path="composite/sobjects")
+    world.salesforce_fault(kind="status", path="composite/sobjects", times=9, skip=1, **later)
+    answered = client.answer(UPSERT, _rows(1))
+    assert isinstance(answered.error, ServiceUnavailable)
+    assert answered.results == [None]

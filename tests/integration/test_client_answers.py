@@ -361,7 +361,11 @@ def test_salesforce_is_reached_through_the_proxy_of_the_environment(
     ("name", "value", "problem"),
     [
         ("HTTP_PROXY", "socks5://127.0.0.1:1", "names socks5:// as proxy"),
-        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "The CA bundle /nowhere.pem, which REQUESTS_CA_BUNDLE names, is not there"),
+        (
+            "REQUESTS_CA_BUNDLE",
+            "/nowhere.pem",
+            "The CA bundle /nowhere.pem, which REQUESTS_CA_BUNDLE names, is not there",
+        ),
     ],
 )
 def test_what_the_environment_names_wrongly_is_named(
@@ -379,3 +383,17 @@ def test_certificates_are_checked_against_the_bundle_of_the_environment(environm
     assert _pool(None).connection_pool_kw["ca_certs"] == certifi.where()
     environment.setenv("REQUESTS_CA_BUNDLE", str(Path(certifi.where()).parent))
     assert _pool(None).connection_pool_kw["ca_cert_dir"] == str(Path(certifi.where()).parent)
+
+
+def test_columns_of_a_result_count_by_their_names() -> None:
+    names = ["Name", "Label"]
+    described = ACCOUNT | {"fields": [ACCOUNT["fields"][0] | {"name": name} for name in names]}
+    body = b'"LABEL","name"\n"l","n"\n'
+    headers = {"content-type": "text/csv", "Sforce-Locator": "null", "Sforce-NumberOfRecords": "1"}
+    given = (_json({"compositeResponse": [{"httpStatusCode": 200, "body": described}]}), _json(JOB))
+    with _client(*given, _json(JOB | {"numberRecordsProcessed": 1}), (200, headers, body), (204, {}, b"")) as (
+        client,
+        _,
+    ):
+        (table,) = client.read("SELECT Name, Label FROM Account", expected_rows=1_000_000)
+    assert table.to_pylist() == [{"Name": "n", "Label": "l"}]

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RequestRejected, ServiceUnavailable
+from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import VendorResult
 from support.airflow import variables
 from support.answers import Answers
@@ -92,11 +93,14 @@ def test_one_bad_customer_is_refused_alone(world: World, monkeypatch: pytest.Mon
 def test_a_fault_of_the_mapping_is_noticed_before_each_customer_is_tried(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    people = [person | {"options": {"Indstry": "Media"}} for person in _people(200)]
-    with pytest.raises(
-        RequestRejected, match=r"5 customers of the first 50, sent alone, were all refused alike.*Indstry"
-    ):
-        _hook(world, monkeypatch).save("customers", people, unique=EMAIL)
+    people = [person | {"options": {"Indstry": "Media"}} for person in _people(50)]
+    results = _hook(world, monkeypatch).save("customers", people, unique=EMAIL)
+    assert {result.code for result in results} == {"110"}
+    unsent = [str(result.message) for result in results if str(result.message).startswith("not sent alone")]
+    assert len(unsent) == 45
+    assert (
+        "5 others were all refused like this: deployteq refused the request (110): customer 0: there is no" in unsent[0]
+    )
     assert (world.deployteq.calls["insert_bulk_unique"], world.customers) == (6, [])
 
 
@@ -254,12 +258,81 @@ def test_elements_that_our_description_does_not_name_and_another_order_harm_noth
     assert "shoeSize" not in customer
 
 
-def test_the_hook_names_what_no_customer_has(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = ["emailAddress", "compnyName", "password", "options.Industry"]
-    assert _hook(world, monkeypatch).problems("customers", paths) == [
-        "Deployteq's customers have no compnyName",
-        "Deployteq's customers have no password",
-    ]
+@pytest.mark.parametrize(
+    ("fields", "constants", "problem"),
+    [
+        ({"LastName": "lastnaam"}, {}, "Deployteq's customers have no lastnaam"),
+        ({"LastName": "password"}, {}, "Deployteq's customers have no password"),
+        ({"LastName": "options"}, {}, "Deployteq's customers have no options"),
+        (
+            {"Opt__c": "optIn"},
+            {},
+            "optIn is a person's consent: map a field to it with `consent: true`, and no constant",
+        ),
+        ({}, {"optIn": "Y"}, "optIn is a person's consent: map a field to it with `consent: true`, and no constant"),
+        (
+            {"Opt__c": {"vendor": "optIn", "consent": True}, "Industry": "options.Industry"},
+            {"status": "PROSPECT"},
+            None,
+        ),
+    ],
+)
+def test_the_hook_names_what_cannot_work(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, Any],
+    constants: dict[str, str],
+    problem: str | None,
+) -> None:
+    mapping = MappingFile.model_validate({
+        "version": 1, "summary": "Test.", "direction": "to_vendor", "salesforce": {"object": "Contact"},
+        "vendor": {"stream": "customers", "id": "id", "constants": constants},
+        "fields": {"Email": {"vendor": "emailAddress", "unique": True}} | fields,
+    })  # fmt: skip
+    assert _hook(world, monkeypatch).problems(mapping) == ([problem] if problem else [])
+
+
+@pytest.mark.parametrize("later", [{"status": 400}, {"status": 401}, {"status": 429}])
+def test_a_write_without_an_answer_stays_one_whatever_is_answered_later(
+    world: World, monkeypatch: pytest.MonkeyPatch, later: dict[str, int]
+) -> None:
+    hook = _hook(world, monkeypatch)
+    hook.save("customers", _people(1), unique=EMAIL)
+    world.vendor_fault(kind="after", status=502, method="POST")
+    world.vendor_fault(kind="status", method="POST", times=9, skip=1, **later)
+    with pytest.raises(ServiceUnavailable, match="answered 502"):
+        hook.update("customers", "1", {"city": "Delft"})
+
+
+@pytest.mark.parametrize("record", [{"optIn": "Y"}, {"status": "CUSTOMER"}])
+def test_a_yes_and_a_status_whose_answer_got_lost_are_not_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, record: dict[str, str]
+) -> None:
+    hook = _hook(world, monkeypatch)
+    world.vendor_fault(kind="after", status=502, method="POST")
+    with pytest.raises(ServiceUnavailable):
+        hook.save("customers", [_people(1)[0] | record], unique=EMAIL)
+    assert world.deployteq.calls["insert_bulk_unique"] == 1
+
+
+def test_an_answer_without_a_code_is_no_success(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = _hook(world, monkeypatch)
+    body = (
+        '<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><customer_updateResponse '
+        'xmlns="https://secure.myclang.com/app/api/soap/public/index.php"/></e:Body></e:Envelope>'
+    )
+    world.vendor_fault(kind="status", status=200, body=body, content_type="text/xml", times=9, method="POST")
+    with pytest.raises(ServiceUnavailable):
+        hook.update("customers", "1", {"city": "Delft"})
+
+
+def test_all_values_are_texts_to_deployteq(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = _hook(world, monkeypatch)
+    record = _people(1)[0] | {"addressNumber": 12, "options": {"Industry": True, "LeadSource": None}}
+    hook.save("customers", [record], unique=EMAIL)
+    hook.save("customers", [_people(1)[0] | {"addressNumber": None}], unique=EMAIL)
+    (customer,) = world.customers
+    assert (customer["addressNumber"], customer["options"]) == ("", {"Industry": "true", "LeadSource": ""})
 
 
 def test_the_description_is_ours_and_nothing_else_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

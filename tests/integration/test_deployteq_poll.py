@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from salesforce_sync.errors import InvalidMapping, ServiceUnavailable, TooManyRejects
+from salesforce_sync.errors import InvalidMapping, RequestRejected, ServiceUnavailable, TooManyRejects
 from salesforce_sync.mapping.transforms import TransformCall
 from salesforce_sync.records import Counts, VendorResult
 from salesforce_sync.state import dead_letters, sync_log
@@ -535,3 +535,167 @@ def test_what_shows_late_is_found_within_the_look_back_of_the_setting(world: Wor
         world.org.clock.stop_at(NOON + timedelta(minutes=minutes))
         found = _whole(poll, lookback=timedelta(minutes=15 if minutes == 20 else 5))
     assert found == 1
+
+
+# -- what an attack found -----------------------------------------------------------------------------------------------------------
+
+
+def _address(number: int = 1) -> str:
+    return f"contact{number}@acme.example"
+
+
+def _opt_out(world: World) -> None:
+    for customer in world.deployteq.state.customers.values():
+        customer["optIn"] = "N"
+
+
+def _killed_after(
+    poll: Poll, monkeypatch: pytest.MonkeyPatch, method: str, *, calls: int, then: Callable[[], None]
+) -> None:
+    """The delivery dies when the vendor has done so many calls of the method, and before it hears of the last one."""
+    do, done = getattr(poll.hook, method), []
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        answer = do(*arguments, **options)
+        done.append(1)
+        if len(done) == calls:
+            then()
+            raise KeyboardInterrupt
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(poll.hook, method, dying)
+        with pytest.raises(KeyboardInterrupt):
+            poll.push()
+
+
+def test_a_yes_of_a_second_record_with_one_address_is_not_repeated(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.insert("Contact", *(_contact(1, LastName=name, Deployteq_Opt_In__c=True) for name in "AB"))
+    poll.extract()
+    _killed_after(poll, monkeypatch, "save", calls=2, then=lambda: _opt_out(world))
+    poll.push()
+    assert _consent(world) == [(_address(), "N")]
+
+
+def test_a_customer_that_is_gone_becomes_the_one_that_has_its_address(world: World, poll: Poll) -> None:
+    (contact,) = world.insert("Contact", _contact(Deployteq_Opt_In__c=True))
+    poll()
+    world.deployteq.state.remove(1)
+    known = [{"emailAddress": _address(), "status": "BLACKLIST", "optIn": "N"}]
+    world.deployteq.answers.insert_bulk_unique(known, ["emailAddress"], [])
+    world.org.clock.shift(600)
+    world.update("Contact", {"Id": contact, "FirstName": "Ann"})
+    assert poll()[CONTACTS].updated == 1
+    assert [(item["firstname"], item["status"], item["optIn"]) for item in world.customers] == [
+        ("Ann", "BLACKLIST", "N")
+    ]
+
+
+def test_a_repeated_record_whose_customer_is_deleted_meanwhile_opts_nobody_in(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.insert("Contact", _contact(Deployteq_Opt_In__c=True))
+    poll.extract()
+    _killed_after(poll, monkeypatch, "save", calls=1, then=lambda: None)
+    look = poll.hook.find
+
+    def then_it_goes(*arguments: Any, **options: Any) -> Any:
+        found = look(*arguments, **options)
+        world.deployteq.state.remove(1)
+        return found
+
+    monkeypatch.setattr(poll.hook, "find", then_it_goes)
+    poll.push()
+    assert _consent(world) == [(_address(), "N")]
+
+
+@pytest.mark.parametrize("what", ["delete", "find", "update"])
+def test_one_record_whose_call_is_refused_does_not_stop_the_others(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    poll.delete = True
+    contacts = world.insert("Contact", *(_contact(number) for number in range(3)))
+    if what != "find":
+        poll()
+        world.org.clock.shift(600)
+    if what == "delete":
+        world.delete("Contact", *contacts)
+    elif what == "update":
+        world.update("Contact", *({"Id": contact, "FirstName": "Ann"} for contact in contacts))
+    do = getattr(poll.hook, what)
+
+    def picky(stream: str, given: Any, *more: Any, **options: Any) -> Any:
+        if "1" in given or (what == "find" and {"emailAddress": _address(1)} in given):
+            raise RequestRejected("not this one", code="999")
+        return do(stream, given, *more, **options)
+
+    monkeypatch.setattr(poll.hook, what, picky)
+    counts = poll()[CONTACTS]
+    assert (counts.rejected, counts.deleted + counts.created + counts.updated) == (1, 2)
+
+
+def test_bad_contacts_are_dead_letters_and_stop_no_leads(world: World, poll: Poll) -> None:
+    contacts = [_contact(number) for number in range(6)]
+    for contact in contacts:
+        world.deployteq.refuse(contact["Email"])
+    world.insert("Contact", *contacts)
+    world.insert("Lead", *(_lead(number) for number in range(10)))
+    counts = poll()
+    assert (counts[CONTACTS].rejected, counts[LEADS].created) == (6, 10)
+
+
+def test_a_call_that_breaks_in_an_unforeseen_way_is_not_repeated_for_ever(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = world.insert("Contact", _contact(1), _contact(2))
+    save = poll.hook.save
+
+    def broken(stream: str, records: Any, **options: Any) -> Any:
+        if any(record["externalId"] == first for record in records):
+            raise TypeError("nobody has foreseen this")
+        return save(stream, records, **options)
+
+    monkeypatch.setattr(poll.hook, "save", broken)
+    poll.extract()
+    for _ in range(10):
+        try:
+            poll.push()
+        except ServiceUnavailable:
+            continue
+        break
+    assert poll.history(first)[0] == ("rejected", "UNANSWERED")
+    assert [customer["externalId"] for customer in world.customers] == [second]
+
+
+def test_an_address_that_deployteq_has_already_makes_no_second_customer_with_it(world: World, poll: Poll) -> None:
+    (contact,) = world.insert("Contact", _contact(1, Deployteq_Opt_In__c=True))
+    poll()
+    known = [{"emailAddress": _address(2), "status": "BLACKLIST", "optIn": "N"}]
+    world.deployteq.answers.insert_bulk_unique(known, ["emailAddress"], [])
+    world.org.clock.shift(600)
+    world.update("Contact", {"Id": contact, "Email": _address(2), "FirstName": "Ann"})
+    poll()
+    assert [(item["emailAddress"], item["status"], item["optIn"]) for item in world.customers] == [
+        (_address(1), "CUSTOMER", "N"),  # nobody's any more, and without consent
+        (_address(2), "BLACKLIST", "N"),
+    ]
+    assert world.customers[1]["firstname"] == "Ann"
+    world.org.clock.shift(600)
+    world.update("Contact", {"Id": contact, "FirstName": "Anna"})
+    poll()
+    assert world.customers[1]["firstname"] == "Anna"
+
+
+def test_a_parent_that_only_the_condition_names_counts_as_well(world: World, poll: Poll) -> None:
+    mapping = poll.mappings[CONTACTS]
+    fields = {name: item for name, item in mapping.fields.items() if not name.startswith("Account.")}
+    side = mapping.salesforce.model_copy(update={"where": "Account.Industry = 'Media'"})
+    poll.mappings = {CONTACTS: mapping.model_copy(update={"fields": fields, "salesforce": side})}
+    (account,) = world.insert("Account", {"Name": "Acme", "Industry": "Energy"})
+    world.insert("Contact", _contact(AccountId=account))
+    assert poll()[CONTACTS].read == 0
+    world.org.clock.shift(3_600)
+    world.update("Account", {"Id": account, "Industry": "Media"})
+    assert poll()[CONTACTS] == Counts(read=1, created=1)

@@ -392,6 +392,12 @@ def test_a_constant_outside_a_restricted_picklist_is_found() -> None:
     ]
 
 
+@pytest.mark.parametrize(("kind", "value"), [("multipicklist", "Red;Blue"), ("picklist", "red")])
+def test_a_constant_may_be_in_the_picklist_in_parts_and_in_any_case(kind: str, value: str) -> None:
+    described = _object(KEY, _field("A__c", type=kind, restricted_values=frozenset({"Red", "Blue"})))
+    assert describe.problems(_mapping(f"  A__c: {{value: {value}}}"), described) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -646,6 +652,7 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
         ("+31 20 123 45 67 89 01 23", None),
         ("ask for Jan at reception", None),
         ("Tel: +31 20 123 4567", "+31201234567"),
+        ("0031 (0)20-123 45 67", "0031201234567"),
         ("(0)20 7946 0958 in the morning", None),
         ("+1 (800) FLOWERS now", None),
         (201234567, "201234567"),

@@ -337,6 +337,8 @@ class _Delivery:
             raise
         except SyncError as error:
             sent = Sent([None] * table.num_rows, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the chunk may be on its way, and is not repeated for ever
+            sent = Sent([None] * table.num_rows, _unforeseen(error))
         known = [item for item in sent.results if item is not None]
         passing = [
             item for item in known if item.outcome is Outcome.REJECTED and is_passing_row(item.code, item.message)
@@ -445,6 +447,8 @@ class _Delivery:
             raise
         except SyncError as failure:
             sent, error = Sent([None]), failure
+        except Exception as failure:  # noqa: BLE001 - as above
+            sent, error = Sent([None]), _unforeseen(failure)
         (result,) = sent.results
         if result is None:
             marks = {
@@ -591,6 +595,14 @@ def wait_for_calls(context: Context, resting: Sequence[tuple[Note, float]]) -> N
     """Raises CallsMayLand for these notes, each with the seconds that it has rested."""
     left = context.timing.rest_seconds - min(rested for _, rested in resting)
     raise CallsMayLand([note.sent for note, _ in resting], left)
+
+
+def _unforeseen(error: Exception) -> ServiceUnavailable:
+    """An error that nobody has thought of, in the middle of a call."""
+    log.exception("A call failed for a reason that nobody has foreseen.")
+    return ServiceUnavailable(
+        f"A call failed with {type(error).__name__}; nobody knows what it did.", fix="See the task's log."
+    )
 
 
 def outcome_is_unknown(error: SyncError | None) -> bool:

@@ -16,7 +16,7 @@ from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.salesforce.changes import LOOKBACK, STAMP
 from salesforce_sync.salesforce.metadata import ObjectInfo
-from salesforce_sync.salesforce.soql import in_lists
+from salesforce_sync.salesforce.soql import fields_in, in_lists
 from salesforce_sync.state import dead_letters, links, waits, watermarks
 from salesforce_sync.state.engine import reading as looking
 
@@ -115,7 +115,9 @@ def _whole_days(context: Context, mapping: MappingFile, described: ObjectInfo, s
     if span.whole_days <= 1:
         return span.whole_days
     parents = known_parents(context, mapping, described)
-    return 1 if describe.reads_unstamped(mapping, described, parents) else span.whole_days
+    condition = [described.find(name) for name in fields_in(mapping.salesforce.where) if "." not in name]
+    computed = any(info is not None and info.calculated for info in condition)
+    return 1 if computed or describe.reads_unstamped(mapping, described, parents) else span.whole_days
 
 
 def _stamps(table: pa.Table) -> list[str]:

@@ -20,7 +20,7 @@ from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
 from salesforce_sync.engine.from_salesforce import CONTACT, CONVERTED, DELETED, MASTER
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.plan import Look, PlanWriter, facts_of
-from salesforce_sync.errors import InvalidMapping, SyncError
+from salesforce_sync.errors import InvalidMapping, RequestRejected, SyncError
 from salesforce_sync.mapping.apply import Mapped, apply_to_vendor
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.model import MappingFile
@@ -57,8 +57,8 @@ class VendorTarget(Protocol):
     def defaults(self) -> Mapping[str, str]:
         """Path -> what a new record gets there when nothing else is sent."""
 
-    def problems(self, stream: str, paths: Iterable[str]) -> list[str]:
-        """A sentence for each path that the vendor's records cannot have."""
+    def problems(self, mapping: MappingFile) -> list[str]:
+        """A sentence for each thing in the mapping that cannot work at the vendor."""
 
     @property
     def batch_size(self) -> int:
@@ -142,9 +142,7 @@ class ToVendor:
     def check(self, group: Group) -> None:
         """Against the vendor; the task that reads has checked the mappings against the org."""
         for member in group.members:
-            mapping = member.mapping
-            paths = [*(str(item.vendor) for item in mapping.fields.values()), *mapping.vendor.constants]
-            found = self.target.problems(mapping.vendor.stream, paths)
+            found = self.target.problems(member.mapping)
             if found:
                 raise InvalidMapping(
                     f"Mapping {member.name} does not fit the vendor: {'; '.join(found)}.",
@@ -210,6 +208,10 @@ class ToVendor:
             else row
             for row in rows
         ]
+
+
+def _id_of(record: Mapping[str, Any]) -> str | None:
+    return None if record.get("id") is None else str(record["id"])
 
 
 def unique_key(values: Sequence[str | None]) -> str | None:
@@ -639,27 +641,55 @@ class _Decisions:
         """First contact: a record that the vendor has already keeps its consent, and what only new records get."""
         seen: set[str] = set()
         for member in self.group.members:
-            consent = member.mapping.consent
-            saved = [step for step in self.steps if step.row.member == member.name and step.operation == SAVE]
-            if not saved:
-                continue
-            asked = saved if self._new_ones_differ else [step for step in saved if step.consent == YES]
-            table = self.tables[member.name]
-            rows = table.take(pa.array([step.row.place for step in asked], pa.int64()))
-            paths = [str(member.mapping.fields[name].vendor) for name in member.mapping.unique]
-            records = [nested(row) for row in rows.select(paths).to_pylist()]
-            found = self.end.target.find(member.mapping.vendor.stream, records, unique=paths, beat=self.writer.beat)
-            known = {id(step): one for step, one in zip(asked, found, strict=True) if one is not None}
+            own = [step for step in self.steps if step.row.member == member.name]
+            saved = [step for step in own if step.operation == SAVE]
+            moved = [step for step in own if step.operation == UPDATE and step.releases]
+            asked = [*(saved if self._new_ones_differ else [step for step in saved if step.consent == YES]), *moved]
+            known = self._look_for(member, asked)
+            for step in moved:
+                if id(step) in known:
+                    self._adopt(member, step, known[id(step)])
             for step in saved:
                 key = str(step.row.key)
-                stranger = known.get(id(step))
-                step.is_new = stranger is None and key not in seen  # the second one with a key becomes the first one
+                step.is_new = (
+                    id(step) not in known and key not in seen
+                )  # the second one with a key becomes the first one
                 seen.add(key)
-                if stranger is None:
-                    continue
-                step.stranger = None if stranger.get("id") is None else str(stranger["id"])
-                if consent is not None and step.consent == YES:
-                    step.consent = None
+                if id(step) in known:
+                    step.stranger = _id_of(known[id(step)])
+                    step.consent = None if step.consent == YES else step.consent
+
+    def _look_for(self, member: Member, steps: Sequence[_Step]) -> dict[int, Mapping[str, Any]]:
+        """What the vendor has with the unique values of these steps' records, by step. A look that is refused is its record's refusal."""
+        if not steps:
+            return {}
+        stream = member.mapping.vendor.stream
+        rows = self.tables[member.name].take(pa.array([step.row.place for step in steps], pa.int64()))
+        paths = [str(member.mapping.fields[name].vendor) for name in member.mapping.unique]
+        records = [nested(row) for row in rows.select(paths).to_pylist()]
+        beat = self.writer.beat
+        try:
+            found = self.end.target.find(stream, records, unique=paths, beat=beat)
+        except RequestRejected:
+            found = []
+            for step, record in zip(steps, records, strict=True):
+                try:
+                    found += self.end.target.find(stream, [record], unique=paths, beat=beat)
+                except RequestRejected as error:
+                    found.append(None)
+                    self.steps.remove(step)
+                    self._settle(step.row, Outcome.REJECTED, error.code, str(error.args[0]))
+        return {id(step): one for step, one in zip(steps, found, strict=True) if one is not None}
+
+    def _adopt(self, member: Member, step: _Step, stranger: Mapping[str, Any]) -> None:
+        """A record whose new unique value a stranger has becomes that one, and leaves what it was: two would have the value otherwise."""
+        place = (step.row.member, step.row.id)
+        link = self.links.get(place)
+        if link is None or _id_of(stranger) in (None, step.vendor_id) or self.by_vendor_id.get(str(_id_of(stranger))):
+            return
+        self._abandon(member, step.row, link)
+        step.operation, step.vendor_id, step.releases = SAVE, None, False
+        step.stranger, step.consent = _id_of(stranger), None
 
     @property
     def _new_ones_differ(self) -> bool:
@@ -783,63 +813,89 @@ class _Sender:
         return nested(values, nulls=emptied)
 
     def _withdraw(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
+        (row,) = rows
         consent = self.mapping.consent
         assert consent is not None
-        for row in rows:
+        try:
             answer = self.target.update(self._stream, row["_vendor_id"], nested({consent: NO}))
-            if answer.vendor_id is None and answer.code != MISSING_AT_VENDOR:
-                return [_refused(row, answer)]
-        return [_settled(row) for row in rows]
+        except RequestRejected as error:
+            return [_refused(row, _as_answer(error))]
+        is_refused = answer.vendor_id is None and answer.code != MISSING_AT_VENDOR
+        return [_refused(row, answer) if is_refused else _settled(row)]
 
     def _delete(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
-        self.target.delete(self._stream, [row["_vendor_id"] for row in rows if row["_vendor_id"]])
-        return [_settled(row | {"_vendor_id": None, "_old_key": None}) for row in rows]
+        (row,) = rows
+        try:
+            self.target.delete(self._stream, [row["_vendor_id"]] if row["_vendor_id"] else [])
+        except RequestRejected as error:
+            return [_refused(row, _as_answer(error))]
+        return [_settled(row | {"_vendor_id": None, "_old_key": None})]
 
     def _update(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
         (row,) = rows
-        code = self._drop_a_repeated_yes(row, lambda: self.target.get(self._stream, row["_vendor_id"]))
-        answer = self.target.update(self._stream, row["_vendor_id"], self._record(row, new=False))
-        if answer.code == MISSING_AT_VENDOR and answer.vendor_id is None:
-            # Somebody deleted it there: it is made again, and nobody is opted in by that.
-            (answer,) = self.target.save(self._stream, [self._unconsented(row)], unique=self._unique)
+        try:
+            code = self._drop_a_repeated_yes(row, lambda: self.target.get(self._stream, row["_vendor_id"]))
+            answer = self.target.update(self._stream, row["_vendor_id"], self._record(row, new=False))
+            if answer.code == MISSING_AT_VENDOR and answer.vendor_id is None:
+                answer = self._make_again(row)
+        except RequestRejected as error:
+            return [_refused(row, _as_answer(error))]
         return [_refused(row, answer) if answer.vendor_id is None else _delivered(row, answer, code)]
+
+    def _make_again(self, row: dict[str, Any]) -> VendorResult:
+        """Somebody deleted it there: it is made again, or becomes another one that has its unique values. Nobody is opted in by that."""
+        known = self._look_up(row)
+        consent = self.mapping.consent
+        as_it_is = row if consent is None else {**row, consent: None}
+        record = self._unconsented(row) if known is None else self._record(as_it_is, new=False)
+        (answer,) = self.target.save(self._stream, [record], unique=self._unique)
+        return answer
 
     def _save(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
         """A second row with one key waits for what becomes of the first: it is new only when that was refused."""
-        second = [place for place, row in enumerate(rows) if not row["_new"] and row["_stranger"] is None]
+        second = [place for place, row in enumerate(rows) if _is_second(row)]
         first = [place for place in range(len(rows)) if place not in second]
         results = dict(zip(first, self._save_together([rows[place] for place in first]), strict=True))
         for place in second:
-            rows[place]["_new"] = self._look_up(rows[place]) is None
             (results[place],) = self._save_together([rows[place]])
         return [results[place] for place in range(len(rows))]
 
     def _save_together(self, rows: Sequence[dict[str, Any]]) -> list[RecordResult]:
-        codes = [self._look_again(row) for row in rows]
-        records = [self._record(row, new=row["_new"]) for row in rows]
-        answers = self.target.save(self._stream, records, unique=self._unique) if rows else []
-        for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+        results: dict[int, RecordResult] = {}
+        codes: dict[int, str | None] = {}
+        for place, row in enumerate(rows):
+            try:
+                codes[place] = self._look_first(row)
+            except RequestRejected as error:
+                results[place] = _refused(row, _as_answer(error))
+        records = [self._record(rows[place], new=rows[place]["_new"]) for place in codes]
+        answers = self.target.save(self._stream, records, unique=self._unique) if records else []
+        for (place, code), given in zip(codes.items(), answers, strict=True):
+            row, answer = rows[place], given
             if row["_stranger"] and answer.vendor_id not in (None, row["_stranger"]):
                 # It was deleted between the look and the call, so this one is new: nobody is opted in by that either.
-                answers[place] = self.target.update(self._stream, str(answer.vendor_id), self._unconsented(row))
-        return [
-            _refused(row, answer) if answer.vendor_id is None else _delivered(row, answer, code)
-            for row, answer, code in zip(rows, answers, codes, strict=True)
-        ]
+                answer = self.target.update(self._stream, str(answer.vendor_id), self._unconsented(row))
+            results[place] = _refused(row, answer) if answer.vendor_id is None else _delivered(row, answer, code)
+        return [results[place] for place in range(len(rows))]
 
     def _unconsented(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The row as a new record without consent."""
         consent = self.mapping.consent
         return self._record(row if consent is None else {**row, consent: NO}, new=True)
 
-    def _look_again(self, row: dict[str, Any]) -> str | None:
-        """A row that was sent before without an answer may be at the vendor by now. Gives the code of its result."""
+    def _look_first(self, row: dict[str, Any]) -> str | None:
+        """A second row with one key, and one that was sent before without an answer, may be at the vendor by now. Gives the code of the
+        row's result."""
         says_yes = self.mapping.consent is not None and row[self.mapping.consent] == YES
-        if not self.repeated or not row["_new"] or not (says_yes or self.target.only_new or self.target.defaults):
+        matters = says_yes or self.target.only_new or self.target.defaults
+        if not _is_second(row) and not (self.repeated and row["_new"] and matters):
             return None
         known = self._look_up(row)
         row["_new"] = known is None
-        return None if known is None else self._drop_a_repeated_yes(row, lambda: known)
+        if known is None:
+            return None
+        row["_stranger"] = _id_of(known)
+        return self._drop_a_repeated_yes(row, lambda: known)
 
     def _look_up(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         (found,) = self.target.find(self._stream, [self._record(row, new=True)], unique=self._unique)
@@ -856,6 +912,16 @@ class _Sender:
         known = look()
         row[consent] = None
         return None if known is not None and _value(known, consent) == YES else UNCLEAR
+
+
+def _is_second(row: Mapping[str, Any]) -> bool:
+    """Whether another row of the plan has the same key and comes before it."""
+    return not row["_new"] and row["_stranger"] is None
+
+
+def _as_answer(error: RequestRejected) -> VendorResult:
+    """A call that the vendor refused, as the answer for its one record."""
+    return VendorResult(None, error.code, str(error.args[0]))
 
 
 def _plain(value: Any) -> Any:

@@ -288,6 +288,12 @@ def _listed(value: Any, allowed: frozenset[str], in_any_case: Mapping[str, str],
     return NOT_LISTED if None in found else ";".join(map(str, found))
 
 
+def is_listed(value: str, allowed: frozenset[str], *, several: bool) -> bool:
+    """Whether a picklist has the value, or each part of several, in any case of letters."""
+    found = _listed(value, allowed, {item.lower(): item for item in allowed}, several=several)
+    return str(found) != NOT_LISTED
+
+
 def _several(value: Any) -> str | None:
     """A multi-select's value: a text with semicolons, or a list of texts."""
     if not isinstance(value, list):

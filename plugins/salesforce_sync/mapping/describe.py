@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from salesforce_sync.mapping.apply import Target
+from salesforce_sync.mapping.apply import Target, is_listed
 from salesforce_sync.mapping.model import MappingFile
 
 
@@ -163,7 +163,7 @@ def _writing_problems(mapping: MappingFile, described: ObjectLike) -> list[str]:
             item.vendor is None
             and info.restricted_values is not None
             and item.value is not None
-            and item.value not in info.restricted_values
+            and not is_listed(str(item.value), info.restricted_values, several=info.type == "multipicklist")
         ):
             found.append(f"{name}.{field_name}: the constant {item.value!r} is not in its picklist")
     if mapping.is_update_only:

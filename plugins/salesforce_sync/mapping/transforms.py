@@ -53,7 +53,7 @@ def _phone(value: Any, length: int) -> Any:
     if found is None:
         return None
     first = _EXTENSION.split(text[found.start() :], maxsplit=1)[0]
-    if first.startswith("+"):
+    if first.startswith(("+", "00")):
         first = first.replace("(0)", "")
     digits = re.sub(r"[^\d+]", "", first)
     return digits if len(digits) <= length and not re.search(r"[^\W\d_]", first) else None

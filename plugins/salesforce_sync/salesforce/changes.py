@@ -5,7 +5,8 @@ next watermark is Salesforce's time when the read began, less LAG. What the look
 statement names no upper bound: that would cost a call to ask for the time, and what came in meanwhile may as well be delivered now.
 
 A change of a parent stamps the parent and not its children. So children of changed parents are read beside: one statement for each parent
-that the fields lead to, up to five of them in one call. A parent that may be of several objects is left to a reading of all records.
+that the fields and the condition lead to, up to five of them in one call. A parent that may be of several objects is left to a reading of
+all records.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow as pa
 
 from salesforce_sync.salesforce.metadata import Describer
 from salesforce_sync.salesforce.query import Reader
-from salesforce_sync.salesforce.soql import soql_moment
+from salesforce_sync.salesforce.soql import fields_in, soql_moment
 
 LOOKBACK = timedelta(
     minutes=5
@@ -76,7 +77,7 @@ def _of_changed_parents(
     """
     semi_joins = where.upper().count("SELECT")
     above: dict[str, list[str]] = {}  # first relationship -> relationships above its record
-    for path in fields:
+    for path in [*fields, *fields_in(where)]:
         first, *further = path.split(".")[:-1] or [""]
         if first:
             above.setdefault(first, [])

@@ -192,10 +192,11 @@ class Session:
         repeatable: bool, *, read: bool,
     ) -> Any:  # fmt: skip
         refreshed, attempt = False, 0
+        lost: SyncError | None = None  # an earlier try of a write that nobody knows the outcome of
         while True:
             attempt += 1
-            opened = self.opened
             try:
+                opened = self.opened
                 raw = self._send(opened, method, path, json_body, body, headers, read)
                 if raw.status < 300:
                     return Reply.read(raw) if read else raw
@@ -207,8 +208,11 @@ class Session:
                 )
                 if not repeatable or attempt == TRIES:
                     raise failure from error
+                lost = failure if method != "GET" else None
                 self._wait(attempt, failure)
                 continue
+            except SyncError as error:
+                raise _after_lost(lost, error) from error
             said = read_error(raw.status, raw.data)
             said = replace(said, message=hide(said.message, (opened.token, *self._sign_in.secrets)))
             if said.is_session and not refreshed:
@@ -218,7 +222,8 @@ class Session:
             failure = as_exception(said, what)
             unknown = not repeatable and said.status >= 500  # it may have been done all the same
             if not said.is_transient or unknown or attempt == TRIES:
-                raise failure
+                raise _after_lost(lost, failure)
+            lost = failure if method != "GET" and said.status >= 500 else lost
             self._wait(attempt, failure)
 
     def _send(
@@ -266,3 +271,13 @@ class Session:
         seconds = random.uniform(longest / 2, longest)
         log.warning("%s Try %d of %d in %.1f s.", failure, attempt + 1, TRIES, seconds)
         self._sleep(seconds)
+
+
+def _after_lost(lost: SyncError | None, error: SyncError) -> SyncError:
+    """The error; of a write of which an earlier try got no answer, one that says that nobody knows what became of it.
+
+    The same failure all along says what it said the first time.
+    """
+    if lost is None or (isinstance(error, ServiceUnavailable) and error.code == getattr(lost, "code", "")):
+        return error
+    return ServiceUnavailable(f"{lost.args[0]} Tried again: {error.args[0]}")

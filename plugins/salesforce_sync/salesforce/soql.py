@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -18,6 +19,12 @@ def soql_text(value: object) -> str:
 def soql_moment(moment: datetime) -> str:
     """An aware date-time as a SOQL literal, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def fields_in(condition: str) -> list[str]:
+    """The fields, and paths to fields of parents, that a condition may name; keywords of SOQL are among them."""
+    without_texts = re.sub(r"'(?:\\.|[^'\\])*'", " ", condition)
+    return re.findall(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", without_texts)
 
 
 def in_lists(values: Sequence[str], characters: int = LIST_CHARACTERS) -> Iterator[str]:

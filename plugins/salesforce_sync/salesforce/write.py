@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from salesforce_sync.errors import ServiceUnavailable
+from salesforce_sync.ids import whole_id
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.collections import Answered, CollectionWriter
 from salesforce_sync.salesforce.ingest import IngestWriter
@@ -45,53 +46,64 @@ class Writer:
                 raise error
             yield chunk, [result for result in results if result is not None]
 
-    def answer(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None = None) -> Answered:
+    def answer(
+        self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None = None, *, may_be_job: bool = True
+    ) -> Answered:
         """Writes the rows; tells the result of each, and the error of the calls that gave none.
 
         Salesforce refuses all rows of a call that are one record, so a second row of one is written after the first.
         """
         results: list[WriteResult | None] = [None] * chunk.num_rows
-        for places in _rounds(request, chunk):
+        for number, places in enumerate(_rounds(request, chunk)):
             part = chunk if len(places) == chunk.num_rows else chunk.take(pa.array(places, pa.int64()))
-            answered = self._answer(request, part, memory)
+            # One round may be a job, which the memory holds: a task that begins anew would take another round's for it.
+            answered = self._answer(
+                request, part, memory if number == 0 else None, may_be_job=may_be_job and number == 0
+            )
             for place, result in zip(places, answered.results, strict=True):
                 results[place] = result
             if answered.error is not None:
                 return Answered(results, answered.error)
         return Answered(results)
 
-    def _answer(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None) -> Answered:
+    def _answer(
+        self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None, *, may_be_job: bool
+    ) -> Answered:
         if request.operation is Operation.UPDATE and request.key != "Id":
-            return self._update_by_key(request, chunk, memory)
+            return self._update_by_key(request, chunk, memory, may_be_job=may_be_job)
         if request.parent is None or chunk.num_rows < 2:
-            answered = self._with_tries(request, chunk, memory)
+            answered = self._with_tries(request, chunk, memory, may_be_job=may_be_job)
         else:  # rows of one parent go together, so that calls at the same time do not wait for each other's locks
             order = pc.sort_indices(chunk, sort_keys=[(request.parent, "ascending")])
-            sent = self._with_tries(request, chunk.take(order), memory)
+            sent = self._with_tries(request, chunk.take(order), memory, may_be_job=may_be_job)
             pairs = sorted(zip(order.to_pylist(), sent.results, strict=True), key=lambda pair: pair[0])
             answered = Answered([result for _, result in pairs], sent.error)
         if answered.error is not None:
             return answered
         return self._follow_converted(request, chunk, answered)
 
-    def _with_tries(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None) -> Answered:
+    def _with_tries(
+        self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None, *, may_be_job: bool
+    ) -> Answered:
         """Rows that were refused for a passing reason are sent again, after a pause, ROW_TRIES times in all."""
-        results, error = self._write_once(request, chunk, memory)
+        results, error = self._write_once(request, chunk, memory, may_be_job=may_be_job)
         for attempt in range(1, ROW_TRIES):
             again = [index for index, result in enumerate(results) if result and _is_passing(request, result)]
             if not again or error is not None:
                 break
             self._session.sleep(ROW_WAIT_SECONDS * 2 ** (attempt - 1))
-            part, error = self._write_once(request, chunk.take(pa.array(again)), memory)
+            part, error = self._write_once(request, chunk.take(pa.array(again)), memory, may_be_job=may_be_job)
             for index, result in zip(again, part, strict=True):
                 results[index] = (
                     result if result is not None or isinstance(error, ServiceUnavailable) else results[index]
                 )
         return Answered(results, error)
 
-    def _write_once(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None) -> Answered:
+    def _write_once(
+        self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None, *, may_be_job: bool
+    ) -> Answered:
         # A job knows no header that would let duplicates pass, and chooses owners only by the id of a rule.
-        if chunk.num_rows <= BULK_FROM_ROWS or request.allow_duplicates or request.assign:
+        if chunk.num_rows <= BULK_FROM_ROWS or request.allow_duplicates or request.assign or not may_be_job:
             return self._collections.write(request, chunk)
         literal = has_literal_null(chunk)
         if not any(literal):
@@ -105,7 +117,9 @@ class Writer:
 
     # -- what an update by Id alone cannot do -------------------------------------------------------------------------------------
 
-    def _update_by_key(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None) -> Answered:
+    def _update_by_key(
+        self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None, *, may_be_job: bool
+    ) -> Answered:
         """Updates records found by an external id and creates none; a key that no record has is refused as NOT_FOUND."""
         keys = chunk.column(request.key).to_pylist()
         ids = self._collections.look_up(request, keys)
@@ -116,7 +130,7 @@ class Writer:
             return Answered(results)
         rows = chunk.take(pa.array(known, pa.int64())).drop_columns([request.key])
         rows = rows.append_column("Id", pa.array([ids[index] for index in known], pa.string()))
-        answered = self.answer(replace(request, key="Id"), rows, memory)
+        answered = self.answer(replace(request, key="Id"), rows, memory, may_be_job=may_be_job)
         for index, result in zip(known, answered.results, strict=True):
             results[index] = result
         return Answered(results, answered.error)
@@ -141,7 +155,7 @@ class Writer:
         table = pa.table({"Id": pa.array([targets[place] for place in known], pa.string()), **columns})
         clears = frozenset(rule.fields[name] for name in request.clears if name in rule.fields)
         update = WriteRequest(rule.object, Operation.UPDATE, clears=clears)
-        sent = self._with_tries(update, table, None)
+        sent = self.answer(update, table)
         message = f"written to the {rule.object} that the Lead was converted into"
         for place, result in zip(known, sent.results, strict=True):
             if result is not None and result.outcome is Outcome.UPDATED:
@@ -153,7 +167,10 @@ class Writer:
 
 def _rounds(request: WriteRequest, chunk: pa.Table) -> list[Sequence[int]]:
     """The places of the rows, those that are the same record in different rounds. Keys that differ in case may be one."""
-    keys = pc.utf8_lower(chunk.column(request.key).cast(pa.string()))
+    keys = chunk.column(request.key).cast(pa.string())
+    if request.key == "Id":
+        keys = pa.chunked_array([pa.array([whole_id(text) or text for text in keys.to_pylist()], pa.string())])
+    keys = pc.utf8_lower(keys)
     if pc.count_distinct(keys).as_py() == chunk.num_rows:
         return [range(chunk.num_rows)]
     rounds: list[list[int]] = []

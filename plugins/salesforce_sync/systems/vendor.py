@@ -8,7 +8,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -27,6 +27,7 @@ from salesforce_sync.errors import (
     SyncError,
     TransientError,
 )
+from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.privacy import hide, mask_text
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ class VendorHook(HttpHook):  # type: ignore[misc]
         """A sentence that says that the vendor can be used; raises when it cannot."""
         raise NotImplementedError
 
-    def problems(self, stream: str, paths: Iterable[str]) -> list[str]:  # noqa: ARG002 - this one knows none
-        """A sentence for each path that the vendor's records cannot have; a hook that knows them overrides this."""
+    def problems(self, mapping: MappingFile) -> list[str]:  # noqa: ARG002 - this one knows none
+        """A sentence for each thing in a mapping to the vendor that cannot work; a hook that knows any overrides this."""
         return []
 
     @property
@@ -100,16 +101,27 @@ class VendorHook(HttpHook):  # type: ignore[misc]
         ServiceUnavailable is raised, and the engine looks before it sends the record again.
         """
         again = TransientError if method in ("PUT", "DELETE") else RateLimited
-        return self.tried(lambda: self._once(method, path, params, headers, body), again=again)
+        return self.tried(lambda: self._once(method, path, params, headers, body), again=again, changes=True)
 
-    def tried(self, call: Callable[[], Answer], *, again: type[TransientError] = TransientError) -> Answer:
-        """What the call gives; it is paced, and tried again after failures of the kind `again`, TRIES times in all."""
+    def tried(
+        self, call: Callable[[], Answer], *, again: type[TransientError] = TransientError, changes: bool = False
+    ) -> Answer:
+        """What the call gives; it is paced, and tried again after failures of the kind `again`, TRIES times in all.
+
+        A call that `changes` something may have done it although no answer came. Then no later refusal says what became of it: the error
+        stays ServiceUnavailable, so that the engine looks before it sends the record again.
+        """
+        lost: ServiceUnavailable | None = None
         for attempt in range(1, TRIES + 1):
             self._pace()
             try:
                 return call()
-            except again as error:
-                if attempt == TRIES:
+            except SyncError as error:
+                if isinstance(error, ServiceUnavailable):
+                    lost = error
+                elif lost is not None and changes:
+                    raise ServiceUnavailable(f"{lost.args[0]} Tried again: {error.args[0]}") from error
+                if not isinstance(error, again) or attempt == TRIES:
                     raise
                 self._wait(attempt, error)
         raise AssertionError("unreachable: the last try raises")

@@ -8,6 +8,7 @@ customers is not valid. So such a call is cut in half until the bad customer sta
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,19 +22,22 @@ import requests
 import zeep.exceptions
 from urllib3.util import parse_url
 
-from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import RateLimited, RequestRejected, ServiceUnavailable, TransientError
 from salesforce_sync.hooks.credentials import read_credentials
-from salesforce_sync.mapping.paths import value_at
+from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.mapping.paths import as_text, value_at
 from salesforce_sync.records import MISSING_AT_VENDOR, Collection, VendorResult
 from salesforce_sync.systems.deployteq.credentials import DeployteqCredentials
 from salesforce_sync.systems.deployteq.soap import connect, customer_elements
 from salesforce_sync.systems.vendor import VendorHook
 from salesforce_sync.windows import DateWindow
 
+log = logging.getLogger(__name__)
+
 CONNECTED = "You are successfully connected to Deployteq"
 WRONG_TOKENS = frozenset({"101", "202"})  # faults: a token that is not known, and one that is malformed
 IS_MEMBER, NO_CUSTOMER = "107", "213"  # faults: is in the group already; there is none with this id
-OPTIONS = "options"
+OPTIONS, CONSENT = "options", "optIn"
 PAGE = 50  # Deployteq's limit: fault 105 above it
 PROBES = 5  # customers of a refused call who are sent alone, to learn whether the fault is theirs or the mapping's
 RESOURCE_TRIES, LONGEST_RESOURCE_WAIT_SECONDS = 40, 15.0
@@ -52,7 +56,7 @@ class DeployteqHook(VendorHook):
     only_new: ClassVar[frozenset[str]] = frozenset(
         {"status"}
     )  # who is a customer or on the blacklist by now is not to be set back
-    defaults: ClassVar[Mapping[str, str]] = {"optIn": "N"}  # or the service would opt a new customer in
+    defaults: ClassVar[Mapping[str, str]] = {CONSENT: "N"}  # or the service would opt a new customer in
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +100,8 @@ class DeployteqHook(VendorHook):
     def _save(self, records: Sequence[Mapping[str, Any]], fields: list[str], options: list[str]) -> list[VendorResult]:
         customers = {"Customer": [_customer(record) for record in records]}
         try:
-            saved = self._call("customer_insertBulkUnique", customers, {"string": fields}, {"string": options})
+            unique = {"string": fields}, {"string": options}
+            saved = self._change("customer_insertBulkUnique", customers, *unique, again=_repeatable(records))
         except RequestRejected as error:
             if len(records) == 1:
                 return [VendorResult(None, error.code, str(error.args[0]))]
@@ -120,14 +125,14 @@ class DeployteqHook(VendorHook):
         chosen = sorted(random.sample(range(len(records)), PROBES))
         probed = {place: self._save([records[place]], fields, options)[0] for place in chosen}
         refused = {_without_numbers(str(result.message)) for result in probed.values() if result.vendor_id is None}
-        if not self._mapping_is_proven and len(refused) == 1:
-            raise RequestRejected(
-                f"{PROBES} customers of the first {len(records)}, sent alone, were all refused alike: {probed[chosen[0]].message}",
-                code=str(probed[chosen[0]].code),
-                fix="Correct the mapping, or what these customers have in common. Nothing is lost: all of them wait.",
-            )
-        self._mapping_is_proven = True  # each of the others stands for itself
         rest = [place for place in range(len(records)) if place not in probed]
+        if not self._mapping_is_proven and len(refused) == 1:
+            first = probed[chosen[0]]
+            unsent = first._replace(
+                message=f"not sent alone: {PROBES} others were all refused like this: {first.message}"
+            )
+            return [probed.get(place, unsent) for place in range(len(records))]
+        self._mapping_is_proven = True  # each of the others stands for itself
         others = dict(zip(rest, self._save([records[place] for place in rest], fields, options), strict=True))
         return [(probed | others)[place] for place in range(len(records))]
 
@@ -140,7 +145,8 @@ class DeployteqHook(VendorHook):
         """Updates the customer with this id, its unique fields among them; MISSING_AT_VENDOR when there is none."""
         self._check_stream(stream)
         try:
-            self._call("customer_update", _customer(record) | {"id": int(vendor_id)})
+            customer = _customer(record) | {"id": int(vendor_id)}
+            self._change("customer_update", customer, again=_repeatable([record]))
         except RequestRejected as error:
             code = error.code if self._exists(vendor_id) else MISSING_AT_VENDOR
             return VendorResult(None, code, str(error.args[0]))
@@ -157,11 +163,17 @@ class DeployteqHook(VendorHook):
             raise
         return _record(found) if found is not None and found.id else None
 
-    def problems(self, stream: str, paths: Iterable[str]) -> list[str]:
-        """A sentence for each path that no customer has."""
-        self._check_stream(stream)
-        plain = (path for path in paths if not path.startswith(f"{OPTIONS}."))
-        return [f"Deployteq's customers have no {path}" for path in plain if path not in customer_elements()]
+    def problems(self, mapping: MappingFile) -> list[str]:
+        """A sentence for each path that no customer has, and for consent that is not marked as such."""
+        self._check_stream(mapping.vendor.stream)
+        paths = [*(str(item.vendor) for item in mapping.fields.values()), *mapping.vendor.constants]
+        plain = [path for path in paths if not path.startswith(f"{OPTIONS}.")]
+        found = [
+            f"Deployteq's customers have no {path}" for path in plain if path not in customer_elements() - {OPTIONS}
+        ]
+        if CONSENT in plain and mapping.consent != CONSENT:
+            found.append(f"{CONSENT} is a person's consent: map a field to it with `consent: true`, and no constant")
+        return found
 
     def find(
         self,
@@ -219,7 +231,7 @@ class DeployteqHook(VendorHook):
         self._check_stream(stream)
         for vendor_id in vendor_ids:
             try:
-                gone = self._call("customer_delete", {"id": int(vendor_id)})
+                gone = self._change("customer_delete", {"id": int(vendor_id)})
             except RequestRejected:
                 if self._exists(vendor_id):
                     raise
@@ -294,7 +306,10 @@ class DeployteqHook(VendorHook):
             if len(found) != min(PAGE, size - offset):
                 raise ServiceUnavailable(f"deployteq: the set {resource} has {size} items, {offset + len(found)} came.")
             yield found
-        self._call("resource_free", resource)
+        try:
+            self._call("resource_free", resource)
+        except RequestRejected as error:
+            log.warning("%s The set %s was read in full.", error, resource)
 
     def _ready(self, resource: int) -> int:
         """How many items the set has, once it is READY."""
@@ -364,8 +379,22 @@ class DeployteqHook(VendorHook):
 
     def _call(self, operation: str, *arguments: Any) -> Any:
         """The `msg` of the answer; RequestRejected for a fault, and for a `code` other than 0."""
+        return self._asked(operation, arguments, TransientError, changes=False)
+
+    def _change(self, operation: str, *arguments: Any, again: type[TransientError] = TransientError) -> Any:
+        """As `_call`, of an operation that changes something; it is tried again after failures of the kind `again`."""
+        return self._asked(operation, arguments, again, changes=True)
+
+    def _asked(self, operation: str, arguments: Sequence[Any], again: type[TransientError], *, changes: bool) -> Any:
         send = getattr(self._service, operation)
-        answer = self.tried(lambda: self._translated(lambda: send(self.credentials.token, *arguments)))
+
+        def once() -> Any:
+            answer = self._translated(lambda: send(self.credentials.token, *arguments))
+            if answer is None or answer.code is None:
+                raise ServiceUnavailable(f"deployteq: the answer to {operation} has no code.")
+            return answer
+
+        answer = self.tried(once, again=again, changes=changes)
         if answer.code:
             raise RequestRejected(
                 f"deployteq refused {operation} ({answer.code}), and says no reason.", code=str(answer.code)
@@ -403,11 +432,22 @@ def _unique_values(record: Mapping[str, Any], unique: Sequence[str]) -> tuple[st
     return tuple(str(value_at(record, path)).lower() for path in unique)
 
 
+def _repeatable(records: Sequence[Mapping[str, Any]]) -> type[TransientError]:
+    """After which failures a call with these customers may be sent again at once. With a yes, or a status, only when it was refused as one
+    too many: the person may have said no since, or be on the blacklist. The engine looks before it sends them again."""
+    says_more = any(record.get(CONSENT) == "Y" or "status" in record for record in records)
+    return RateLimited if says_more else TransientError
+
+
 def _customer(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as the API's type: option fields become a list of names and values."""
-    options = [{"name": name, "value": value} for name, value in record.get(OPTIONS, {}).items()]
-    plain = {name: value for name, value in record.items() if name != OPTIONS}
+    """The record as the API's type: option fields become a list of names and values. All values are texts, and "" empties one."""
+    options = [{"name": name, "value": _text(value)} for name, value in record.get(OPTIONS, {}).items()]
+    plain = {name: _text(value) for name, value in record.items() if name != OPTIONS}
     return plain | ({OPTIONS: {"CustomerOption": options}} if options else {})
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else as_text(value) or ""
 
 
 def _record(customer: Any) -> dict[str, Any]:
