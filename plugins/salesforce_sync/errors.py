@@ -3,7 +3,7 @@
     SyncError
     + ConfigurationError   fail now, no retry        InvalidMapping, InvalidCredentials, InvalidSetting, InvalidParameter, MissingMetadata
     + TransientError       retry                     RateLimited(retry_after), ServiceUnavailable, RowLocked, StagingFailed, LeaseLost
-    + PermanentError       fail now, alert           AuthenticationFailed, RequestRejected, TooManyRejects, StagedDataMissing
+    + PermanentError       fail now, alert           AuthenticationFailed, RequestRejected, TooManyRejects, HeldBack, StagedDataMissing
     + BudgetExhausted      stop, no alert            the rest waits for the next run, which goes on where this one stopped
     + MustWait             wait elsewhere            for a Bulk job, a lease, or a call that may still land; then the same call again
 
@@ -108,6 +108,10 @@ class RequestRejected(PermanentError):
 
 class TooManyRejects(PermanentError):
     """More records were refused than the run's threshold allows; everything else is committed."""
+
+
+class HeldBack(PermanentError):
+    """A run would do more than a brake lets pass without a person; nothing of it was done."""
 
 
 class StagedDataMissing(PermanentError):

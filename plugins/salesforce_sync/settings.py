@@ -91,6 +91,12 @@ WHOLE_DAYS = Setting(
     "stamp. A mapping that reads a formula field is read whole every day, unless this is 0.",
     whole_number(0, 365),
 )
+DELETE_PERCENT = Setting(
+    "brake_delete_percent", "10", "a whole number from 0 to 100; 100 lets everything pass",
+    "Which share of an object's records a clean-up may delete without a person: more than 20 records and more than this, and the task is "
+    "red and deletes nothing.",
+    whole_number(0, 100),
+)
 REST_MINUTES = Setting(
     "delivery_rest_minutes", "10", "a whole number from 0 to 120",
     "How long a record rests after a call without an answer, before it is sent again: longer than the other side may still be at work "
@@ -128,6 +134,7 @@ SHARED = (
     CALLS_PER_HOUR,
     LOOKBACK_MINUTES,
     WHOLE_DAYS,
+    DELETE_PERCENT,
     REST_MINUTES,
     LETTER_DAYS,
     PLAN_DAYS,

@@ -126,6 +126,30 @@ def test_a_bad_retention_deletes_nothing_and_says_why(dags: DagRunner, world: Wo
     )
 
 
+def test_a_retention_of_a_day_instead_of_half_a_year_deletes_nothing_until_somebody_says_so(
+    dags: DagRunner, world: World, mail: MailSink
+) -> None:
+    today = datetime.now(UTC).date()
+    ages = [*range(2, 52), 0]  # fifty that would go, and one that would stay
+    world.insert(
+        "PeerSpot_Activity__c",
+        *({"PeerSpot_External_Id__c": f"a{age}", "Date_Visited__c": str(today - timedelta(days=age))} for age in ages),
+    )
+    dags.set_variable("peerspot_retention_days", "1")
+    finished = dags.run(DAG, steps=["clean"])
+    assert (finished.state, finished.tasks["clean"], world.count("PeerSpot_Activity__c")) == ("failed", "failed", 51)
+    for said in (
+        "50 of 51 records would be deleted, 98 %",
+        "Nothing was deleted",
+        "peerspot_retention_days, which is 1",
+    ):
+        assert said in mail.texts[0]
+    assert "set the Variable brake_delete_percent to 99" in mail.texts[0]
+    dags.set_variable("brake_delete_percent", "99")
+    assert dags.run(DAG, steps=["clean"]).tasks["clean"] == "success"
+    assert world.count("PeerSpot_Activity__c") == 1
+
+
 @pytest.mark.requirement("PS-15", "PS-17", "X-04")
 def test_each_side_is_tested_before_anything_moves(dags: DagRunner, world: World) -> None:
     finished = dags.run(DAG, **PERIOD)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from salesforce_sync.engine.brakes import FLOOR, check_deletions
 from salesforce_sync.engine.context import Context, first_refusals, refuse_too_many, require_objects
 from salesforce_sync.engine.derive import Derived, derived
 from salesforce_sync.records import Counts, Outcome, RecordResult, WriteResult
-from salesforce_sync.salesforce.rows import Operation, WriteRequest, regrouped
+from salesforce_sync.salesforce.rows import JOB_ROWS, Operation, WriteRequest, regrouped
 from salesforce_sync.state import links, sync_log
 
 EXPIRING = "EXPIRING"
@@ -28,6 +29,9 @@ class PurgeRule:
     mapping: str
     days: int
     today: date
+    percent: int = 100  # of the object's records that may go unasked; the Variables that decide, for the message
+    percent_setting: str = ""
+    days_setting: str = ""
 
     @property
     def cutoff(self) -> date:
@@ -36,21 +40,36 @@ class PurgeRule:
 
 
 def purge(context: Context, rule: PurgeRule) -> Counts:
-    """Deletes by the rule, buries the links of what is gone, and gives the counts. Records go to the org's recycle bin."""
+    """Deletes by the rule, buries the links of what is gone, and gives the counts. Records go to the org's recycle bin.
+
+    HeldBack before anything is deleted, when more would go than the rule lets pass; that costs one call more where many go.
+    """
     with derived(context, rule.name, [rule.object]) as flow:
         require_objects(context, [rule.object])
-        soql = (
-            f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {rule.date_field} < {rule.cutoff.isoformat()}"
-        )
+        expired = f"{rule.date_field} < {rule.cutoff.isoformat()}"
+        soql = f"SELECT Id, {rule.record_id_field} FROM {rule.object} WHERE {expired}"
         results: list[RecordResult] = []
-        for table in regrouped(context.salesforce.read(soql)):
+        for number, table in enumerate(regrouped(context.salesforce.read(soql))):
             names = [row[rule.record_id_field] or row["Id"] for row in table.to_pylist()]
+            if number == 0:
+                _brake(context, rule, expired, names)
             _bury(flow, rule, names, table.column("Id").to_pylist())
             rows = table.select(["Id"]).append_column("_name", pa.array(names, pa.string()))
             results += flow.write(WriteRequest(rule.object, Operation.DELETE), rows, _result)
         flow.run.notes.append(f"Kept: {rule.date_field} from {rule.cutoff} on.")
     refuse_too_many(flow.run.counts, rule.name, first_refusals(results))
     return flow.run.counts
+
+
+def _brake(context: Context, rule: PurgeRule, expired: str, names: list[str]) -> None:
+    """`names` are the first table's records: all of them, unless it is as large as a table gets."""
+    if rule.percent >= 100 or len(names) <= FLOOR:
+        return
+    doomed = len(names) if len(names) < JOB_ROWS else context.salesforce.count(rule.object, expired)
+    check_deletions(
+        f"{rule.name}: {rule.object} before {rule.cutoff}", doomed=doomed, total=context.salesforce.count(rule.object),
+        percent=rule.percent, samples=names, setting=rule.percent_setting, cause=f"{rule.days_setting}, which is {rule.days}",
+    )  # fmt: skip
 
 
 def _bury(flow: Derived, rule: PurgeRule, names: list[str], ids: list[str]) -> None:
