@@ -304,14 +304,11 @@ def test_a_write_without_an_answer_stays_one_whatever_is_answered_later(
         hook.update("customers", "1", {"city": "Delft"})
 
 
-@pytest.mark.parametrize("record", [{"optIn": "Y"}, {"status": "CUSTOMER"}])
-def test_a_yes_and_a_status_whose_answer_got_lost_are_not_sent_again(
-    world: World, monkeypatch: pytest.MonkeyPatch, record: dict[str, str]
-) -> None:
+def test_a_yes_whose_answer_got_lost_is_not_sent_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = _hook(world, monkeypatch)
     world.vendor_fault(kind="after", status=502, method="POST")
     with pytest.raises(ServiceUnavailable):
-        hook.save("customers", [_people(1)[0] | record], unique=EMAIL)
+        hook.save("customers", [_people(1)[0] | {"optIn": "Y"}], unique=EMAIL)
     assert world.deployteq.calls["insert_bulk_unique"] == 1
 
 

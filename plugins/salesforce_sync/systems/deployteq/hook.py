@@ -433,10 +433,9 @@ def _unique_values(record: Mapping[str, Any], unique: Sequence[str]) -> tuple[st
 
 
 def _repeatable(records: Sequence[Mapping[str, Any]]) -> type[TransientError]:
-    """After which failures a call with these customers may be sent again at once. With a yes, or a status, only when it was refused as one
-    too many: the person may have said no since, or be on the blacklist. The engine looks before it sends them again."""
-    says_more = any(record.get(CONSENT) == "Y" or "status" in record for record in records)
-    return RateLimited if says_more else TransientError
+    """After which failures a call with these customers may be sent again at once. With a yes, only when it was refused as one too many:
+    after a lost answer the person may have said no. The engine looks before it sends that one again."""
+    return RateLimited if any(record.get(CONSENT) == "Y" for record in records) else TransientError
 
 
 def _customer(record: Mapping[str, Any]) -> dict[str, Any]:
