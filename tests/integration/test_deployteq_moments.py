@@ -31,6 +31,7 @@ def moments(world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
+    monkeypatch.setattr(deployteq.DeployteqHook, "requests_per_second", 10_000.0)
     variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
     world.org.clock.stop_at(NOON)
     world.vendors.clock.stop_at(NOON)

@@ -31,6 +31,7 @@ def poll(world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.Monke
     from salesforce_sync.systems.deployteq.hook import DeployteqHook
 
     monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
+    monkeypatch.setattr(DeployteqHook, "requests_per_second", 10_000.0)
     variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
     return Poll(world, open_state(state_url), tmp_path / "staging", DeployteqHook())
 

@@ -27,6 +27,7 @@ def campaign(dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch) -> 
     from salesforce_sync.systems.deployteq import hook as deployteq
 
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
+    monkeypatch.setattr(deployteq.DeployteqHook, "requests_per_second", 10_000.0)
     dags.set_variable("deployteq_synchronize", json.dumps({"contacts": GROUPS}))
     world.deployteq.state.groups = {number: [] for number in GROUPS.values()}
     return dags
