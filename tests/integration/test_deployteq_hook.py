@@ -18,7 +18,7 @@ from support.world import World
 
 pytestmark = pytest.mark.airflow
 EMAIL = ["emailAddress"]
-NEW = {"optIn": "Y", "status": "PROSPECT"}  # what a customer is whom nobody told otherwise
+NEW = {"optIn": "Y", "status": "PROSPECT"}  # the defaults of a new customer
 
 
 def _hook(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:

@@ -384,13 +384,8 @@ def test_a_mapping_without_opt_in_opts_nobody_in_and_nobody_out(world: World, po
     assert _consent(world) == [("contact1@acme.example", "Y"), ("contact2@acme.example", "N")]
 
 
-def test_a_customer_that_is_deleted_between_the_look_and_the_call_comes_back_without_consent(
-    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was known, so nothing is said of its consent; what makes it a new one must say no."""
-    known = [{"emailAddress": "contact1@acme.example", "optIn": "Y"}]
-    world.deployteq.answers.insert_bulk_unique(known, ["emailAddress"], [])
-    world.insert("Contact", _contact(Deployteq_Opt_In__c=True))
+def _customer_goes_after_the_look(world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deletes customer 1 at Deployteq right after each look for customers."""
     look = poll.hook.find
 
     def then_it_goes(*arguments: Any, **options: Any) -> Any:
@@ -399,6 +394,16 @@ def test_a_customer_that_is_deleted_between_the_look_and_the_call_comes_back_wit
         return found
 
     monkeypatch.setattr(poll.hook, "find", then_it_goes)
+
+
+def test_a_customer_that_is_deleted_between_the_look_and_the_call_comes_back_without_consent(
+    world: World, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was known, so nothing is said of its consent; what makes it a new one must say no."""
+    known = [{"emailAddress": "contact1@acme.example", "optIn": "Y"}]
+    world.deployteq.answers.insert_bulk_unique(known, ["emailAddress"], [])
+    world.insert("Contact", _contact(Deployteq_Opt_In__c=True))
+    _customer_goes_after_the_look(world, poll, monkeypatch)
     assert poll()[CONTACTS].created == 1
     assert _consent(world) == [("contact1@acme.example", "N")]
 
@@ -600,14 +605,7 @@ def test_a_repeated_record_whose_customer_is_deleted_meanwhile_opts_nobody_in(
     world.insert("Contact", _contact(Deployteq_Opt_In__c=True))
     poll.extract()
     _killed_after(poll, monkeypatch, "save", calls=1, then=lambda: None)
-    look = poll.hook.find
-
-    def then_it_goes(*arguments: Any, **options: Any) -> Any:
-        found = look(*arguments, **options)
-        world.deployteq.state.remove(1)
-        return found
-
-    monkeypatch.setattr(poll.hook, "find", then_it_goes)
+    _customer_goes_after_the_look(world, poll, monkeypatch)
     poll.push()
     assert _consent(world) == [(_address(), "N")]
 

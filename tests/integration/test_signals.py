@@ -173,19 +173,12 @@ def test_nothing_is_done_that_is_not_switched_on(world: World, pipeline: Intent,
     assert world.count("Task") == 0
 
 
-def test_tasks_of_owners_who_left_are_the_integration_users_and_the_other_signals_go_on(
-    world: World, pipeline: Intent, tmp_path: Path
-) -> None:
-    person = {
-        "Username": "jan@acme.example", "LastName": "Jansen", "Email": "jan@acme.example", "Alias": "jan", "IsActive": True,
-        "ProfileId": world.query("SELECT Id FROM Profile")[0]["Id"], "TimeZoneSidKey": "GMT", "LocaleSidKey": "en_US",
-        "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8",
-    }  # fmt: skip
-    (user,) = world.insert("User", person)
+def _25_customers_look_at_a_rival(world: World, pipeline: Intent, **fields: str) -> None:
+    """Adds 25 customers with these fields, each with an activity at a rival's product; marks our own product."""
     world.insert(
         "Account",
         *(
-            {"Name": f"C{number}", "Website": f"client{number}.com", "Type": "Customer - Direct", "OwnerId": user}
+            {"Name": f"C{number}", "Website": f"client{number}.com", "Type": "Customer - Direct"} | fields
             for number in range(25)
         ),
     )
@@ -198,6 +191,18 @@ def test_tasks_of_owners_who_left_are_the_integration_users_and_the_other_signal
     )
     for row in world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE PeerSpot_Product_Id__c = '101'"):
         world.update("PeerSpot_Vendor_Product__c", {"Id": row["Id"], "My_Company_Product__c": True})
+
+
+def test_tasks_of_owners_who_left_are_the_integration_users_and_the_other_signals_go_on(
+    world: World, pipeline: Intent, tmp_path: Path
+) -> None:
+    person = {
+        "Username": "jan@acme.example", "LastName": "Jansen", "Email": "jan@acme.example", "Alias": "jan", "IsActive": True,
+        "ProfileId": world.query("SELECT Id FROM Profile")[0]["Id"], "TimeZoneSidKey": "GMT", "LocaleSidKey": "en_US",
+        "LanguageLocaleKey": "en_US", "EmailEncodingKey": "UTF-8",
+    }  # fmt: skip
+    (user,) = world.insert("User", person)
+    _25_customers_look_at_a_rival(world, pipeline, OwnerId=user)
     world.update("User", {"Id": user, "IsActive": False})
     _signals(pipeline, "churn", "prospects", prospects_path=tmp_path / "prospects.csv")
     assert {row["OwnerId"] for row in world.query("SELECT OwnerId FROM Task")} == {world.org.user_id}
@@ -208,22 +213,7 @@ def test_tasks_of_owners_who_left_are_the_integration_users_and_the_other_signal
 
 
 def test_signals_that_are_refused_do_not_stop_the_others(world: World, pipeline: Intent, tmp_path: Path) -> None:
-    world.insert(
-        "Account",
-        *(
-            {"Name": f"C{number}", "Website": f"client{number}.com", "Type": "Customer - Direct"}
-            for number in range(25)
-        ),
-    )
-    pipeline.run(
-        *(
-            activity(number, day=date(2026, 11, 18), domain=f"client{number}.com", products=[RIVAL])
-            for number in range(25)
-        ),
-        activity(99, day=date(2026, 11, 18), domain="mine.com", products=[MINE]),
-    )
-    for row in world.query("SELECT Id FROM PeerSpot_Vendor_Product__c WHERE PeerSpot_Product_Id__c = '101'"):
-        world.update("PeerSpot_Vendor_Product__c", {"Id": row["Id"], "My_Company_Product__c": True})
+    _25_customers_look_at_a_rival(world, pipeline)
     rule = {"object": "Task", "name": "None", "condition": "Priority = 'High'", "message": "No Tasks today."}
     world.org.policies.add({"validation": [rule]}, world.org.schema)
     with pytest.raises(TooManyRejects, match="25"):

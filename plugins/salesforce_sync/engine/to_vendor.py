@@ -651,9 +651,8 @@ class _Decisions:
                     self._adopt(member, step, known[id(step)])
             for step in saved:
                 key = str(step.row.key)
-                step.is_new = (
-                    id(step) not in known and key not in seen
-                )  # the second one with a key becomes the first one
+                # Of two new ones with one key the second becomes the first.
+                step.is_new = id(step) not in known and key not in seen
                 seen.add(key)
                 if id(step) in known:
                     step.stranger = _id_of(known[id(step)])

@@ -146,7 +146,7 @@ def parse_call(raw: Any) -> TransformCall:
         raise ValueError(f"transform {name} takes no argument")
     if wanted is not None and (not isinstance(argument, wanted) or isinstance(argument, bool)):
         raise ValueError(f"transform {name} needs an argument of type {wanted.__name__}: {{{name}: ...}}")
-    if wanted is int and int(str(argument)) < 1:
+    if isinstance(argument, int) and argument < 1:
         raise ValueError(f"transform {name} needs a number above 0, not {argument}")
     return TransformCall(name, argument)
 

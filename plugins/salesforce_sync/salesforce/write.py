@@ -56,7 +56,7 @@ class Writer:
         results: list[WriteResult | None] = [None] * chunk.num_rows
         for number, places in enumerate(_rounds(request, chunk)):
             part = chunk if len(places) == chunk.num_rows else chunk.take(pa.array(places, pa.int64()))
-            # One round may be a job, which the memory holds: a task that begins anew would take another round's for it.
+            # One round may be a job, which the memory holds: a task that starts again would take another round's for it.
             answered = self._answer(
                 request, part, memory if number == 0 else None, may_be_job=may_be_job and number == 0
             )

@@ -45,7 +45,7 @@ class VendorHook(HttpHook):  # type: ignore[misc]
 
     system: ClassVar[str]
     requests_per_second: ClassVar[float] = 10.0
-    # What a vendor to whom records are delivered may say of new ones: see engine.to_vendor.VendorTarget.
+    # What a vendor that receives records may say of new ones: see engine.to_vendor.VendorTarget.
     only_new: ClassVar[frozenset[str]] = frozenset()
     defaults: ClassVar[Mapping[str, str]] = {}
 

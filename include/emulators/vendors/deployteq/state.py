@@ -20,7 +20,7 @@ ONLY_THE_SERVICE_SETS = (
     "modifiedBy",
     "mailStatus",
 )
-# What a customer is whom nobody told anything else. Opted in: whoever inserts without `optIn` opts somebody in.
+# The defaults of a new customer. Opted in: whoever inserts without `optIn` opts somebody in.
 NEW = {"optIn": "Y", "smsOptIn": "N", "status": "PROSPECT", "mailStatus": "ACTIVE"}
 
 
