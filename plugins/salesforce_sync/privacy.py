@@ -67,6 +67,25 @@ class Scrubber:
         return value
 
 
+# Parts of field names that hold a person's data: what a plan shows of them is masked.
+_PERSONAL_PARTS = (
+    "firstname", "lastname", "middlename", "fullname", "surname", "familyname", "givenname", "nickname", "username", "salutation", "mail",
+    "phone", "mobile", "fax", "street", "address", "zip", "postal", "housenumber", "birth", "gender", "iban", "linkedin", "prefix", "description",
+)  # fmt: skip
+_PEOPLE = frozenset({"Lead", "Contact", "User", "Task"})
+
+
+def shown_value(field_name: str, value: Any, object_name: str = "") -> Any:
+    """The value as a plan may show it: how long it is, where the field holds a person's data; texts without addresses."""
+    if value is None or value == "":
+        return None
+    plain = re.sub(r"[_\-\s.]", "", field_name).lower()
+    is_name = plain == "name" and object_name in _PEOPLE
+    if is_name or any(part in plain for part in _PERSONAL_PARTS):
+        return f"[personal, {len(str(value))} characters]"
+    return mask_text(value) if isinstance(value, str) else value
+
+
 @lru_cache(maxsize=10_000)
 def _is_personal(key: str) -> bool:
     return re.sub(r"[_\-\s]", "", key).lower() in PERSONAL_KEYS

@@ -5,13 +5,14 @@ What there is one of for every record is a NamedTuple, which takes a third of a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 SUPERSEDED = "SUPERSEDED"  # the code of a row that is older than what was delivered, or than another row
 MISSING_AT_VENDOR = "MISSING_AT_VENDOR"  # a hook's code for a record that the vendor has not, or not any more
+HELD_OUT = "HELD_OUT"  # the code of a row that a person rejected or undid, and that has not changed since
 FINGERPRINT_VERSION = 2  # of the function in mapping/fingerprint.py that makes them now
 
 
@@ -42,6 +43,18 @@ class VendorResult(NamedTuple):
     vendor_id: str | None
     code: str | None = None
     message: str | None = None
+
+
+class Reason(NamedTuple):
+    """Why a plan waits for a person: the `brake` that it pulled, what it is about (a `mapping`, or a field or path of one
+    in `subject`), and how many records it affects, of how many."""
+
+    brake: str
+    mapping: str
+    subject: str
+    affected: int
+    total: int
+    text: str
 
 
 class RecordResult(NamedTuple):
@@ -86,12 +99,16 @@ class Collection:
 
 @dataclass(frozen=True)
 class BatchRef:
-    """One staged Parquet file: where, how many rows, a digest of the file, and the day or mailing that it is of."""
+    """One staged Parquet file: where, how many rows, a digest of the file, and the day or mailing that it is of.
+
+    `filled` says how many rows have a value at each path; a path that is in no record is left out. None: not known.
+    """
 
     path: str
     count: int
     digest: str | None = None
     origin: str | None = None
+    filled: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,11 @@ def some_of(*allowed: str) -> Callable[[str], list[str]]:
     return parse
 
 
+def words(text: str) -> list[str]:
+    """Any words, separated by commas, semicolons or blanks."""
+    return [part for part in re.split(r"[,;\s]+", text.strip()) if part]
+
+
 def _addresses(text: str) -> list[str]:
     parts = [part.strip() for part in re.split(r"[,;\s]+", text) if part.strip()]
     if not all(_EMAIL.fullmatch(part) for part in parts):
@@ -93,9 +98,26 @@ WHOLE_DAYS = Setting(
 )
 DELETE_PERCENT = Setting(
     "brake_delete_percent", "10", "a whole number from 0 to 100; 100 lets everything pass",
-    "Which share of an object's records a clean-up may delete without a person: more than 20 records and more than this, and the task is "
-    "red and deletes nothing.",
+    "Which share of an object's records a clean-up, and of the delivered ones a delivery, may delete without a person: more than 20 records "
+    "and more than this wait for one.",
     whole_number(0, 100),
+)
+FIRST_CONTACT = Setting(
+    "brake_first_contact_records", "100", "a whole number from 0 to 100000000",
+    "How many records may go to a vendor, or to a standard object, for the first time without a person, where hardly any was delivered "
+    "before.",
+    whole_number(0, 100_000_000),
+)
+EMPTY_PERCENT = Setting(
+    "brake_empty_percent", "10", "a whole number from 0 to 100; 100 lets everything pass",
+    "By how many points the share of empty values of a field may rise above that of the mapping's last 30 days, before a person is asked "
+    "whether more than 20 records may lose their value.",
+    whole_number(0, 100),
+)
+APPROVE_DAGS = Setting(
+    "approve_dags", "", "DAG ids separated by commas, or empty",
+    "The DAGs whose plans all wait for a person: see docs/plans.md.",
+    words,
 )
 REST_MINUTES = Setting(
     "delivery_rest_minutes", "10", "a whole number from 0 to 120",
@@ -135,6 +157,9 @@ SHARED = (
     LOOKBACK_MINUTES,
     WHOLE_DAYS,
     DELETE_PERCENT,
+    FIRST_CONTACT,
+    EMPTY_PERCENT,
+    APPROVE_DAGS,
     REST_MINUTES,
     LETTER_DAYS,
     PLAN_DAYS,

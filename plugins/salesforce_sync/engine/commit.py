@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from salesforce_sync.engine.context import SyncRun
 from salesforce_sync.engine.plan import Places
 from salesforce_sync.records import SUPERSEDED, Counts, Outcome, RecordResult
-from salesforce_sync.state import claims, dead_letters, inbox, links, sync_log, waits
+from salesforce_sync.state import claims, dead_letters, held_out, inbox, links, sync_log, waits
 from salesforce_sync.state.waits import Wait
 
 LINKED = frozenset(
@@ -40,11 +40,19 @@ def commit(
     _wait(connection, org, mapping, results)
     _settle_batches(connection, results, unchanged)
     _settle_claims(connection, org, results, unchanged, streams or {})
+    _let_in(connection, org, mapping, results)
     tally = Counter(result.outcome for result in results if result.batch)  # the others are no outcome of a row
     tally[Outcome.UNCHANGED] += sum(len(ids) for _, _, ids in unchanged)
     counts = Counts(read=sum(tally.values()), **{str(outcome): count for outcome, count in tally.items()})
     run.counts += counts
     return counts
+
+
+def _let_in(connection: Connection, org: str, mapping: str, results: Sequence[RecordResult]) -> None:
+    """What was held out of a record is over once something else is written."""
+    if held_out.any_of(connection, org, mapping):
+        written = [item.record_id for item in results if item.outcome in (Outcome.CREATED, Outcome.UPDATED)]
+        held_out.remove(connection, org, mapping, written)
 
 
 def _log(

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine
 
@@ -16,7 +18,7 @@ from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Counts, Outcome, RecordResult, RunIdentity
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.metadata import ObjectInfo
-from salesforce_sync.staging import Staging
+from salesforce_sync.staging import PLANS, Staging
 from salesforce_sync.state import runs
 from salesforce_sync.state.leases import Held
 
@@ -34,6 +36,33 @@ class Timing:
     rest_seconds: float = 600.0
 
 
+@dataclass(frozen=True)
+class Brakes:
+    """What a delivery may do without a person: see brakes.py. None: everything of that kind. `approve`: nothing at all."""
+
+    first_contact: int | None = None  # records, to where hardly any was delivered before
+    empty_percent: int | None = None  # points by which a field's share of empty values may rise
+    delete_percent: int | None = None  # of the delivered records
+    unknown_paths: bool = False  # whether paths that no record has are told of
+    approve: bool = False
+
+    @property
+    def any_on(self) -> bool:
+        return self != NO_BRAKES
+
+
+NO_BRAKES = Brakes()
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a dry run leaves behind goes here, and nowhere else: its plans' rows into the real state database, their files
+    beside those of other plans."""
+
+    state: Engine
+    staging: Staging
+
+
 @dataclass
 class Context:
     """One task instance at work: the state database, the staged files, and the org, by its client or, for a task that
@@ -49,6 +78,8 @@ class Context:
     rested: dict[tuple[int, int, int, int], float] = field(default_factory=dict)  # sending of a chunk -> seconds waited
     made: int = 0  # how often records that were made here were registered
     active: list[SyncRun] = field(default_factory=list)  # the sync runs that are under way, the innermost last
+    brakes: Brakes = NO_BRAKES
+    dry: DryRun | None = None  # set in a dry run, in which `state` is a copy that is thrown away
 
     @property
     def salesforce(self) -> SalesforceClient:
@@ -59,6 +90,12 @@ class Context:
     def org(self) -> str:
         """The org's 18-character id: what state is kept apart by."""
         return self.client.org_id if self.client is not None else self.known_org
+
+    def plan_folder(self, target: str, number: str) -> Any:
+        """Where the files of a plan lie. Plans of a dry run are kept beside the others."""
+        staging = self.staging if self.dry is None else self.dry.staging
+        part = number if self.dry is None else f"dry-{uuid4().hex}"
+        return staging.folder(PLANS, self.org, target, part)
 
     @property
     def calls(self) -> int:

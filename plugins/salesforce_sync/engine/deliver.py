@@ -18,17 +18,23 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol
 
+import numpy as np
 import pyarrow as pa
 
+from salesforce_sync.engine import brakes
 from salesforce_sync.engine.commit import commit
 from salesforce_sync.engine.context import Context, SyncRun, refuse_too_many, sync_run
+from salesforce_sync.engine.dry import keep_rehearsed
+from salesforce_sync.engine.gate import Gate, as_error, chunks_of, covers_all, described, is_approval
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.lease import Lease, Pulse, hold
 from salesforce_sync.engine.plan import Chunk, Look, Mask, PlanWriter, facts_of, newest
 from salesforce_sync.engine.read import take_back
+from salesforce_sync.engine.summary import Summary, summarize
 from salesforce_sync.errors import (
     BudgetExhausted,
     CallsMayLand,
+    HeldBack,
     JobUnderWay,
     RowLocked,
     ServiceUnavailable,
@@ -39,14 +45,14 @@ from salesforce_sync.errors import (
 from salesforce_sync.mapping.apply import Mapped
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.privacy import mask_text
-from salesforce_sync.records import Counts, Outcome, RecordResult
+from salesforce_sync.records import Counts, Outcome, Reason, RecordResult
 from salesforce_sync.salesforce.jobs import abandon
 from salesforce_sync.salesforce.wire_errors import is_passing_row
-from salesforce_sync.staging import PLANS, file_name
+from salesforce_sync.staging import file_name, remove_folder
 from salesforce_sync.state import inbox, plans, runs, waits
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.inbox import Batch
-from salesforce_sync.state.plans import Note
+from salesforce_sync.state.plans import Note, Plan
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +94,13 @@ class End(Protocol):
         looks: Mapping[str, Look],
         changed: Iterator[tuple[Member, pa.Table]],
         writer: PlanWriter,
+        *,
+        peek: bool,
     ) -> None:
         """Writes the chunks for the changed rows, in the order in which they are to be sent.
 
-        Rows that turn out to need no call become settled results of their member's look.
+        Rows that turn out to need no call become settled results of their member's look. With `peek`, the other side is asked nothing: the
+        plan is only to show whether it is held. Of a chunk's facts, `urgent` says that it waits for no person, `deletes` that it deletes.
         """  # fmt: skip
 
     def rows_per_chunk(self) -> int: ...
@@ -102,11 +111,15 @@ class End(Protocol):
 
 @dataclass
 class Delivered:
-    """What a delivery did: counts by mapping; `limited` says why it stopped, when the API budget was spent."""
+    """What a delivery did: counts by mapping; `limited` says why it stopped, when the API budget was spent; `held` which plan waits for a
+    person, and `remind` whether it is time to say so."""
 
     counts: dict[str, Counts] = field(default_factory=dict)
     limited: str = ""
     refused: set[str] = field(default_factory=set)  # ids of refused records
+    held: Plan | None = None
+    remind: bool = False
+    summary: Summary | None = None  # of a dry run
 
     @property
     def total(self) -> Counts:
@@ -135,7 +148,9 @@ def deliver(context: Context, group: Group, end: End, *, lease: Lease | None = N
     With `lease`, the caller holds the targets and goes on holding them. Without `limit`, any number of records may be
     refused. When the API budget is spent, the rest waits for the next delivery, and the sync runs end as `limited`.
     After everything else is committed, raises CallsMayLand when records rest, StagedDataMissing when batches are lost,
-    RowLocked when rows were refused for a passing reason, and TooManyRejects.
+    RowLocked when rows were refused for a passing reason, HeldBack when a brake holds rows back, and TooManyRejects.
+
+    In a dry run the plan is made and kept, and nothing is written or committed.
     """
     if lease is not None:
         assert lease.covers(group.targets)
@@ -165,6 +180,7 @@ class _Delivery:
     answered: bool = False  # whether any row was accepted, or refused with another code than the first
     first_code: str | None = None
     refused_alike: int = 0
+    gate: Gate | None = None  # of the last pass
 
     def run(self) -> Delivered:
         with ExitStack() as stack:
@@ -192,16 +208,116 @@ class _Delivery:
         if not batches:
             return self._finish(release=self.owns_lease)
         self.seen = max([self.seen, *(batch.id for batch in batches)])
-        looks = self._looks()
-        writer = PlanWriter(self.context, self._folder(), self.end.rows_per_chunk(), Pulse(self.lease).beat)
-        self.end.plan(self.context, self.group, looks, self._changed(batches, looks), writer)
-        plan_id = self._make(looks, writer)
+        self.gate = gate = Gate.of(self.context, self.group.name)
+        peek = gate.held is not None
+        looks, writer = self._plan(batches, peek=peek)
+        reasons = self._reasons(batches, looks, writer)
+        if self.context.dry is not None:
+            return self._rehearse(looks, writer, reasons)
+        if peek and not self.context.brakes.approve and not gate.unanswered(reasons):
+            remove_folder(writer.folder)
+            looks, writer = self._plan(batches, peek=False)
+        now, later = self._divide(gate, reasons, writer)
+        plan_id = self._make(looks, now)
         self._commit_settled(looks)
-        for chunk in writer.chunks:
+        for chunk in now.chunks:
             self._write(plan_id, chunk)
         with self.lease.transaction() as connection:
             plans.finish(connection, plan_id)
-        return self._finish(release=self.owns_lease)
+            if later is None:
+                gate.settle(connection)
+        if later is None:
+            return self._finish(release=self.owns_lease)
+        self._hold(gate, reasons, looks, later)
+        return self._finish(release=self.owns_lease, status=runs.HELD)
+
+    def _plan(self, batches: Sequence[Batch], *, peek: bool) -> tuple[dict[str, Look], PlanWriter]:
+        looks = self._looks()
+        writer = PlanWriter(self.context, self._folder(), self.end.rows_per_chunk(), Pulse(self.lease).beat)
+        self.end.plan(self.context, self.group, looks, self._changed(batches, looks), writer, peek=peek)
+        return looks, writer
+
+    # -- what waits for a person -----------------------------------------------------------------------------------
+
+    def _reasons(self, batches: Sequence[Batch], looks: Mapping[str, Look], writer: PlanWriter) -> list[Reason]:
+        """The brakes that the plan pulls."""
+        if not self.context.brakes.any_on or not writer.chunks:
+            return []
+        deletions = sum(chunk.rows for chunk in writer.chunks if chunk.facts.get("deletes"))
+        with reading(self.context.state) as connection:
+            return brakes.pulled(
+                connection, self.context.org, self.group, looks, batches, self.context.brakes, deletions=deletions
+            )
+
+    def _divide(
+        self, gate: Gate, reasons: Sequence[Reason], writer: PlanWriter
+    ) -> tuple[PlanWriter, PlanWriter | None]:
+        """What is written now, and what waits for a person, None for nothing."""
+        unanswered = gate.unanswered(reasons)
+        if not unanswered and not self.context.brakes.approve:
+            return writer, None
+        now, later = (replace(writer, folder=self._folder(part), chunks=[]) for part in ("now", "held"))
+        for chunk in writer.chunks:
+            table = self.context.staging.read_table(chunk.path)
+            passes = self._passes(gate, unanswered, chunk, table)
+            for part, mask in ((now, passes), (later, ~passes)):
+                part.add(chunk.member, [table.filter(pa.array(mask))], **chunk.facts)
+        if later.chunks:
+            remove_folder(writer.folder)
+            return now, later
+        remove_folder(now.folder)
+        return writer, None
+
+    def _passes(self, gate: Gate, unanswered: Sequence[Reason], chunk: Chunk, table: pa.Table) -> Mask:
+        """Which rows of the chunk wait for nobody."""
+        if chunk.facts.get("urgent"):
+            return np.ones(chunk.rows, dtype=bool)
+        if unanswered and (covers_all(unanswered) or chunk.facts.get("deletes")):
+            return np.zeros(chunk.rows, dtype=bool)
+        if self.context.brakes.approve:
+            (member,) = [member for member in self.group.members if member.name == chunk.member]
+            return gate.approved(table, member.mapping.consent)
+        return np.ones(chunk.rows, dtype=bool)
+
+    def _hold(self, gate: Gate, reasons: Sequence[Reason], looks: Mapping[str, Look], later: PlanWriter) -> None:
+        """Leaves the rows where they are, and asks people about them."""
+        rows = sum(chunk.rows for chunk in later.chunks)
+        asked = list(reasons)
+        if self.context.brakes.approve:
+            text = f"{rows:,} changes of {self.group.name} wait, as every plan of {self.context.run.dag_id} does"
+            asked.append(Reason(brakes.APPROVAL, "", self.group.name, rows, rows, text))
+        summary = self._summary(looks, later, asked)
+        if gate.held is None:
+            summary.save(self.context, later.folder)
+        with self.lease.transaction() as connection:
+            if gate.allowed is not None and not gate.unanswered(reasons):
+                plans.finish(connection, gate.allowed.id)
+            gate.hold(
+                connection, epoch=self.lease.epoch, folder=str(later.folder), chunks=len(later.chunks), counts=summary.counts,
+                reasons=asked, sync_run_id=self.steps[self.group.names[0]].id,
+            )  # fmt: skip
+        if gate.held is not None:
+            remove_folder(later.folder)  # people are asked about the plan that is held already
+        else:
+            summary.tell(log)
+        assert gate.asked is not None
+        log.warning("%s", described(gate.asked))
+        self.delivered.held, self.delivered.remind = gate.asked, gate.is_new
+
+    def _summary(self, looks: Mapping[str, Look], writer: PlanWriter, reasons: Sequence[Reason]) -> Summary:
+        tables = (self.context.staging.read_table(chunk.path) for chunk in writer.chunks)
+        settled = {name: look.settled for name, look in looks.items()}
+        resting = sum(look.left_out for look in looks.values())
+        return summarize(self.group.name, tables, settled, reasons, resting=resting)
+
+    def _rehearse(self, looks: Mapping[str, Look], writer: PlanWriter, reasons: Sequence[Reason]) -> bool:
+        """The end of a dry run: the plan is kept, with its summary, and nothing of it is done."""
+        summary = self._summary(looks, writer, reasons)
+        keep_rehearsed(self.context, self.group.name, writer.folder, len(writer.chunks), summary, reasons)
+        self.delivered.summary = summary
+        for run in self.steps.values():
+            run.counts = summary.as_counts(run.step)
+        return True
 
     def _batches(self) -> list[Batch]:
         """What waits. A batch that lacks what the mapping reads now is taken back, to be read again."""
@@ -264,9 +380,9 @@ class _Delivery:
         masks = newest(batches, load)
         return [(batch, masks[batch.id]) for batch in batches if batch.id not in lost]
 
-    def _folder(self) -> Any:
-        number = f"{self.lease.epoch}-{self.steps[self.group.names[0]].id}-{self.seen}"
-        return self.context.staging.folder(PLANS, self.context.org, self.group.name, number)
+    def _folder(self, part: str = "") -> Any:
+        number = f"{self.lease.epoch}-{self.steps[self.group.names[0]].id}-{self.seen}{part and '-'}{part}"
+        return self.context.plan_folder(self.group.name, number)
 
     def _make(self, looks: Mapping[str, Look], writer: PlanWriter) -> int:
         """T2."""
@@ -277,7 +393,7 @@ class _Delivery:
             return plans.make(
                 connection, org=self.context.org, target=self.group.name, epoch=self.lease.epoch,
                 path=str(writer.folder), chunks=len(writer.chunks), counts=counts,
-                sync_run_id=self.steps[self.group.names[0]].id,
+                sync_run_id=self.steps[self.group.names[0]].id, run=self.context.run,
             )  # fmt: skip
 
     def _commit_settled(self, looks: Mapping[str, Look]) -> None:
@@ -317,7 +433,7 @@ class _Delivery:
             )  # fmt: skip
         table = self.context.staging.read_table(chunk.path)
         jobs = NoteJobs(self.lease, None, plan_id, chunk.number)
-        self._send(table, chunk.member.name, jobs, (plan_id, chunk.number), repeated=False)
+        self._send(table, chunk.member, jobs, (plan_id, chunk.number), repeated=False)
 
     def _send(
         self,
@@ -406,6 +522,9 @@ class _Delivery:
         """Repeats the chunks that were sent without a committed result, once their calls cannot arrive any more."""
         with reading(self.context.state) as connection:
             found = plans.open_notes(connection, self.context.org, self.group.name)
+        if self.context.dry is not None:  # whatever is on its way, a dry run repeats none of it
+            self.resting = found
+            return
         wait_for_others(self.context, self.lease, self.group.name)
         for note in found:
             rested = rested_so_far(self.context, note)
@@ -514,6 +633,8 @@ class _Delivery:
             for run in self.steps.values():
                 if status == runs.LIMITED:
                     run.notes.append(f"{self.delivered.limited} {left} records wait for the next run.")
+                if self.delivered.held is not None:
+                    run.notes.append(f"{described(self.delivered.held)} {left} records wait.")
                 if not run.ended:
                     run.finish(connection, status=status)
             if release:
@@ -532,6 +653,8 @@ class _Delivery:
 
     def _raise_at_last(self) -> None:
         """What makes the task red or wait, after everything that could be done is committed."""
+        if self.context.dry is not None:
+            return
         if self.resting:
             left = max(self.context.timing.rest_seconds - note.rested for note in self.resting)
             raise CallsMayLand([note.sent for note in self.resting], left, after=self._trouble())
@@ -542,13 +665,23 @@ class _Delivery:
                 f"{self.group.name}: {self.locked} records were refused because Salesforce had them locked; "
                 "the others are saved."
             )
+        self._raise_held()
         self._refuse_too_many()
+
+    def _raise_held(self) -> None:
+        """The run that first asks is red, unless it is the DAG's setting that asks."""
+        gate = self.gate
+        if gate is not None and gate.asked is not None and gate.held is None and not is_approval(gate.asked.reasons):
+            table = next(iter(chunks_of(self.context, gate.asked)), None)
+            ids = [] if table is None else table.column("_id").slice(0, brakes.SHOWN).to_pylist()
+            raise as_error(gate.asked, [mask_text(str(name)) for name in ids])
 
     def _trouble(self) -> str:
         """What a task that has to wait first is to fail with afterwards; empty for nothing."""
         try:
+            self._raise_held()
             self._refuse_too_many()
-        except TooManyRejects as error:
+        except (HeldBack, TooManyRejects) as error:
             return str(error.args[0])
         return self._lost_text() if self.lost else ""
 

@@ -29,7 +29,9 @@ class Retention:
 
 
 def keep_house(context: Context, retention: Retention, *, now: datetime | None = None) -> bool:
-    """Removes what is past its retention, and logs what does not balance; at most once an hour. True when it did."""
+    """Removes what is past its retention, and logs what does not balance; at most once an hour, and not in a dry run. True when it did."""
+    if context.dry is not None:
+        return False
     now = now or datetime.now(UTC)
     with context.state.begin() as connection:
         last = watermarks.get(connection, context.org, STREAM)

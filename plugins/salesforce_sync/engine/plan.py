@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.group import Member
@@ -23,9 +24,9 @@ from salesforce_sync.errors import SyncError
 from salesforce_sync.mapping.apply import Mapped
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.fingerprint import fingerprints, version_1
-from salesforce_sync.records import FINGERPRINT_VERSION, SUPERSEDED, Outcome, RecordResult
+from salesforce_sync.records import FINGERPRINT_VERSION, HELD_OUT, SUPERSEDED, Outcome, RecordResult
 from salesforce_sync.staging import StagedRows, in_parts
-from salesforce_sync.state import links
+from salesforce_sync.state import held_out, links
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.inbox import Batch
 from salesforce_sync.state.links import Link
@@ -39,6 +40,7 @@ Places = np.ndarray[Any, np.dtype[np.int64]]
 MARKS = {
     "_id": pa.string(), "_batch": pa.int64(), "_row": pa.int64(), "_version": pa.string(), "_reading": pa.int64(),
     "_origin": pa.string(), "_fingerprint": pa.string(), "_staged": pa.string(),
+    "_target": pa.string(),  # the record's id on the side that is written, as far as its link knows it
 }  # fmt: skip
 
 
@@ -61,9 +63,10 @@ class Chunk:
     """A part of a plan that is written, noted and committed as one."""
 
     number: int
-    member: Member
+    member: str  # the mapping's name, or the flow's
     path: str
     rows: int
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def newest(batches: Sequence[Batch], load: Callable[[Batch], tuple[list[str | None], list[str]]]) -> dict[int, Mask]:
@@ -118,6 +121,11 @@ class Look:
     settled: Settled = field(default_factory=Settled)
     taken: frozenset[str] = frozenset()  # vendor ids and unique keys that such a chunk may still write
     left_out: int = 0
+    unlinked: int = 0  # changed records that were never delivered
+    emptied: Counter[str] = field(
+        default_factory=Counter
+    )  # by column: changed records, delivered before, that lose their value
+    kept: set[str] = field(default_factory=set)  # records whose deletion a person rejected
 
     def changed(self, batch: Batch, chosen: Mask) -> pa.Table | None:
         """The mapped rows of the batch that differ from what was delivered, with their marks; None when there are none."""
@@ -215,13 +223,14 @@ class Look:
         made = fingerprints(values)
         over = _over(table)
         fresh = np.ones(len(places), dtype=bool)
+        self._hold_out(batch, rows, places, made, over, fresh)
         if known and not batch.resend:
             links_of = [known.get(rows.ids[place] or "") for place in places]
             consent = self.member.mapping.consent
             consents = values.column(consent).to_pylist() if consent else [None] * len(places)
             old = version_1(values) if any(link and link.fingerprint_version == 1 for link in links_of) else made
             for number, link in enumerate(links_of):
-                if link is None or link.gone or over[number]:
+                if link is None or link.gone or over[number] or not fresh[number]:
                     continue
                 mark = made if link.fingerprint_version == FINGERPRINT_VERSION else old
                 if link.fingerprint == mark[number]:
@@ -240,11 +249,53 @@ class Look:
             "_origin": [batch.origin] * len(kept),
             "_fingerprint": [made[place] for place in kept.tolist()],
             "_staged": [staged[place] for place in kept.tolist()],
+            "_target": [self._target(known.get(rows.ids[place] or "")) for place in places[kept]],
         }
         chosen = table if len(kept) == table.num_rows else table.take(pa.array(kept))
         for name, kind in MARKS.items():
             chosen = chosen.append_column(name, pa.array(marks[name], kind))
+        self._count(chosen)
         return chosen
+
+    def _target(self, link: Link | None) -> str | None:
+        if link is None or link.gone:
+            return None
+        return link.salesforce_id if self.member.mapping.direction == "to_salesforce" else link.vendor_id
+
+    def _hold_out(
+        self, batch: Batch, rows: StagedRows, places: Places, made: Sequence[str], over: Sequence[bool], fresh: Mask
+    ) -> None:
+        """Rows that a person rejected or undid, and that would write the same again, are left out. Of a record that is gone, only the deletion
+        is: what else its end means is done."""
+        name, org = self.member.name, self.context.org
+        with reading(self.context.state) as connection:
+            if not held_out.any_of(connection, org, name):
+                return
+            ids = [record_id for place in places if (record_id := rows.ids[place]) is not None]
+            held = held_out.find(connection, org, name, ids)
+        for number, place in enumerate(places.tolist()):
+            item = held.get(rows.ids[place] or "")
+            if item is None or item.fingerprint != made[number]:
+                continue
+            if over[number]:
+                self.kept.add(item.record_id)
+                continue
+            fresh[number] = False
+            message = f"{item.person} holds it out since plan {item.plan_id}, until something else is to be written"
+            self._settle(batch, rows, place, Outcome.SKIPPED, code=HELD_OUT, message=message)
+
+    def _count(self, chosen: pa.Table) -> None:
+        """What the brakes ask for."""
+        linked = pc.is_valid(chosen.column("_target"))
+        self.unlinked += chosen.num_rows - (pc.sum(linked).as_py() or 0)
+        delivered = chosen.filter(linked)
+        for column in self.member.mapping.emptiable if delivered.num_rows else ():
+            values = delivered.column(column)
+            empty = values.null_count
+            if pa.types.is_string(values.type):
+                empty += pc.sum(pc.equal(values, "")).as_py() or 0
+            if empty:
+                self.emptied[column] += empty
 
     def _same_values(
         self, batch: Batch, rows: StagedRows, place: int, fingerprint: str, staged: str, link: Link
@@ -316,13 +367,13 @@ class PlanWriter:
     beat: Callable[[], None]  # to be called between the calls that planning makes
     chunks: list[Chunk] = field(default_factory=list)
 
-    def add(self, member: Member, tables: Iterable[pa.Table], **facts: str) -> None:
+    def add(self, member: str, tables: Iterable[pa.Table], **facts: str) -> None:
         """The rows, in chunks. `facts` are kept with each: how its rows are to be written, say."""
         for table in in_parts(tables, self.rows):
             number = len(self.chunks)
-            kept = table.replace_schema_metadata({"facts": json.dumps({"member": member.name, **facts})})
+            kept = table.replace_schema_metadata({"facts": json.dumps({"member": member, **facts})})
             ref = self.context.staging.write(self.folder, number, kept)
-            self.chunks.append(Chunk(number, member, ref.path, table.num_rows))
+            self.chunks.append(Chunk(number, member, ref.path, table.num_rows, facts))
 
 
 def facts_of(chunk: pa.Table) -> dict[str, str]:

@@ -19,7 +19,7 @@ from salesforce_sync.engine.lease import Lease, hold
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import BatchRef, Counts
 from salesforce_sync.staging import BatchWriter, Staging
-from salesforce_sync.state import claims, coverage, inbox, leases, versions, watermarks
+from salesforce_sync.state import claims, coverage, inbox, leases, seen_paths, versions, watermarks
 from salesforce_sync.state.engine import reading as looking
 from salesforce_sync.state.inbox import Batch
 
@@ -63,6 +63,9 @@ class Reading:
                     connection, self.context.run, org=self.context.org, mapping=mapping, stream=self.stream,
                     reading=self.number, refs=[ref], paths=paths, read_from=read_from, resend=resend,
                 )  # fmt: skip
+            for mapping in {mapping for mapping, *_ in self.staged}:
+                named = {path for name, ref, *_ in self.staged if name == mapping for path in ref.filled or ()}
+                seen_paths.add(connection, self.context.org, mapping, named)
             marks(connection)
             self.run.counts += Counts(read=sum(ref.count for _, ref, _, _ in self.staged))
             if release:

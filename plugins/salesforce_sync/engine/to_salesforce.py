@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +10,12 @@ import pyarrow as pa
 
 from salesforce_sync.engine.context import Context, mapping_problems
 from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
+from salesforce_sync.engine.gate import BEFORE
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.lease import Lease
 from salesforce_sync.engine.plan import Look, PlanWriter, facts_of
 from salesforce_sync.engine.read import records_writer
+from salesforce_sync.engine.summary import texts
 from salesforce_sync.errors import InvalidMapping, MissingMetadata
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.apply import Mapped, Target, apply
@@ -24,7 +25,10 @@ from salesforce_sync.mapping.version import mapping_version
 from salesforce_sync.records import Outcome, RecordResult
 from salesforce_sync.salesforce import rows as row_limits
 from salesforce_sync.salesforce.rows import ConvertedRule, Operation, WriteRequest
+from salesforce_sync.staging import in_parts
 from salesforce_sync.state import inbox
+
+MOST_BY_KEY = 2_000  # records that are looked for by key; above it, the whole object is read
 
 
 def deliver_to_salesforce(
@@ -94,12 +98,57 @@ class ToSalesforce:
 
     def plan(
         self, context: Context, group: Group, looks: Mapping[str, Look], changed: Iterator[tuple[Member, pa.Table]],
-        writer: PlanWriter,
+        writer: PlanWriter, *, peek: bool,
     ) -> None:  # fmt: skip
         (member,) = group.members
-        request = request_of(member.mapping)
-        facts = {"request": json.dumps({"operation": str(request.operation), "key": request.key})}
-        writer.add(member, (table for _, table in changed), **facts)
+        mapping = member.mapping
+        request = request_of(mapping)
+        keeps = [name for name in mapping.fields if name not in mapping.clears and mapping.fields[name].vendor]
+        facts = {
+            "object": request.object, "operation": str(request.operation), "key": request.key, "keeps": ",".join(keeps),
+        }  # fmt: skip
+        tables = (table for _, table in changed)
+        if not peek and (mapping.reads_before or self._must_know):
+            tables = (self._with_before(mapping, table) for table in in_parts(tables, row_limits.JOB_ROWS))
+        writer.add(member.name, tables, **facts)
+
+    @property
+    def _must_know(self) -> bool:
+        """Whether people are shown what is in Salesforce now, also of records that nobody delivered before."""
+        return self.context.dry is not None or self.context.brakes.approve
+
+    def _with_before(self, mapping: MappingFile, table: pa.Table) -> pa.Table:
+        """The rows, each with what Salesforce has in the fields that are written."""
+        side = mapping.salesforce
+        targets = table.column("_target").to_pylist()
+        keys = table.column(side.external_id).to_pylist()
+        if mapping.is_update_only:
+            targets = keys
+        fields = [name for name in mapping.fields if name in table.column_names]
+        known: dict[str, dict[str, str]] = {}
+        for found in self.context.salesforce.by_ids(side.object, [item for item in targets if item], fields):
+            known |= _texts_by(found, "Id", fields)
+        if self._must_know and not mapping.is_update_only:
+            strangers = [key for key, target in zip(keys, targets, strict=True) if target not in known]
+            by_key: dict[str, dict[str, str]] = {}
+            for found in self._by_key(side.object, side.external_id, strangers, fields):
+                by_key |= {
+                    key.lower(): values for key, values in _texts_by(found, side.external_id, [*fields, "Id"]).items()
+                }
+            found_ids = [by_key.get(str(key).lower(), {}).get("Id") for key in keys]
+            targets = [target if target in known else other for target, other in zip(targets, found_ids, strict=True)]
+            known |= {values["Id"]: values for values in by_key.values()}
+        table = table.set_column(table.column_names.index("_target"), "_target", pa.array(targets, pa.string()))
+        for name in fields:
+            before = [known.get(target or "", {}).get(name, "") for target in targets]
+            table = table.append_column(f"{BEFORE}{name}", pa.array(before, pa.string()))
+        return table
+
+    def _by_key(self, name: str, key: str, values: Sequence[str], fields: Sequence[str]) -> Iterator[pa.Table]:
+        """The records with these keys. Of many, the whole object is read: that is fewer calls."""
+        if len(values) <= MOST_BY_KEY:
+            return self.context.salesforce.matching(name, key, values, ["Id", *fields])
+        return self.context.salesforce.read(f"SELECT {', '.join(['Id', key, *fields])} FROM {name} WHERE {key} != null")
 
     def send(self, context: Context, chunk: pa.Table, jobs: NoteJobs, *, repeated: bool) -> Sent:
         name = facts_of(chunk)["member"]
@@ -115,6 +164,13 @@ class ToSalesforce:
             self.targets[member.name] = check_mapping(self.context, member.name, member.mapping)
             self.requests[member.name] = request_of(member.mapping)
         return self.targets[member.name]
+
+
+def _texts_by(table: pa.Table, key: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The rows by their key, their values as texts."""
+    columns = {name: texts(table.column(name)).to_pylist() for name in names}
+    keys = table.column(key).to_pylist()
+    return {str(keys[place]): {name: columns[name][place] for name in names} for place in range(table.num_rows)}
 
 
 _MARKS = ["_id", "_batch", "_row", "_version", "_reading", "_origin", "_fingerprint", "_staged"]

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,13 +19,14 @@ import pyarrow as pa
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
 from salesforce_sync.engine.from_salesforce import CONTACT, CONVERTED, DELETED, MASTER
+from salesforce_sync.engine.gate import BEFORE
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.plan import Look, PlanWriter, facts_of
 from salesforce_sync.errors import InvalidMapping, RequestRejected, SyncError
 from salesforce_sync.mapping.apply import Mapped, apply_to_vendor
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.mapping.paths import nested
+from salesforce_sync.mapping.paths import as_text, nested
 from salesforce_sync.mapping.version import mapping_version
 from salesforce_sync.records import MISSING_AT_VENDOR, Outcome, RecordResult, VendorResult
 from salesforce_sync.state import links
@@ -34,6 +36,7 @@ from salesforce_sync.state.links import NOTHING, Link, Linked
 log = logging.getLogger(__name__)
 
 ROWS_PER_CHUNK = 200  # of one note: what a killed task sends again
+MOST_LOOKED_AT = 2_000  # records that a dry run looks at one by one, to show what changes
 GONE, MERGED, BECAME_CONTACT = "DELETED_IN_SALESFORCE", "MERGED_IN_SALESFORCE", "CONVERTED_IN_SALESFORCE"
 NOT_UNIQUE, LEFT_TO_OTHER, UNCLEAR = "NO_UNIQUE_VALUE", "LEFT_TO_OTHER_RECORD", "CONSENT_UNCLEAR"
 CONSENT_WITHDRAWN, FREED = "CONSENT_WITHDRAWN", "RECORD_FREED_AT_VENDOR"
@@ -179,13 +182,13 @@ class ToVendor:
 
     def plan(
         self, context: Context, group: Group, looks: Mapping[str, Look], changed: Iterator[tuple[Member, pa.Table]],
-        writer: PlanWriter,
+        writer: PlanWriter, *, peek: bool,
     ) -> None:  # fmt: skip
         found: dict[str, list[pa.Table]] = {member.name: [] for member in group.members}
         for member, table in changed:
             found[member.name].append(table)
         tables = {name: pa.concat_tables(parts) for name, parts in found.items() if parts}
-        _Decisions(self, context, group, looks, tables, writer).run()
+        _Decisions(self, context, group, looks, tables, writer, peek=peek).run()
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -250,6 +253,7 @@ class _Decisions:
     looks: Mapping[str, Look]
     tables: dict[str, pa.Table]
     writer: PlanWriter
+    peek: bool = False  # whether the vendor is asked nothing
     rows: dict[Place, _Row] = field(default_factory=dict)  # (mapping, record) -> row
     links: dict[Place, Link] = field(default_factory=dict)
     by_key: dict[str, list[Linked]] = field(default_factory=dict)
@@ -271,7 +275,8 @@ class _Decisions:
         for member in self.group.members:
             for row in [row for row in self.rows.values() if row.member == member.name]:
                 self._decide(member, row)
-        self._read_strangers()
+        if not self.peek:
+            self._read_strangers()
         self._write_chunks()
 
     def _take_rows(self, member: Member) -> None:
@@ -596,7 +601,8 @@ class _Decisions:
             if others or takers:
                 heir = others[0].record_id if others else takers[0][1]
                 message = f"the vendor's record has become that of {heir}"
-            if self.end.delete and not others and not takers:
+            keeps = row.id in self.looks[row.member].kept
+            if self.end.delete and not others and not takers and not keeps:
                 self.steps.append(_Step(DELETE, row, link.vendor_id, None, Outcome.DELETED, code, message))
             elif self._must_withdraw(member, row, link):
                 self.steps.append(_Step(WITHDRAW, row, link.vendor_id, NO, Outcome.SKIPPED, code, message))
@@ -703,15 +709,20 @@ class _Decisions:
                 link = self.links.get((step.row.member, step.row.id))
                 message = "the vendor's record has become that of another"
                 self._settle(step.row, Outcome.SKIPPED, step.code, message, link=link)
-        for operation, releases in ((WITHDRAW, False), (UPDATE, True), (UPDATE, False), (SAVE, False), (DELETE, False)):
-            for member in self.group.members:
-                steps = [
-                    step
-                    for step in self.steps
-                    if (step.row.member, step.operation, step.releases) == (member.name, operation, releases)
-                ]
-                if steps:
-                    self._write_chunk(member, self._free_first(steps))
+        order = ((WITHDRAW, False), (UPDATE, True), (UPDATE, False), (SAVE, False), (DELETE, False))
+        for (operation, releases), member in product(order, self.group.members):
+            steps = [
+                step
+                for step in self.steps
+                if (step.row.member, step.operation, step.releases) == (member.name, operation, releases)
+            ]
+            # A record that leaves a customer withdraws there when it leaves: with the write that moves it.
+            moving = [step for step in steps if operation == WITHDRAW and step.code == LEFT_BEHIND]
+            others = [step for step in steps if operation != WITHDRAW or step.code != LEFT_BEHIND]
+            if others:
+                self._write_chunk(member, self._free_first(others), urgent=operation == WITHDRAW)
+            if moving:
+                self._write_chunk(member, moving, urgent=False)
 
     def _free_first(self, steps: list[_Step]) -> list[_Step]:
         """Those that free the value which another one wants come before it; in a ring, any order is right."""
@@ -738,7 +749,7 @@ class _Decisions:
         withdrawn = link is not None and link.consent == WITHDRAWN
         return WITHDRAWN if withdrawn and step.row.consent == YES and step.consent is None else step.row.consent
 
-    def _write_chunk(self, member: Member, steps: list[_Step]) -> None:
+    def _write_chunk(self, member: Member, steps: list[_Step], *, urgent: bool) -> None:
         table = self.tables[member.name].take(pa.array([step.row.place for step in steps]))
         consent = member.mapping.consent
         if consent is not None:
@@ -762,7 +773,29 @@ class _Decisions:
         table = table.set_column(table.column_names.index("_gone"), "_gone", gone)
         table = table.append_column("_extra", pa.array([step.is_extra for step in steps], pa.bool_()))
         table = table.append_column("_new", pa.array([step.is_new for step in steps], pa.bool_()))
-        self.writer.add(member, [table], operation=steps[0].operation)
+        if not self.peek and (self.context.dry is not None or self.context.brakes.approve):
+            table = self._with_before(member, steps, table)
+        keeps = [name for name in table.column_names if name not in member.mapping.emptied_by_null]
+        facts = {"object": member.mapping.salesforce.object, "operation": steps[0].operation}
+        facts |= {"keeps": ",".join(name for name in keeps if not name.startswith("_"))}
+        facts |= {"urgent": "yes"} if urgent else {}
+        facts |= {"deletes": "yes"} if steps[0].operation == DELETE else {}
+        self.writer.add(member.name, [table], **facts)
+
+    def _with_before(self, member: Member, steps: Sequence[_Step], table: pa.Table) -> pa.Table:
+        """The rows, each with what the vendor has. A dry run of many leaves it unknown: each costs a call."""
+        if self.context.dry is not None and len(steps) > MOST_LOOKED_AT:
+            return table
+        known: list[Mapping[str, Any]] = []
+        for step in steps:
+            self.writer.beat()
+            vendor_id = step.vendor_id or step.stranger
+            found = self.end.target.get(member.mapping.vendor.stream, vendor_id) if vendor_id else None
+            known.append(found or {})
+        for name in [name for name in table.column_names if not name.startswith("_")]:
+            before = [as_text(_value(record, name)) or "" for record in known]
+            table = table.append_column(f"{BEFORE}{name}", pa.array(before, pa.string()))
+        return table
 
 
 # -- sending -----------------------------------------------------------------------------------------------------------
@@ -953,11 +986,15 @@ def _refused(row: Mapping[str, Any], answer: VendorResult) -> RecordResult:
 
 
 def _settled(row: Mapping[str, Any]) -> RecordResult:
-    """The outcome that the row was planned to have once its call succeeded; the link learns that consent is withdrawn."""
+    """The outcome that the row was planned to have once its call succeeded; the link learns that consent is withdrawn.
+
+    Also when the rest of the record is written apart: that may wait, and the withdrawal is not to be repeated meanwhile.
+    """
+    withdrew = row["_code"] == CONSENT_WITHDRAWN
     return RecordResult(
         row["_id"], Outcome(row["_outcome"]), row["_master"] or row["_id"], row["_code"], row["_message"],
-        fingerprint=None if row["_extra"] else NOTHING, vendor_id=row["_vendor_id"], unique_key=row["_old_key"],
-        consent=WITHDRAWN, gone=row["_gone"] and not row["_extra"], key=row["_key"], **_place(row),
+        fingerprint=None if row["_extra"] and not withdrew else NOTHING, vendor_id=row["_vendor_id"], unique_key=row["_old_key"],
+        consent=NO if withdrew else WITHDRAWN, gone=row["_gone"] and not row["_extra"], key=row["_key"], **_place(row),
     )  # fmt: skip
 
 

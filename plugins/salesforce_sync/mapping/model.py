@@ -126,6 +126,11 @@ class MappingFile(_Strict):
     create_only: bool = Field(
         False, description="Records are created and never written again: afterwards they belong to people."
     )
+    keep_before: bool | None = Field(
+        None,
+        description="To Salesforce: read the values before a record is updated, and keep them in the plan, so that it can be undone. Left out: "
+        "for standard objects; of others, the plans before are known.",
+    )
     fields: dict[str, Annotated[FieldMapping, BeforeValidator(_from_shorthand)]] = Field(
         description="Salesforce field -> vendor path, or a field mapping.", min_length=1
     )
@@ -232,6 +237,21 @@ class MappingFile(_Strict):
         return tuple(
             item.vendor for item in items if item.vendor and item.type != "text" and item.when_empty == "clear"
         )
+
+    @property
+    def emptiable(self) -> dict[str, str]:
+        """What a missing value empties on the side that is written -> the path that it is read from."""
+        clearing = [(name, item) for name, item in self.fields.items() if item.vendor and item.when_empty == "clear"]
+        if self.direction == "to_salesforce":
+            return {name: str(item.vendor) for name, item in clearing}
+        return {str(item.vendor): name for name, item in clearing}
+
+    @property
+    def reads_before(self) -> bool:
+        """Whether the values before are read, and kept in the plan, before records are updated."""
+        if self.direction != "to_salesforce" or self.create_only:
+            return False
+        return self.keep_before if self.keep_before is not None else not self.salesforce.object.endswith("__c")
 
     @property
     def clears(self) -> frozenset[str]:

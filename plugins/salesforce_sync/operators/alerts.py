@@ -34,6 +34,13 @@ def alert_on_failure(context: Any) -> None:
     _mail(context, f"Airflow: {ti.dag_id}.{ti.task_id} failed", rows, link=getattr(ti, "log_url", ""))
 
 
+def remind(context: Any, what: str, *, fix: str) -> None:
+    """Mails that a plan waits for a person."""
+    ti = context["ti"]
+    rows = {"DAG": ti.dag_id, "Run": ti.run_id, "What waits": what, "What to do": fix}
+    _mail(context, f"Airflow: {ti.dag_id} waits for you", rows, link=getattr(ti, "log_url", ""))
+
+
 def alert_on_timeout(context: Any) -> None:
     """For DAGs: mails that a run took longer than its dagrun_timeout, which fails it without failing a task."""
     if context.get("reason") != TIMED_OUT:

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from salesforce_sync.records import RunIdentity
 
 if TYPE_CHECKING:
-    from salesforce_sync.engine.context import Context
+    from salesforce_sync.engine.context import Brakes, Context
     from salesforce_sync.engine.maintain import Retention
     from salesforce_sync.errors import MustWait
     from salesforce_sync.staging import Staging
@@ -107,10 +107,15 @@ def run_identity(context: Any) -> RunIdentity:
     return RunIdentity(ti.dag_id, ti.run_id, ti.task_id, ti.try_number)
 
 
+def is_dry(context: Any) -> bool:
+    """Whether the run is a dry one: it makes its plans, and writes nothing."""
+    return bool(context["params"].get("dry_run"))
+
+
 @contextmanager
-def salesforce_context(context: Any) -> Iterator[Context]:
+def salesforce_context(context: Any, *, dry: bool | None = None) -> Iterator[Context]:
     """What the engine needs for a task that speaks to Salesforce; the API calls that it took in advance and did not make
-    are given back at its end."""
+    are given back at its end. In a dry run, its state is a copy that is thrown away, and its client writes nothing."""
     from salesforce_sync.engine.lease import holder_digest, holder_text
     from salesforce_sync.hooks.salesforce import SalesforceSyncHook, org_budget
     from salesforce_sync.state import api_budget
@@ -128,15 +133,52 @@ def salesforce_context(context: Any) -> Iterator[Context]:
     patience = PATIENCE_SECONDS if context["task"].deferrable else None
     hook = SalesforceSyncHook(state=state, budget=budget, jobs=jobs, patience=patience)
     try:
-        yield _engine_context(context, client=hook.client)
+        hook.client.read_only = rehearses = is_dry(context) if dry is None else dry
+        with _rehearsed(_engine_context(context, client=hook.client), rehearses) as work:
+            yield work
         jobs.forget()
     finally:
         budget.close()
 
 
-def vendor_context(context: Any) -> Context:
+@contextmanager
+def _rehearsed(work: Context, dry: bool) -> Iterator[Context]:
+    from salesforce_sync.engine.dry import rehearsal
+
+    if not dry:
+        yield work
+        return
+    with rehearsal(work) as copy:
+        yield copy
+
+
+@contextmanager
+def vendor_context(context: Any) -> Iterator[Context]:
     """What the engine needs for a task that speaks to a vendor: it knows the org by the last sign-in, and holds no
-    Salesforce credentials."""
+    Salesforce credentials. In a dry run, its state is a copy that is thrown away."""
+    with _rehearsed(_context_without_client(context), is_dry(context)) as work:
+        yield work
+
+
+def vendor(context: Any, system: str) -> Any:
+    """The system's hook; in a dry run, one that changes nothing at the vendor."""
+    from salesforce_sync.engine.dry import pretended
+    from salesforce_sync.systems import vendor_hook
+
+    hook = vendor_hook(system)
+    return pretended(hook) if is_dry(context) else hook
+
+
+def tell_of_held(context: Any, delivered: Any) -> None:
+    """Mails that a plan waits for a person, when it is new and once a day."""
+    from salesforce_sync.engine.gate import HOW, described
+    from salesforce_sync.operators.alerts import remind
+
+    if delivered.held is not None and delivered.remind:
+        remind(context, described(delivered.held), fix=f"{HOW}: plan {delivered.held.id}.")
+
+
+def _context_without_client(context: Any) -> Context:
     from salesforce_sync.errors import ServiceUnavailable
     from salesforce_sync.state import orgs
     from salesforce_sync.state.engine import open_state, reading
@@ -167,7 +209,19 @@ def _engine_context(context: Any, **known: Any) -> Context:
     rested = {tuple(note): float(waited["rested"]) for note in waited.get("notes", [])}
     return Context(
         open_state(), run_identity(context), staging(), timing=Timing(60.0 * read_setting(REST_MINUTES)),
-        overdue=Held(*overdue) if overdue else None, rested=rested, **known,
+        brakes=brakes(context), overdue=Held(*overdue) if overdue else None, rested=rested, **known,
+    )  # fmt: skip
+
+
+def brakes(context: Any) -> Brakes:
+    """What the run may do without a person, by the Variables."""
+    from salesforce_sync.engine.context import Brakes
+    from salesforce_sync.settings import APPROVE_DAGS, DELETE_PERCENT, EMPTY_PERCENT, FIRST_CONTACT, read_setting
+
+    return Brakes(
+        first_contact=read_setting(FIRST_CONTACT), empty_percent=read_setting(EMPTY_PERCENT),
+        delete_percent=read_setting(DELETE_PERCENT), unknown_paths=True,
+        approve=context["ti"].dag_id in read_setting(APPROVE_DAGS),
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class CheckSalesforceOperator(SyncOperator):
         for setting in self.settings:
             read_setting(setting)
         mappings = {name: load_mapping(name) for name in self.mappings}
-        with salesforce_context(context) as step:
+        with salesforce_context(context, dry=False) as step:  # it leaves no more than that it looked
             sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads, fresh=self.fresh)
         log.info(sentence)
         return sentence

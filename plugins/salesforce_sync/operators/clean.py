@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from salesforce_sync.operators.base import SyncOperator, log, retention, salesforce_context
-from salesforce_sync.settings import DELETE_PERCENT, Setting, read_setting
+from salesforce_sync.settings import Setting, read_setting
 
 
 class CleanOperator(SyncOperator):
     """Deletes the records of `object` whose `date_field` is more days ago than `keep` says; returns the counts.
 
-    A record exactly as old as that stays. A setting that breaks its rule deletes nothing and fails the task, and so does a
-    deletion of more records than the Variable brake_delete_percent lets pass. `mapping`
-    names the links of these records, `record_id_field` what the log calls them.
+    A record exactly as old as that stays. A setting that breaks its rule deletes nothing and fails the task. More records than the Variable
+    brake_delete_percent lets pass wait for a person. `mapping` names the links of these records, `record_id_field` what the log calls them.
     """
 
     def __init__(
@@ -35,8 +34,7 @@ class CleanOperator(SyncOperator):
 
         rule = PurgeRule(
             self.name, self.object, self.date_field, self.record_id_field, self.mapping, days=read_setting(self.keep),
-            today=datetime.now(UTC).date(), percent=read_setting(DELETE_PERCENT), percent_setting=DELETE_PERCENT.name,
-            days_setting=self.keep.name,
+            today=datetime.now(UTC).date(), setting=self.keep.name,
         )  # fmt: skip
         with salesforce_context(context) as work:
             counts = purge(work, rule)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from salesforce_sync.operators.base import (
     SyncOperator,
+    is_dry,
     log,
     retention,
     run_identity,
     salesforce_context,
+    tell_of_held,
+    vendor,
     vendor_context,
 )
 from salesforce_sync.settings import Setting, read_setting
@@ -40,14 +43,16 @@ class DeliverOperator(SyncOperator):
 
         with salesforce_context(context) as work:
             try:
-                done = deliver_to_salesforce(work, self.mapping, load_mapping(self.mapping)).counts
+                delivered = deliver_to_salesforce(work, self.mapping, load_mapping(self.mapping))
+                tell_of_held(context, delivered)
+                done = delivered.counts
                 log.info("%s: delivered in all: %s", self.mapping, done[self.mapping])
             except LeaseHeld:
                 if _waits(work, context, [self.mapping]):
                     raise
                 done = {}
             keep_house(work, retention())
-            counts = _own_counts(work, context, [self.mapping]) or done
+            counts = done if is_dry(context) else _own_counts(work, context, [self.mapping]) or done
         return asdict(counts[self.mapping])
 
 
@@ -69,21 +74,22 @@ class DeliverToVendorOperator(SyncOperator):
         from salesforce_sync.engine.to_vendor import deliver_to_vendor
         from salesforce_sync.errors import LeaseHeld
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.systems import vendor_hook
 
-        hook, work = vendor_hook(self.system), vendor_context(context)
-        delete = read_setting(self.deleted) == "delete"
+        hook, delete = vendor(context, self.system), read_setting(self.deleted) == "delete"
         mappings = {name: load_mapping(name) for name in self.mappings}
-        try:
-            done = deliver_to_vendor(work, self.system, mappings, hook, delete=delete).counts
-        except LeaseHeld:
-            if _waits(work, context, self.mappings):
-                raise
-            done = {}
-        keep_house(work, retention())
-        for name, count in done.items():
-            log.info("%s: delivered in all: %s", name, count)
-        counts = _own_counts(work, context, self.mappings) or done
+        with vendor_context(context) as work:
+            try:
+                delivered = deliver_to_vendor(work, self.system, mappings, hook, delete=delete)
+                tell_of_held(context, delivered)
+                done = delivered.counts
+            except LeaseHeld:
+                if _waits(work, context, self.mappings):
+                    raise
+                done = {}
+            keep_house(work, retention())
+            for name, count in done.items():
+                log.info("%s: delivered in all: %s", name, count)
+            counts = done if is_dry(context) else _own_counts(work, context, self.mappings) or done
         return {name: asdict(count) for name, count in counts.items()}
 
 

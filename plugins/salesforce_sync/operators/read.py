@@ -11,6 +11,7 @@ from salesforce_sync.operators.base import (
     is_scheduled,
     log,
     salesforce_context,
+    vendor,
     vendor_context,
     window,
 )
@@ -49,13 +50,13 @@ class ReadDaysOperator(SyncOperator):
     def run_step(self, context: Any) -> dict[str, int]:
         from salesforce_sync.engine.read_days import Span, listed, read_days
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.systems import vendor_hook
 
         days = window(context, days_behind=self.days_behind)
-        hook, work = vendor_hook(self.system), vendor_context(context)
+        hook = vendor(context, self.system)
         span = Span(days, is_scheduled(context), self._oldest())
         resend = bool(context["params"].get("resend"))
-        found = read_days(work, hook, self.mapping, load_mapping(self.mapping), span, resend=resend)
+        with vendor_context(context) as work:
+            found = read_days(work, hook, self.mapping, load_mapping(self.mapping), span, resend=resend)
         self._warn_of_retention(days)
         log.info("%s: %d records of %s", self.mapping, found.count, listed(found.days))
         if found.missing:

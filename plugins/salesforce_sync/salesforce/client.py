@@ -34,6 +34,7 @@ class SalesforceClient:
         descriptions: DescriptionStore | None = None,
     ) -> None:
         self.session = session
+        self.read_only = False  # whether every write is a mistake, as in a dry run
         self._describer = Describer(session, descriptions)
         self._reader = Reader(session, self._describer, memory, patience)
         self._writer = Writer(session, patience)
@@ -77,6 +78,14 @@ class SalesforceClient:
             lookback=lookback,
         )  # fmt: skip
 
+    def by_ids(self, object_name: str, ids: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
+        """See Reader.by_ids."""
+        return self._reader.by_ids(object_name, ids, paths)
+
+    def matching(self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
+        """See Reader.matching."""
+        return self._reader.matching(object_name, key, values, paths)
+
     def count(self, object_name: str, where: str = "") -> int:
         return self._reader.count(object_name, where)
 
@@ -84,12 +93,17 @@ class SalesforceClient:
         self, request: WriteRequest, tables: Iterable[pa.Table], memory: JobMemory | None = None
     ) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
         """See Writer.write."""
+        self._refuse_if_read_only()
         return self._writer.write(request, tables, memory)
 
     def answer(self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None = None) -> Answered:
         """See Writer.answer."""
+        self._refuse_if_read_only()
         return self._writer.answer(request, chunk, memory)
 
     def delete(self, object_name: str, ids: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, list[WriteResult]]]:
         """Deletes by Id: tables with the one column `Id`. They go to the org's recycle bin."""
-        return self._writer.write(WriteRequest(object_name, Operation.DELETE), ids)
+        return self.write(WriteRequest(object_name, Operation.DELETE), ids)
+
+    def _refuse_if_read_only(self) -> None:
+        assert not self.read_only, "a dry run writes to Salesforce"

@@ -28,6 +28,7 @@ from salesforce_sync.salesforce.jobs import DEADLINE_SECONDS, USEFUL, JobMemory,
 from salesforce_sync.salesforce.metadata import Describer, get_together
 from salesforce_sync.salesforce.results import read_whole
 from salesforce_sync.salesforce.session import Session
+from salesforce_sync.salesforce.soql import in_lists
 from salesforce_sync.salesforce.wire_errors import as_exception, read_error
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 BULK_FROM_ROWS = 10_000  # below, REST pages of 2,000 need fewer calls and no job
 RESULT_ROWS = 50_000  # rows asked for per page of a Bulk result; PARALLEL_PAGES of them are in memory at once
 REST_ROWS = 2_000  # of one page, at most
+RETRIEVED = 2_000  # records that a call gives by their ids, at most (REST API guide, "sObject Collections")
 TOO_SLOW = frozenset(
     {"QUERY_TIMEOUT", "REQUEST_RUNNING_TOO_LONG"}
 )  # what a Bulk job may still do: it is given more time
@@ -144,6 +146,33 @@ class Reader:
                 if said is not None and said.code not in TOO_SLOW:
                     raise as_exception(said, what)
                 yield None if said is not None else _checked_page(body, statement)
+
+    def by_ids(self, object_name: str, ids: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
+        """These fields of the live records with these ids, `Id` first; RETRIEVED of them cost one call. Paths to parents cost one for some
+        hundreds."""
+        names = list(dict.fromkeys(["Id", *paths]))
+        if any("." in name for name in names):
+            yield from self.matching(object_name, "Id", ids, names)
+            return
+        schema = self._schema(_Statement("", object_name, tuple(names)))
+        path = self._session.path(f"composite/sobjects/{object_name}")
+        for start in range(0, len(ids), RETRIEVED):
+            body = {"ids": list(ids[start : start + RETRIEVED]), "fields": names}
+            what = f"reading {object_name} by id"
+            answer = self._session.request("POST", path, what=what, json_body=body).value
+            if not isinstance(answer, list) or len(answer) != len(body["ids"]):
+                raise ServiceUnavailable(
+                    f"{what}: {len(body['ids'])} records were asked for, and the answer is for others."
+                )
+            yield _table_of([record for record in answer if record is not None], schema)
+
+    def matching(self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
+        """These fields of the live records whose key is one of the values; PAGES_PER_CALL statements in a call."""
+        selected = ", ".join(dict.fromkeys([*paths, key]))
+        listed = [f"SELECT {selected} FROM {object_name} WHERE {key} IN ({part})" for part in in_lists(values)]
+        for start in range(0, len(listed), PAGES_PER_CALL):
+            first, *beside = listed[start : start + PAGES_PER_CALL]
+            yield from self.begin(first, beside=beside).tables
 
     def count(self, object_name: str, where: str = "") -> int:
         """How many live records fit the condition; one API call."""

@@ -34,7 +34,7 @@ from salesforce_sync.errors import InvalidSetting, ServiceUnavailable
 from salesforce_sync.home import airflow_home
 
 URL_VARIABLE = "SALESFORCE_SYNC_STATE_URL"  # environment variable: an SQLAlchemy URL
-HEAD = "0006"  # the newest migration; a test keeps it in step with migrations/versions
+HEAD = "0007"  # the newest migration; a test keeps it in step with migrations/versions
 BUSY_SECONDS = 60
 ROWS_PER_STATEMENT = 1_000
 # A statement that is used often would be planned once, without its values: then PostgreSQL does not know how long an array is.
@@ -56,6 +56,13 @@ def open_state(url: str | None = None) -> Engine:
 
 @cache
 def _open(url: str) -> Engine:
+    engine = new_engine(url)
+    _migrate_if_behind(engine)
+    return engine
+
+
+def new_engine(url: str) -> Engine:
+    """An engine for the URL, whatever schema is there. InvalidSetting for a URL that cannot be right."""
     try:
         parsed = make_url(url)
         engine = create_engine(
@@ -70,7 +77,6 @@ def _open(url: str) -> Engine:
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).touch(mode=0o600)  # what it holds is for the worker's own account to read
         _prepare_sqlite(engine)
-    _migrate_if_behind(engine)
     return engine
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from salesforce_sync.records import BatchRef, RunIdentity
 from salesforce_sync.state.schema import inbox
@@ -66,7 +66,7 @@ def register(
             "org": org, "mapping": mapping, "stream": stream, "reading": reading, "path": ref.path, "digest": ref.digest,
             "count": ref.count, "origin": ref.origin, "paths": json.dumps(list(paths)), "read_from": read_from, "resend": resend,
             "status": WAITING if ref.count else DONE, "dag_id": run.dag_id, "run_id": run.run_id, "registered_at": now,
-            "ended_at": None if ref.count else now,
+            "ended_at": None if ref.count else now, "filled": None if ref.filled is None else json.dumps(dict(ref.filled)),
         }
         for ref in refs
     ]  # fmt: skip
@@ -135,6 +135,38 @@ def settle(connection: Connection, outcomes: Mapping[int, tuple[Sequence[int], C
         connection.execute(update(inbox).where(columns.id == batch_id).values(**values))
 
 
+def filled_since(connection: Connection, org: str, mapping: str, since: datetime) -> tuple[int, Counter[str]]:
+    """How many records of the mapping were read and delivered since this moment, and how many of them had a value at each path."""
+    columns = inbox.c
+    query = select(columns.count, columns.filled).where(
+        columns.org == org, columns.mapping == mapping, columns.status == DONE, columns.count > 0,
+        columns.registered_at >= since, columns.filled.is_not(None),
+    )  # fmt: skip
+    rows, filled = 0, Counter[str]()
+    for count, found in connection.execute(query):
+        rows += count
+        filled.update(json.loads(found))
+    return rows, filled
+
+
+def last_id(connection: Connection) -> int:
+    return int(connection.execute(select(func.max(inbox.c.id))).scalar() or 0)
+
+
+def rows_after(connection: Connection, batch_id: int) -> list[dict[str, Any]]:
+    """What was registered after this batch and waits, row by row, to be brought into another inbox."""
+    query = select(inbox).where(inbox.c.id > batch_id, inbox.c.status == WAITING).order_by(inbox.c.id)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def bring_in(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Registers what `rows_after` gave of another inbox."""
+    for row in rows:
+        at = datetime.fromisoformat(str(row["registered_at"]))
+        values = {name: value for name, value in row.items() if name != "id"} | {"registered_at": at}
+        connection.execute(insert(inbox).values(**values))
+
+
 def lose(connection: Connection, batch_id: int) -> None:
     """The batch's file is gone or broken: what it held has to be read again."""
     connection.execute(update(inbox).where(inbox.c.id == batch_id).values(status=LOST, ended_at=datetime.now(UTC)))
@@ -158,7 +190,8 @@ def unbalanced(connection: Connection, org: str) -> list[int]:
 
 
 def _batch(row: Any) -> Batch:
-    ref = BatchRef(row["path"], row["count"], digest=row["digest"], origin=row["origin"])
+    filled = None if row["filled"] is None else json.loads(row["filled"])
+    ref = BatchRef(row["path"], row["count"], digest=row["digest"], origin=row["origin"], filled=filled)
     paths = None if row["paths"] is None else frozenset(json.loads(row["paths"]))
     return Batch(
         row["id"], row["mapping"], row["stream"], row["reading"], ref, row["origin"], paths, bool(row["resend"]),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from salesforce_sync.records import RecordResult
 from salesforce_sync.state.bulk import moment, upsert_rows
@@ -168,6 +168,15 @@ def bury(connection: Connection, org: str, mapping: str, salesforce_ids: Sequenc
 def purge(connection: Connection, *, before: datetime) -> None:
     """Removes tombstones that were made before this moment."""
     connection.execute(delete(record_links).where(record_links.c.gone.is_(True), record_links.c.updated_at < before))
+
+
+def count_living(connection: Connection, org: str, mappings: Sequence[str]) -> int:
+    """How many records of these mappings were delivered, and are not gone."""
+    columns = record_links.c
+    query = select(func.count()).where(
+        columns.org == org, columns.mapping.in_(list(mappings)), columns.gone.is_(False), columns.fingerprint != NOTHING
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def living(connection: Connection, org: str, mapping: str) -> list[str]:

@@ -1,18 +1,41 @@
-"""Plans, and the notes of chunks that were sent and are not committed."""
+"""Plans, the questions that hold some of them, and the notes of chunks that were sent and are not committed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
+from salesforce_sync.records import Reason, RunIdentity
 from salesforce_sync.state.schema import notes, plans
 
 MADE, UNDER_WAY, DONE, REPLACED = "made", "under way", "done", "replaced"
+HELD, ALLOWED, REJECTED, DRY_RUN = "held", "allowed", "rejected", "dry run"
+REMIND_EVERY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan as its row has it; `reasons` say why it waits, or waited, for a person. Moments are UTC."""
+
+    id: int
+    org: str
+    target: str
+    status: str
+    path: str
+    chunks: int
+    counts: Mapping[str, int]
+    reasons: tuple[Reason, ...]
+    dag_id: str
+    run_id: str
+    made_at: datetime
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,20 +69,101 @@ def make(
     path: str,
     chunks: int,
     counts: Mapping[str, int],
-    sync_run_id: int,
+    sync_run_id: int | None,
+    run: RunIdentity,
+    status: str = MADE,
+    reasons: Sequence[Reason] = (),
 ) -> int:
-    """The id of a new plan. An earlier plan for the target that was not finished is replaced: its holder is gone."""
-    unfinished = (plans.c.org == org) & (plans.c.target == target) & plans.c.status.in_((MADE, UNDER_WAY))
+    """The id of a new plan. An earlier plan for the target that was made and not finished is replaced: its holder is
+    gone. A plan that is held for these `reasons` replaces one that was held before: there is one question for a target."""
+    over = {MADE: (MADE, UNDER_WAY), HELD: (HELD, ALLOWED)}.get(status, ())
+    unfinished = (plans.c.org == org) & (plans.c.target == target) & plans.c.status.in_(over)
     connection.execute(update(plans).where(unfinished).values(status=REPLACED, ended_at=datetime.now(UTC)))
     values = {
-        "org": org, "target": target, "epoch": epoch, "path": path, "status": MADE, "chunks": chunks,
+        "org": org, "target": target, "epoch": epoch, "path": path, "status": status, "chunks": chunks,
         "counts": json.dumps(dict(counts)), "sync_run_id": sync_run_id, "made_at": datetime.now(UTC),
+        "dag_id": run.dag_id, "run_id": run.run_id,
+        "question": json.dumps([reason._asdict() for reason in reasons]) if reasons else None,
+        "reminded_at": datetime.now(UTC) if status == HELD else None,
     }  # fmt: skip
     return int(connection.execute(insert(plans).values(**values).returning(plans.c.id)).scalar_one())
 
 
-def finish(connection: Connection, plan_id: int) -> None:
-    connection.execute(update(plans).where(plans.c.id == plan_id).values(status=DONE, ended_at=datetime.now(UTC)))
+def finish(connection: Connection, plan_id: int, *, status: str = DONE) -> None:
+    connection.execute(update(plans).where(plans.c.id == plan_id).values(status=status, ended_at=datetime.now(UTC)))
+
+
+# -- questions -----------------------------------------------------------------------------------------------------
+
+
+def get(connection: Connection, plan_id: int) -> Plan | None:
+    return next(iter(_plans(connection, select(plans).where(plans.c.id == plan_id))), None)
+
+
+def with_status(connection: Connection, status: str, *, org: str = "", target: str = "") -> list[Plan]:
+    """The plans with this status, of one org and target if they are named, the oldest first."""
+    query = select(plans).where(plans.c.status == status)
+    if org:
+        query = query.where(plans.c.org == org)
+    if target:
+        query = query.where(plans.c.target == target)
+    return _plans(connection, query)
+
+
+def of_runs(connection: Connection, sync_run_ids: Iterable[int]) -> list[Plan]:
+    """The plans that these sync runs made."""
+    return _plans(connection, select(plans).where(plans.c.sync_run_id.in_(list(sync_run_ids))))
+
+
+def written(connection: Connection, org: str, target: str, *, before: int | None = None) -> list[Plan]:
+    """The target's plans that were written, or begun to be, the newest first; with `before`, those made before that one."""
+    columns = plans.c
+    query = select(plans).where(
+        columns.org == org, columns.target == target, columns.status.in_((DONE, UNDER_WAY, REPLACED))
+    )
+    if before is not None:
+        query = query.where(columns.id < before)
+    return _plans(connection, query)[::-1]
+
+
+def decide(connection: Connection, plan_id: int, *, allow: bool, person: str, reason: str) -> bool:
+    """Lets the held plan pass, or rejects it, in a person's name. False when it is not held, or not any more."""
+    values = {
+        "status": ALLOWED if allow else REJECTED, "decided_by": person, "decided_at": datetime.now(UTC),
+        "reason": reason or None, "ended_at": None if allow else datetime.now(UTC),
+    }  # fmt: skip
+    held = (plans.c.id == plan_id) & (plans.c.status == HELD)
+    return connection.execute(update(plans).where(held).values(**values)).rowcount == 1
+
+
+def remind(connection: Connection, plan_id: int, *, now: datetime) -> bool:
+    """Whether it is time to remind people of the held plan, a day after the last time; notes that it was done."""
+    due = (plans.c.id == plan_id) & (plans.c.status == HELD) & (plans.c.reminded_at <= now - REMIND_EVERY)
+    return connection.execute(update(plans).where(due).values(reminded_at=now)).rowcount == 1
+
+
+def ask(connection: Connection) -> list[Plan]:
+    """The held plans of which nobody was asked yet; notes that they are asked of now."""
+    query = select(plans).where(plans.c.status == HELD, plans.c.asked_at.is_(None)).with_for_update()
+    found = _plans(connection, query)
+    ids = [plan.id for plan in found]
+    connection.execute(update(plans).where(plans.c.id.in_(ids)).values(asked_at=datetime.now(UTC)))
+    return found
+
+
+def _plans(connection: Connection, query: Select[Any]) -> list[Plan]:
+    rows = connection.execute(query.order_by(plans.c.id)).mappings()
+    return [
+        Plan(
+            row["id"], row["org"], row["target"], row["status"], row["path"], row["chunks"], json.loads(row["counts"]),
+            tuple(Reason(**item) for item in json.loads(row["question"] or "[]")), row["dag_id"], row["run_id"],
+            row["made_at"], row["decided_by"], row["decided_at"], row["reason"],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+# -- keeping house -------------------------------------------------------------------------------------------------
 
 
 def unfinished(connection: Connection) -> list[tuple[int, str, int, datetime]]:
@@ -75,9 +179,10 @@ def noted_chunks(connection: Connection, plan_id: int) -> set[int]:
 
 
 def paths_older_than(connection: Connection, before: datetime) -> list[tuple[int, str]]:
-    """(id, folder) of the plans that were made before this moment and have no note."""
+    """(id, folder) of the plans that were made before this moment, have no note, and wait for nobody."""
     noted = select(notes.c.plan_id)
-    query = select(plans.c.id, plans.c.path).where(plans.c.made_at < before, plans.c.id.not_in(noted))
+    is_over = plans.c.status.not_in((HELD, ALLOWED))
+    query = select(plans.c.id, plans.c.path).where(plans.c.made_at < before, plans.c.id.not_in(noted), is_over)
     return [(row[0], row[1]) for row in connection.execute(query)]
 
 

@@ -12,6 +12,7 @@ from salesforce_sync.records import Counts, RunIdentity
 from salesforce_sync.state.schema import sync_runs
 
 RUNNING, SUCCESS, FAILED, INTERRUPTED = "running", "success", "failed", "interrupted"
+HELD = "held"  # what was read waits for a person, who lets the plan pass or rejects it
 LIMITED = "limited"  # the API budget was spent; the next run goes on
 WAITING = "waiting"  # for a Bulk job; the run after it, of the same task, goes on
 MESSAGE_CHARACTERS = 2_000

@@ -202,6 +202,7 @@ inbox = Table(
     Column("paths", Text),  # JSON: the paths that were staged; null: unknown
     Column("read_from", String(40)),  # the watermark before; "": none; null: the stream has no watermark
     Column("resend", Boolean, nullable=False, server_default=false()),
+    Column("filled", Text),  # JSON: path -> rows with a value; a path that is in no record is left out; null: unknown
     Column("status", String(10), nullable=False),  # waiting, done, lost
     Column("settled", LargeBinary),  # which rows have their outcome: one bit a row, compressed
     Column("counts", Text),  # JSON: rows by outcome
@@ -228,10 +229,18 @@ plans = Table(
     Column("target", String(255), nullable=False),  # the group's name
     Column("epoch", BigInteger, nullable=False),
     Column("path", Text, nullable=False),  # a folder: one Parquet file for each chunk
-    Column("status", String(10), nullable=False),  # made, held, under way, done, rejected, replaced
+    Column("status", String(10), nullable=False),  # made, held, allowed, rejected, under way, done, replaced, dry run
     Column("chunks", Integer, nullable=False),
     Column("counts", Text, nullable=False),  # JSON: rows by action
     Column("sync_run_id", _Id),
+    Column("dag_id", String(250), nullable=False, server_default=""),
+    Column("run_id", String(250), nullable=False, server_default=""),
+    Column("question", Text),  # JSON: why the plan waits for a person
+    Column("asked_at", _Moment),  # when Airflow's Required Actions got the question
+    Column("reminded_at", _Moment),
+    Column("decided_by", String(250)),
+    Column("decided_at", _Moment),
+    Column("reason", Text),  # what that person said
     Column("made_at", _Moment, nullable=False),
     Column("ended_at", _Moment),
     Index(None, "org", "target", "status"),
@@ -266,6 +275,26 @@ waits = Table(
     Column("origin", String(255)),
     Column("since", _Moment, nullable=False),
     Index(None, "org", "mapping", "key"),
+)  # fmt: skip
+
+held_out = Table(
+    "held_out", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("mapping", String(200), primary_key=True),
+    Column("record_id", String(255), primary_key=True),
+    Column("fingerprint", String(32), nullable=False),  # of the values that are not to be written
+    Column("origin", String(255)),
+    Column("plan_id", _Id, nullable=False),  # the plan that was rejected, or that undid the record
+    Column("person", String(250), nullable=False),
+    Column("since", _Moment, nullable=False),
+)  # fmt: skip
+
+seen_paths = Table(
+    "seen_paths", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("mapping", String(200), primary_key=True),
+    Column("path", String(255), primary_key=True),
+    Column("seen_at", _Moment, nullable=False),
 )  # fmt: skip
 
 claims = Table(

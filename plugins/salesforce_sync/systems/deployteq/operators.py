@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
-from salesforce_sync.operators.base import SyncOperator, log, vendor_context
+from salesforce_sync.operators.base import SyncOperator, is_dry, log, vendor, vendor_context
 from salesforce_sync.operators.read import PATIENT
 from salesforce_sync.settings import read_setting
 from salesforce_sync.systems.deployteq.settings import MOMENTS_DAYS, SYNCHRONIZE
@@ -34,7 +34,6 @@ class ReadMomentsOperator(SyncOperator):
 
     def run_step(self, context: Any) -> dict[str, int]:
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.systems import vendor_hook
         from salesforce_sync.systems.deployteq.moments import MomentFlow, read_moments
         from salesforce_sync.windows import DateWindow
 
@@ -44,7 +43,8 @@ class ReadMomentsOperator(SyncOperator):
         mappings = {kind: (name, load_mapping(name)) for kind, name in self.mappings.items()}
         flow = MomentFlow(self.name, mappings, self.links_of)
         resend = bool(context["params"].get("resend"))
-        counts = read_moments(vendor_context(context), flow, vendor_hook(self.system), window, resend=resend)
+        with vendor_context(context) as work:
+            counts = read_moments(work, flow, vendor(context, self.system), window, resend=resend)
         log.info("%s: %s", self.name, counts)
         return counts
 
@@ -68,14 +68,14 @@ class ReadQueueOperator(SyncOperator):
 
     def run_step(self, context: Any) -> int:
         from salesforce_sync.mapping.loader import load_mapping
-        from salesforce_sync.systems import vendor_hook
         from salesforce_sync.systems.deployteq.campaign import read_queue
 
         groups = read_setting(SYNCHRONIZE).get(self.kind)
         if groups is None:
             raise AirflowSkipException(f"The Variable {SYNCHRONIZE.name} names no queue of {self.kind}.")
-        hook = vendor_hook(self.system)
-        count = read_queue(vendor_context(context), self.mapping, load_mapping(self.mapping), hook, groups["queue"])
+        hook, mapping = vendor(context, self.system), load_mapping(self.mapping)
+        with vendor_context(context) as work:
+            count = read_queue(work, self.mapping, mapping, hook, groups["queue"])
         log.info("%s: %d customers go to Salesforce", self.mapping, count)
         return count
 
@@ -94,19 +94,25 @@ class TellOutcomesOperator(SyncOperator):
         self.mapping = mapping
 
     def run_step(self, context: Any) -> dict[str, int]:
-        from salesforce_sync.systems import vendor_hook
         from salesforce_sync.systems.deployteq.campaign import tell
 
-        work = vendor_context(context)
-        outputs = tell(work, self.mapping, vendor_hook(self.system), read_setting(SYNCHRONIZE)[self.kind]).by_name()
-        for output, customers in outputs.items():
-            if customers:
-                run = work.run
-                folder = work.staging.folder("outputs", run.dag_id, run.run_id, run.task_id, output)
-                writer = work.staging.records(folder, id_path="id", paths=["id"])
-                for customer in customers:
-                    writer.add({"id": customer})
-                batches = [{"path": ref.path, "count": ref.count} for ref in writer.close()]
-                extra = {"count": len(customers), "batches": batches}
-                context["outlet_events"][self.alias].add(output_asset(self.kind, output), extra=extra)
+        if is_dry(context):
+            log.info("Dry run: nobody is told anything.")
+            return {}
+        with vendor_context(context) as work:
+            hook, groups = vendor(context, self.system), read_setting(SYNCHRONIZE)[self.kind]
+            outputs = tell(work, self.mapping, hook, groups).by_name()
+            for output, customers in outputs.items():
+                if customers:
+                    self._stage(work, context, output, customers)
         return {output: len(customers) for output, customers in outputs.items()}
+
+    def _stage(self, work: Any, context: Any, output: str, customers: Sequence[str]) -> None:
+        run = work.run
+        folder = work.staging.folder("outputs", run.dag_id, run.run_id, run.task_id, output)
+        writer = work.staging.records(folder, id_path="id", paths=["id"])
+        for customer in customers:
+            writer.add({"id": customer})
+        batches = [{"path": ref.path, "count": ref.count} for ref in writer.close()]
+        extra = {"count": len(customers), "batches": batches}
+        context["outlet_events"][self.alias].add(output_asset(self.kind, output), extra=extra)

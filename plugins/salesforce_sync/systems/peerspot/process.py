@@ -241,7 +241,6 @@ class _Process:
         with self.flow.lease.transaction() as connection:
             self.flow.add(connection, self.quiet)
             self._settle_domains(connection, self.context.org, checked)
-            self.flow.run.finish(connection)
         return results
 
     def _settle_domains(self, connection: Connection, org: str, checked: list[str]) -> None:

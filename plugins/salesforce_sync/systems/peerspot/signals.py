@@ -23,7 +23,7 @@ import pyarrow as pa
 from salesforce_sync.engine.context import Context, first_refusals, refuse_too_many
 from salesforce_sync.engine.derive import Derived, derived
 from salesforce_sync.engine.to_salesforce import deliver_made
-from salesforce_sync.errors import TooManyRejects
+from salesforce_sync.errors import HeldBack, TooManyRejects
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Counts, RecordResult, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
@@ -92,7 +92,7 @@ class _Signals:
     mappings: SignalMappings
     rules: SignalRules
     results: list[RecordResult] = field(default_factory=list)
-    refused: TooManyRejects | None = None  # what the step ends with, once all signals had their turn
+    refused: TooManyRejects | HeldBack | None = None  # what the step ends with, once all signals had their turn
 
     def run_all(self) -> None:
         enabled, today = self.rules.enabled, self.rules.today
@@ -118,7 +118,8 @@ class _Signals:
             self._note_tasks_without_owner(tasks)
         if "nurture" in enabled:
             self._create(MEMBERS, self.mappings.members, self._members(companies))
-        if "prospects" in enabled and self.rules.prospects_path is not None:
+        is_real = self.context.dry is None
+        if "prospects" in enabled and self.rules.prospects_path is not None and is_real:
             write_prospects(self.rules.prospects_path, companies)
         if self.refused is not None:
             raise self.refused
@@ -217,7 +218,7 @@ class _Signals:
             return 0
         try:
             return deliver_made(self.context, self.flow.lease, name, mapping, records).total.created
-        except TooManyRejects as error:  # the other signals have nothing to do with it
+        except (TooManyRejects, HeldBack) as error:  # the other signals have nothing to do with it
             self.refused = error
             return 0
 
