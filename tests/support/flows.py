@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine
 
 from emulators.vendors.deployteq import Deployteq
-from salesforce_sync.engine.context import Context, Timing
+from salesforce_sync.engine.context import NO_BRAKES, Brakes, Context, Timing
 from salesforce_sync.engine.deliver import Delivered
 from salesforce_sync.engine.from_salesforce import read_changes
 from salesforce_sync.engine.maintain import Retention, keep_house
@@ -93,6 +93,7 @@ class Poll:
     delete: bool = False
     timing: Timing = NO_REST
     attempt: int = 1
+    brakes: Brakes = NO_BRAKES
     extra: dict[str, Any] = field(default_factory=dict)
 
     def context(self, task: str, *, client: bool) -> Context:
@@ -100,8 +101,9 @@ class Poll:
         found = self.world.client(SharedDescriptions(self.state, "secret"))
         org = "" if client else self.world.client().org_id
         return Context(
-            self.state, run, Staging(self.folder), found if client else None, org, timing=self.timing, **self.extra
-        )
+            self.state, run, Staging(self.folder), found if client else None, org, timing=self.timing, brakes=self.brakes,
+            **self.extra,
+        )  # fmt: skip
 
     def extract(self, *, full: bool = False, resend: bool = False) -> dict[str, int]:
         context = self.context("extract", client=True)
@@ -111,8 +113,12 @@ class Poll:
         }
 
     def push(self) -> dict[str, Counts]:
+        return self.delivered().counts
+
+    def delivered(self) -> Delivered:
+        """Push, with all that it says."""
         context = self.context("push", client=False)
-        return deliver_to_vendor(context, "deployteq", self.mappings, self.hook, delete=self.delete).counts
+        return deliver_to_vendor(context, "deployteq", self.mappings, self.hook, delete=self.delete)
 
     def __call__(self, *, full: bool = False, resend: bool = False) -> dict[str, Counts]:
         self.runs += 1
@@ -234,6 +240,7 @@ class Intent:
     patient: bool = False  # whether a task waits for what it has to wait for, or raises
     extra: dict[str, Any] = field(default_factory=dict)  # further parts of every context
     state: Engine | None = None  # instead of the one with the URL
+    brakes: Brakes = NO_BRAKES
 
     def _state(self) -> Engine:
         return self.state or open_state(self.state_url)
@@ -241,7 +248,8 @@ class Intent:
     def context(self, task: str) -> Context:
         run = RunIdentity("peerspot_intent", self.run_id, task, self.attempt)
         state = self._state()
-        return Context(state, run, self.staging, self.world.client(), timing=self.timing, **self.extra)
+        client = self.world.client()
+        return Context(state, run, self.staging, client, timing=self.timing, brakes=self.brakes, **self.extra)
 
     @property
     def staging(self) -> Staging:

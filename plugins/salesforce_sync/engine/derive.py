@@ -54,6 +54,7 @@ class Derived:
     name: str
     gate: Gate
     written: int = 0  # plans so far
+    plan_id: int = 0  # the last of them
     later: PlanWriter | None = None  # rows that wait for a person, and those of a dry run
     reasons: list[Reason] = field(default_factory=list)  # the brakes that were pulled
 
@@ -184,7 +185,7 @@ class Derived:
         facts = {"object": request.object, "operation": str(request.operation), "key": request.key}
         self.context.staging.write(folder, 0, part.replace_schema_metadata({"facts": json.dumps(facts)}))
         with self.lease.transaction() as connection:
-            plan_id = plans.make(
+            self.plan_id = plan_id = plans.make(
                 connection, org=self.context.org, target=self.name, epoch=self.lease.epoch, path=str(folder), chunks=1,
                 counts={str(request.operation): part.num_rows}, sync_run_id=self.run.id, run=self.context.run,
             )  # fmt: skip

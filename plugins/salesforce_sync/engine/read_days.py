@@ -28,11 +28,13 @@ class WindowedSource(Protocol):
 
 @dataclass(frozen=True)
 class Span:
-    """Which days a run is about. A `scheduled` run also takes the days from `oldest` on that should have been read."""
+    """Which days a run is about. A `scheduled` run also takes the days from `oldest` on that should have been read; one that
+    takes what is `due` also those of refused records that are to be read again."""
 
     window: DateWindow
     scheduled: bool = False
     oldest: date = date.min
+    due: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def _days(connection: Connection, org: str, name: str, span: Span) -> list[date]
     wanted = {span.window.first + timedelta(days=number) for number in range(span.window.days)}
     if span.scheduled:
         wanted |= set(coverage.missing(connection, org, name, first=span.oldest, last=span.window.last))
+    if span.scheduled or span.due:
         due = dead_letters.due(connection, org, name, datetime.now(UTC))
         origins = {letter.origin for letter in due if letter.origin}
         wanted |= {day for day in map(date.fromisoformat, origins) if span.oldest <= day <= span.window.last}

@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pyarrow as pa
@@ -59,7 +59,7 @@ class Summary:
         return Counts(read=sum(found.values()), **{_OUTCOMES[action]: count for action, count in found.items()})
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def save(self, context: Context, folder: Any) -> None:
         """Writes summary.json into the plan's folder."""

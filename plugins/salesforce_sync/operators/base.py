@@ -271,6 +271,12 @@ def window(context: Any, *, days_behind: int) -> DateWindow:
     )  # fmt: skip
 
 
+def is_about_today(context: Any) -> bool:
+    """Whether somebody triggered the run without naming days: it also reads refused records again that are due."""
+    params, run = context["params"], context["dag_run"]
+    return str(getattr(run.run_type, "value", run.run_type)) == "manual" and not params.get("start_date")
+
+
 def is_scheduled(context: Any) -> bool:
     """Whether the scheduler made the run for its day: no backfill, nobody's trigger, no dates of its own."""
     params, run = context["params"], context["dag_run"]

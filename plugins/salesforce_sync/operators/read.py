@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from salesforce_sync.operators.base import (
     SyncOperator,
+    is_about_today,
     is_scheduled,
     log,
     salesforce_context,
@@ -53,7 +54,7 @@ class ReadDaysOperator(SyncOperator):
 
         days = window(context, days_behind=self.days_behind)
         hook = vendor(context, self.system)
-        span = Span(days, is_scheduled(context), self._oldest())
+        span = Span(days, is_scheduled(context), self._oldest(), due=is_about_today(context))
         resend = bool(context["params"].get("resend"))
         with vendor_context(context) as work:
             found = read_days(work, hook, self.mapping, load_mapping(self.mapping), span, resend=resend)

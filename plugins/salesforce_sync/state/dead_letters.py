@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, delete, select, update
+from sqlalchemy import Connection, case, delete, func, select, update
 
 from salesforce_sync.records import SUPERSEDED, Outcome, RecordResult
 from salesforce_sync.state.engine import is_one_of, upsert
@@ -54,7 +54,7 @@ def record(
             "code": item.code or "", "message": item.message or "", "attempts": attempts.get(item.record_id, 0) + 1,
             "sync_run_id": sync_run_id, "version": item.version or "", "reading": item.reading, "origin": item.origin,
             "due_at": now + waiting_time(attempts.get(item.record_id, 0) + 1), "first_failed_at": now,
-            "last_failed_at": now, "resolved_at": None,
+            "last_failed_at": now, "resolved_at": None, "resolved_by": None, "resolution": None,
         }
         for item in refused
     ]  # fmt: skip
@@ -75,6 +75,56 @@ def due(connection: Connection, org: str, mapping: str, now: datetime) -> list[D
         columns.org == org, columns.mapping == mapping, columns.resolved_at.is_(None), columns.due_at <= now
     )
     return [Due(*row) for row in connection.execute(query)]
+
+
+class Letters(NamedTuple):
+    """Which letters: those of a mapping, with a code, of these records; what is empty does not matter."""
+
+    mapping: str = ""
+    code: str = ""
+    record_ids: Sequence[str] = ()
+
+
+def replay(connection: Connection, org: str, letters: Letters) -> dict[str, int]:
+    """These letters are due now; gives how many, by mapping."""
+    return _change(connection, org, letters, due_at=datetime.now(UTC))
+
+
+def resolve(connection: Connection, org: str, letters: Letters, *, person: str, reason: str) -> dict[str, int]:
+    """These letters are closed by a person, for a reason; gives how many, by mapping."""
+    values = {"resolved_at": datetime.now(UTC), "due_at": None, "resolved_by": person, "resolution": reason}
+    return _change(connection, org, letters, **values)
+
+
+def _change(connection: Connection, org: str, letters: Letters, **values: Any) -> dict[str, int]:
+    columns = dead_letters.c
+    these = (columns.org == org) & columns.resolved_at.is_(None)
+    if letters.mapping:
+        these &= columns.mapping == letters.mapping
+    if letters.code:
+        these &= columns.code == letters.code
+    if letters.record_ids:
+        these &= is_one_of(connection, columns.record_id, list(letters.record_ids))
+    found = connection.execute(select(columns.mapping, func.count()).where(these).group_by(columns.mapping))
+    counts = {row[0]: int(row[1]) for row in found}
+    connection.execute(update(dead_letters).where(these).values(**values))
+    return counts
+
+
+def make_due(
+    connection: Connection, org: str, mapping: str, origins: Mapping[str, str | None], *, code: str, message: str
+) -> None:
+    """Letters for these records (record -> where it is read again), due now."""
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "org": org, "mapping": mapping, "record_id": record_id, "payload": "{}", "code": code, "message": message, "attempts": 0,
+            "sync_run_id": None, "version": "", "reading": 0, "origin": origin, "due_at": now, "first_failed_at": now, "last_failed_at": now,
+            "resolved_at": None, "resolved_by": None, "resolution": None,
+        }
+        for record_id, origin in origins.items()
+    ]  # fmt: skip
+    upsert(connection, dead_letters, rows, key=["org", "mapping", "record_id"], keep=["id"])
 
 
 def close(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:

@@ -165,6 +165,15 @@ def bury(connection: Connection, org: str, mapping: str, salesforce_ids: Sequenc
     )
 
 
+def forget_values(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
+    """Nothing counts as delivered of these records any more: the next reading of them is written."""
+    columns = record_links.c
+    these = (columns.org == org) & (columns.mapping == mapping) & is_one_of(connection, columns.record_id, record_ids)
+    connection.execute(
+        update(record_links).where(these).values(fingerprint=NOTHING, staged_fingerprint=None, version="", reading=0)
+    )
+
+
 def purge(connection: Connection, *, before: datetime) -> None:
     """Removes tombstones that were made before this moment."""
     connection.execute(delete(record_links).where(record_links.c.gone.is_(True), record_links.c.updated_at < before))

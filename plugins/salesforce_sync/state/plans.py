@@ -126,6 +126,13 @@ def written(connection: Connection, org: str, target: str, *, before: int | None
     return _plans(connection, query)[::-1]
 
 
+def target_of(connection: Connection, org: str, mapping: str) -> str | None:
+    """The target of the newest plan that the mapping was part of: its own name, or several joined by `+`."""
+    query = select(plans.c.target).where(plans.c.org == org).distinct()
+    found = [target for target in connection.execute(query).scalars() if mapping in target.split("+")]
+    return found[0] if found else None
+
+
 def decide(connection: Connection, plan_id: int, *, allow: bool, person: str, reason: str) -> bool:
     """Lets the held plan pass, or rejects it, in a person's name. False when it is not held, or not any more."""
     values = {

@@ -66,6 +66,19 @@ def interrupt_older(connection: Connection, *, before: datetime) -> None:
     connection.execute(update(sync_runs).where(stale).values(status=INTERRUPTED, ended_at=datetime.now(UTC)))
 
 
+def last_dag_of(connection: Connection, step: str) -> str | None:
+    """The DAG that did this step last."""
+    query = select(sync_runs.c.dag_id).where(sync_runs.c.step == step).order_by(sync_runs.c.id.desc()).limit(1)
+    return connection.execute(query).scalar()
+
+
+def of_step(connection: Connection, dag_id: str, run_id: str, step: str) -> list[int]:
+    """The sync runs of a DAG run's step, every try's."""
+    columns = sync_runs.c
+    query = select(columns.id).where(columns.dag_id == dag_id, columns.run_id == run_id, columns.step == step)
+    return list(connection.execute(query).scalars())
+
+
 def of_dag_run(connection: Connection, dag_id: str, run_id: str) -> list[dict[str, Any]]:
     """Every sync run of a DAG run, oldest first, as plain dicts."""
     query = select(sync_runs).where(sync_runs.c.dag_id == dag_id, sync_runs.c.run_id == run_id).order_by(sync_runs.c.id)

@@ -124,6 +124,8 @@ dead_letters = Table(
     Column("first_failed_at", _Moment, nullable=False),
     Column("last_failed_at", _Moment, nullable=False),
     Column("resolved_at", _Moment),
+    Column("resolved_by", String(250)),  # a person who gave it up, for a reason
+    Column("resolution", Text),
     UniqueConstraint("org", "mapping", "record_id"),
 )  # fmt: skip
 

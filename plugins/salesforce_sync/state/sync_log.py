@@ -84,6 +84,23 @@ def of_record(connection: Connection, record_id: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["sync_run_id"], row["id"] or 0), reverse=True)
 
 
+def written_in(connection: Connection, sync_run_ids: Sequence[int]) -> dict[str, str]:
+    """The records that these runs created or updated: record -> outcome."""
+    found: dict[str, str] = {}
+    wanted = (str(Outcome.CREATED), str(Outcome.UPDATED))
+    lists = sync_log_lists.c
+    query = select(lists.outcome, lists.ids).where(lists.sync_run_id.in_(sync_run_ids), lists.outcome.in_(wanted))
+    for outcome, ids in connection.execute(query):
+        for line in zlib.decompress(ids).decode().splitlines():
+            if line:
+                found[line.partition("\t")[0]] = outcome
+    columns = sync_log.c
+    rows = select(columns.record_id, columns.outcome).where(
+        columns.sync_run_id.in_(sync_run_ids), columns.outcome.in_(wanted)
+    )
+    return found | {row[0]: row[1] for row in connection.execute(rows)}
+
+
 def _unchanged(connection: Connection, record_id: str, of_run: list[Any]) -> list[dict[str, Any]]:
     wanted = _hash(record_id)
     found = []

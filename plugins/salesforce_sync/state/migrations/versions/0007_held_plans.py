@@ -24,6 +24,9 @@ def upgrade() -> None:
         table.add_column(sa.Column("reason", sa.Text(), nullable=True))
     with op.batch_alter_table("inbox") as table:
         table.add_column(sa.Column("filled", sa.Text(), nullable=True))
+    with op.batch_alter_table("dead_letters") as table:
+        table.add_column(sa.Column("resolved_by", sa.String(250), nullable=True))
+        table.add_column(sa.Column("resolution", sa.Text(), nullable=True))
     op.create_table(
         "held_out",
         sa.Column("org", sa.String(18), nullable=False),

@@ -1,0 +1,445 @@
+"""Undo: what a run wrote is taken back, where nothing has happened to it since.
+
+A record is restored only while its link still says what the run delivered, no call may still write it, and the target still
+reads as it was delivered. Everything else is left alone and listed. What is undone is held out: the link keeps what was
+delivered, so the next run does not write it again, until something else is to be written, or a person lets it in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import pyarrow as pa
+from sqlalchemy import Connection
+
+from salesforce_sync.engine.context import NO_BRAKES, Context
+from salesforce_sync.engine.derive import Derived, derived
+from salesforce_sync.engine.gate import BEFORE, chunks_of
+from salesforce_sync.engine.group import Group
+from salesforce_sync.engine.plan import facts_of
+from salesforce_sync.engine.summary import texts
+from salesforce_sync.errors import InvalidParameter
+from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.records import Outcome, RecordResult, WriteResult
+from salesforce_sync.salesforce.rows import Operation, WriteRequest
+from salesforce_sync.state import held_out, links, plans, runs, sync_log
+from salesforce_sync.state.engine import reading
+from salesforce_sync.state.held_out import HeldOut
+from salesforce_sync.state.plans import Plan
+
+log = logging.getLogger(__name__)
+
+UNDONE, LEFT_ALONE = "UNDONE", "LEFT_ALONE"
+SHOWN_LEFT = 20
+NEWER = "something newer was delivered since"
+CHANGED = "somebody changed it since"
+NOT_KNOWN = "what was there before is not known: no plan of before has it, and the mapping does not keep it"
+MAY_LAND = "a call may still write it"
+GONE = "it is not there any more"
+CREATED = "the run created it; only `delete created` deletes it"
+UNDONE_BEFORE = "it is undone already"
+NOTHING_CHANGED = "the run changed nothing of it"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to undo: a DAG run, or the last thing that was written of some records; of these `fields` alone, if there are any."""
+
+    dag_id: str = ""
+    run_id: str = ""
+    record_ids: frozenset[str] = frozenset()
+    fields: frozenset[str] = frozenset()
+    delete_created: bool = False
+
+
+@dataclass
+class Undone:
+    """What became of the records: how many were restored or deleted, and why the others were left alone."""
+
+    restored: int = 0
+    deleted: int = 0
+    refused: int = 0
+    left: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Written:
+    """A record as a run wrote it; `values` and `before` are texts by column, `before` as far as it is known."""
+
+    record_id: str
+    target: str
+    fingerprint: str
+    origin: str | None
+    created: bool
+    values: dict[str, str]
+    before: dict[str, str] | None
+    plan: Plan
+
+
+class Side(Protocol):
+    """The side that an undo writes to."""
+
+    @property
+    def objects(self) -> Sequence[str]:
+        """The names of the leases that it needs."""
+
+    def columns(self) -> list[str]:
+        """What is compared, and restored."""
+
+    def now(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What the target has, as texts, by id; what is not there is left out."""
+
+    def restore(
+        self, flow: Derived, rows: Sequence[Mapping[str, str]], names: Sequence[str], make: Any, first: Any
+    ) -> list[RecordResult]:
+        """Writes these columns of the rows, whose ids are in `Id`; what a row has under `_before:` is what is there."""
+
+    def delete(self, flow: Derived, rows: Sequence[Mapping[str, str]], make: Any, first: Any) -> list[RecordResult]: ...
+
+
+def undo(context: Context, name: str, mapping: MappingFile, side: Side, selection: Selection, *, person: str) -> Undone:
+    """Undoes what the selection says of the mapping's records. In a dry run, its plan is made and kept, and nothing is written."""
+    free = replace(context, brakes=NO_BRAKES)  # a person asks for it
+    with derived(free, f"undo/{name}", side.objects, step=f"undo/{name}") as flow:
+        return _Undo(free, flow, name, mapping, side, selection, person).run()
+
+
+@dataclass
+class _Undo:
+    context: Context
+    flow: Derived
+    name: str
+    mapping: MappingFile
+    side: Side
+    selection: Selection
+    person: str
+    done: Undone = field(default_factory=Undone)
+
+    def run(self) -> Undone:
+        written: dict[str, _Written] = {}
+        for item in self._written():  # the newest first: a run may have written a record twice
+            later = written.setdefault(item.record_id, item)
+            later.created, later.before, later.plan = item.created, item.before, item.plan
+        written = self._still_delivered(written)
+        restored, deleted = self._decide(written)
+        self._restore(restored)
+        self._delete(deleted)
+        self._tell()
+        return self.done
+
+    # -- what the run wrote ------------------------------------------------------------------------------------------
+
+    def _written(self) -> Iterator[_Written]:
+        """The records that were written, each with the values before, where a plan has them."""
+        wanted = self._wanted()
+        open_ids = set(wanted)
+        for plan in self._plans():
+            outcomes = self._outcomes(plan)
+            for chunk in chunks_of(self.context, plan):
+                if facts_of(chunk)["member"] != self.name:
+                    continue
+                rows = [
+                    item
+                    for item in self._rows(plan, chunk, outcomes)
+                    if not wanted or item.record_id in open_ids
+                ]
+                yield from rows
+                if not self.selection.run_id:
+                    open_ids -= {item.record_id for item in rows}
+            if wanted and not open_ids:
+                return
+
+    def _wanted(self) -> frozenset[str]:
+        """The records of the selection, by the names that plans have for them."""
+        with reading(self.context.state) as connection:
+            known = [linked for name in self.selection.record_ids for linked in links.of_record(connection, name)]
+        own = {linked.record_id for linked in known if linked.mapping == self.name}
+        if self.selection.record_ids and not own:
+            raise InvalidParameter(
+                f"{self.name} has delivered none of these records.", fix="Name records by the vendor's id or the Salesforce id."
+            )
+        return frozenset(own)
+
+    def _plans(self) -> list[Plan]:
+        target = self._group_of()
+        with reading(self.context.state) as connection:
+            found = plans.written(connection, self.context.org, target)
+        run = self.selection.run_id
+        if run:
+            found = [plan for plan in found if plan.run_id == run and self.selection.dag_id in ("", plan.dag_id)]
+        return found
+
+    def _group_of(self) -> str:
+        """The target that the mapping's plans are made for: its own name, or its group's."""
+        with reading(self.context.state) as connection:
+            return plans.target_of(connection, self.context.org, self.name) or self.name
+
+    def _outcomes(self, plan: Plan) -> dict[str, str]:
+        """The records that the plan wrote; a dry run looks into the real log, which its copy of the state leaves out."""
+        dry = self.context.dry
+        with reading(self.context.state if dry is None else dry.state) as connection:
+            ids = runs.of_step(connection, plan.dag_id, plan.run_id, self.name)
+            return sync_log.written_in(connection, ids)
+
+    def _rows(self, plan: Plan, chunk: pa.Table, outcomes: Mapping[str, str]) -> list[_Written]:
+        names = [name for name in self.side.columns() if name in chunk.column_names]
+        keeps = facts_of(chunk).get("keeps", "").split(",")
+        values = {name: texts(chunk.column(name)).to_pylist() for name in names}
+        sent = {name: chunk.column(name).is_valid().to_pylist() for name in names if name in keeps}
+        known = [name for name in names if f"{BEFORE}{name}" in chunk.column_names]
+        before = {name: chunk.column(f"{BEFORE}{name}").to_pylist() for name in known}
+        columns = (chunk.column(mark).to_pylist() for mark in ("_id", "_target", "_fingerprint", "_origin"))
+        return [
+            _Written(
+                record_id, target or "", fingerprint, origin, outcomes[record_id] == str(Outcome.CREATED),
+                {name: values[name][place] for name in names if name not in sent or sent[name][place]},
+                {name: before[name][place] for name in known} if known else None, plan,
+            )
+            for place, (record_id, target, fingerprint, origin) in enumerate(zip(*columns, strict=True))
+            if record_id in outcomes
+        ]  # fmt: skip
+
+    # -- what may be undone ------------------------------------------------------------------------------------------
+
+    def _still_delivered(self, written: dict[str, _Written]) -> dict[str, _Written]:
+        """The records of which nothing newer was delivered, and that no call may still write."""
+        org, ids = self.context.org, list(written)
+        with reading(self.context.state) as connection:
+            known = links.find(connection, org, self.name, ids)
+            undone = held_out.find(connection, org, self.name, ids)
+            noted = self._noted(connection)
+        kept = {}
+        for record_id, item in written.items():
+            link, held = known.get(record_id), undone.get(record_id)
+            if held is not None and held.fingerprint == item.fingerprint:
+                self.done.left[record_id] = UNDONE_BEFORE
+            elif link is None or link.gone:
+                self.done.left[record_id] = GONE
+            elif link.fingerprint != item.fingerprint:
+                self.done.left[record_id] = NEWER
+            elif record_id in noted:
+                self.done.left[record_id] = MAY_LAND
+            else:
+                item.target = (link.vendor_id if self.mapping.direction == "to_vendor" else link.salesforce_id) or ""
+                kept[record_id] = item
+        return kept
+
+    def _noted(self, connection: Connection) -> set[str]:
+        found = set()
+        for note in plans.open_notes(connection, self.context.org, self._group_of()):
+            plan = plans.get(connection, note.plan_id)
+            for chunk in chunks_of(self.context, plan) if plan is not None else ():
+                found.update(chunk.column("_id").to_pylist())
+        return found
+
+    def _decide(self, written: dict[str, _Written]) -> tuple[list[_Written], list[_Written]]:
+        self._find_before([item for item in written.values() if not item.created and item.before is None])
+        fields = self.selection.fields
+        now = self.side.now([item.target for item in written.values()]) if written else {}
+        restored: list[_Written] = []
+        deleted: list[_Written] = []
+        for item in written.values():
+            there = now.get(item.target)
+            changed = self._changed(item, fields)
+            why = ""
+            if there is None:
+                why = GONE
+            elif item.created:
+                why = self._why_not_delete(item, there)
+            elif item.before is None:
+                why = NOT_KNOWN
+            elif not changed:
+                why = NOTHING_CHANGED
+            elif any(there[name] != item.values[name] for name in changed):
+                why = CHANGED
+            if why:
+                self.done.left[item.record_id] = why
+            else:
+                (deleted if item.created else restored).append(item)
+        return restored, deleted
+
+    def _why_not_delete(self, item: _Written, there: Mapping[str, str]) -> str:
+        if not self.selection.delete_created or self.selection.fields:
+            return CREATED
+        touched = any(there.get(name, value) != value for name, value in item.values.items())
+        return CHANGED if touched or there.get("_touched") else ""
+
+    def _changed(self, item: _Written, fields: frozenset[str]) -> list[str]:
+        """The columns that the run changed, as far as they are to be undone."""
+        before = item.before or {}
+        names = [name for name in item.values if name in before and before[name] != item.values[name]]
+        return [name for name in names if not fields or name in fields]
+
+    def _find_before(self, items: Sequence[_Written]) -> None:
+        """What an earlier plan delivered is what was there before."""
+        missing = {item.record_id: item for item in items}
+        if not missing:
+            return
+        newest = max(item.plan.id for item in items)
+        with reading(self.context.state) as connection:
+            earlier = plans.written(connection, self.context.org, self._group_of(), before=newest)
+        for plan in earlier:
+            outcomes = self._outcomes(plan)
+            for chunk in chunks_of(self.context, plan):
+                if facts_of(chunk)["member"] != self.name:
+                    continue
+                for row in self._rows(plan, chunk, outcomes):
+                    item = missing.get(row.record_id)
+                    if item is not None and plan.id < item.plan.id:
+                        item.before = row.values
+                        del missing[row.record_id]
+            if not missing:
+                return
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def _restore(self, items: Sequence[_Written]) -> None:
+        """Records of which the same columns changed are written together."""
+        groups: dict[tuple[str, ...], list[_Written]] = {}
+        for item in items:
+            groups.setdefault(tuple(self._changed(item, self.selection.fields)), []).append(item)
+        for names, group in groups.items():
+            rows = [
+                {"Id": item.target, "_name": item.record_id}
+                | {name: (item.before or {})[name] for name in names}
+                | {f"{BEFORE}{name}": item.values[name] for name in names}
+                for item in group
+            ]
+            results = self.side.restore(self.flow, rows, names, self._made(Outcome.UPDATED), self._hold_out(group))
+            self._count(results)
+
+    def _delete(self, items: Sequence[_Written]) -> None:
+        rows = [{"Id": item.target, "_name": item.record_id} for item in items]
+        if rows:
+            results = self.side.delete(self.flow, rows, self._made(Outcome.DELETED), self._hold_out(items, bury=True))
+            self._count(results)
+
+    def _made(self, outcome: Outcome) -> Any:
+        def make(row: Mapping[str, Any], result: WriteResult) -> RecordResult:
+            if result.outcome is Outcome.REJECTED:
+                return RecordResult(row["_name"], Outcome.REJECTED, row["Id"], result.code, result.message)
+            return RecordResult(row["_name"], outcome, row["Id"], UNDONE, f"undone by {self.person}")
+
+        return make
+
+    def _hold_out(self, items: Sequence[_Written], *, bury: bool = False) -> Any:
+        """Noted with the chunk: a task that dies after its call must not leave a record that the next run writes again."""
+        by_name = {item.record_id: item for item in items}
+
+        def first(connection: Connection, part: pa.Table) -> None:
+            found = [by_name[name] for name in part.column("_name").to_pylist()]
+            held_out.add(
+                connection,
+                self.context.org,
+                [
+                    HeldOut(self.name, item.record_id, item.fingerprint, item.origin, self.flow.plan_id, self.person)
+                    for item in found
+                ],
+            )
+            if bury:
+                links.bury(connection, self.context.org, self.name, [item.target for item in found])
+
+        return first
+
+    def _count(self, results: Iterable[RecordResult]) -> None:
+        refused = []
+        for result in results:
+            if result.outcome is Outcome.REJECTED:
+                refused.append(result.record_id)
+                self.done.left[result.record_id] = f"it was refused: {result.code} {result.message}"
+            elif result.outcome is Outcome.DELETED:
+                self.done.deleted += 1
+            else:
+                self.done.restored += 1
+        self.done.refused += len(refused)
+        if refused:
+            with self.flow.lease.transaction() as connection:
+                held_out.remove(connection, self.context.org, self.name, refused)
+
+    def _tell(self) -> None:
+        left = [
+            RecordResult(record_id, Outcome.SKIPPED, code=LEFT_ALONE, message=why)
+            for record_id, why in self.done.left.items()
+            if not why.startswith("it was refused")
+        ]
+        with self.flow.lease.transaction() as connection:
+            self.flow.add(connection, left)
+        log.info(
+            "%s: %s restored, %s deleted, %s left alone", self.flow.name, f"{self.done.restored:,}", f"{self.done.deleted:,}",
+            f"{len(self.done.left):,}",
+        )  # fmt: skip
+        for record_id, why in list(self.done.left.items())[:SHOWN_LEFT]:
+            log.info("  left alone: %s: %s", record_id, why)
+
+
+@dataclass
+class InSalesforce:
+    """An undo's side that is Salesforce."""
+
+    context: Context
+    name: str
+    mapping: MappingFile
+
+    @property
+    def objects(self) -> Sequence[str]:
+        return Group.to_salesforce(self.name, self.mapping).targets
+
+    def columns(self) -> list[str]:
+        # Constants are marks of the package's own flows, which go on with the record.
+        return [name for name, item in self.mapping.fields.items() if item.vendor]
+
+    def now(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        names = self.columns()
+        people = ["CreatedById", "LastModifiedById"]
+        for table in self.context.salesforce.by_ids(self.mapping.salesforce.object, list(ids), [*names, *people]):
+            columns = {name: texts(table.column(name)).to_pylist() for name in names}
+            marks = zip(*(table.column(name).to_pylist() for name in ("Id", *people)), strict=True)
+            for place, (record_id, creator, changer) in enumerate(marks):
+                found[record_id] = {name: columns[name][place] for name in names}
+                found[record_id] |= {"_touched": "yes"} if creator != changer else {}
+        return found
+
+    def restore(
+        self, flow: Derived, rows: Sequence[Mapping[str, str]], names: Sequence[str], make: Any, first: Any
+    ) -> list[RecordResult]:
+        constants = {name: item.value for name, item in self.mapping.fields.items() if not item.vendor}
+        columns = ["Id", "_name", *names, *(f"{BEFORE}{name}" for name in names)]
+        table = pa.table({name: pa.array([row[name] or None for row in rows], pa.string()) for name in columns})
+        for name, value in constants.items():
+            table = table.append_column(name, pa.array([value] * len(rows)))
+        request = WriteRequest(self.mapping.salesforce.object, Operation.UPDATE, clears=frozenset(names))
+        typed = self._typed(table, names)
+        return flow.write(request, typed, make, first=first)
+
+    def _typed(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
+        """The texts in the types of their fields."""
+        info = self.context.salesforce.describe([self.mapping.salesforce.object])[self.mapping.salesforce.object]
+        for name in names:
+            field_info = info.find(name) if info is not None and "." not in name else None
+            kind = None if field_info is None else _KINDS.get(field_info.type)
+            if kind is not None:
+                column = table.column(name).cast(kind)
+                table = table.set_column(table.column_names.index(name), name, column)
+        return table
+
+    def delete(self, flow: Derived, rows: Sequence[Mapping[str, str]], make: Any, first: Any) -> list[RecordResult]:
+        table = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in ("Id", "_name")})
+        return flow.write(WriteRequest(self.mapping.salesforce.object, Operation.DELETE), table, make, first=first)
+
+
+_KINDS = {
+    "boolean": pa.bool_(), "int": pa.int64(), "double": pa.float64(), "currency": pa.float64(), "percent": pa.float64(),
+    "date": pa.date32(), "datetime": pa.timestamp("s", tz="UTC"),
+}  # fmt: skip
+
+
+def check_selection(selection: Selection) -> None:
+    """InvalidParameter when the selection names nothing."""
+    if not selection.run_id and not selection.record_ids:
+        raise InvalidParameter(
+            "An undo needs a run or records.", fix="Name the DAG run in `run`, or record ids in `records`."
+        )

@@ -1,0 +1,163 @@
+"""Undo: what a run wrote is taken back where nothing happened to it since; everything else is left alone and listed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from salesforce_sync.engine import undo as undoing
+from salesforce_sync.engine.control import let_in
+from salesforce_sync.engine.dry import rehearsal
+from salesforce_sync.engine.undo import InSalesforce, Selection, Undone, undo
+from salesforce_sync.errors import ServiceUnavailable
+from salesforce_sync.records import Counts
+from salesforce_sync.state import held_out, plans, sync_log
+from salesforce_sync.state.engine import open_state, reading
+from support.flows import ACTIVITIES, Intent
+from support.world import World, activity
+
+
+def _undo(pipeline: Intent, *, dry: bool = False, **selection: Any) -> Undone:
+    context = pipeline.context("undo")
+    wanted = Selection(**({"run_id": pipeline.run_id} | selection))
+    if not dry:
+        return undo(context, ACTIVITIES, pipeline.mapping, InSalesforce(context, ACTIVITIES, pipeline.mapping), wanted, person="ann")
+    with rehearsal(context) as copy:
+        return undo(copy, ACTIVITIES, pipeline.mapping, InSalesforce(copy, ACTIVITIES, pipeline.mapping), wanted, person="ann")
+
+
+def _cities(world: World) -> dict[str, str]:
+    rows = world.query("SELECT PeerSpot_External_Id__c, City__c FROM PeerSpot_Activity__c")
+    return {row["PeerSpot_External_Id__c"]: row["City__c"] for row in rows}
+
+
+def _two_runs(pipeline: Intent, count: int = 3) -> list[dict[str, Any]]:
+    """Records that were delivered from Utrecht, and then from Gouda; gives them as they are now."""
+    pipeline.take([activity(number) for number in range(count)])
+    pipeline.run_id = "run-2"
+    records = [activity(number, city="Gouda", pages_visited=9) for number in range(count)]
+    pipeline.take(records)
+    return records
+
+
+def test_a_run_is_undone_and_the_next_one_does_not_write_it_again(world: World, pipeline_on_both: Intent) -> None:
+    pipeline = pipeline_on_both
+    records = _two_runs(pipeline)
+    assert (done := _undo(pipeline)) == Undone(restored=3), done
+    rows = world.query("SELECT City__c, Pages_Visited__c, Processed__c FROM PeerSpot_Activity__c")
+    assert rows == [{"City__c": "Utrecht", "Pages_Visited__c": 3.0, "Processed__c": False}] * 3
+    pipeline.run_id = "run-3"
+    assert pipeline.take(records).total == Counts(read=3, unchanged=3)
+    assert pipeline.take(records, resend=True).total == Counts(read=3, skipped=3)
+    assert set(_cities(world).values()) == {"Utrecht"}
+
+
+def test_what_changes_at_its_source_after_an_undo_is_delivered(world: World, pipeline: Intent) -> None:
+    records = _two_runs(pipeline)
+    _undo(pipeline)
+    pipeline.run_id = "run-3"
+    assert pipeline.take([activity(0, city="Delft"), *records[1:]]).total == Counts(read=3, updated=1, unchanged=2)
+    with reading(open_state(pipeline.state_url)) as connection:
+        assert sorted(held_out.find(connection, world.client().org_id, ACTIVITIES, ["act-0", "act-1"])) == ["act-1"]
+
+
+def test_a_second_undo_changes_nothing(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline)
+    _undo(pipeline)
+    calls = world.org.usage.used
+    assert _undo(pipeline) == Undone(left=dict.fromkeys(("act-0", "act-1", "act-2"), undoing.UNDONE_BEFORE))
+    assert world.org.usage.used == calls
+
+
+def test_what_somebody_changed_since_is_left_alone_and_listed(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline)
+    (row,) = world.query("SELECT Id FROM PeerSpot_Activity__c WHERE PeerSpot_External_Id__c = 'act-1'")
+    world.update("PeerSpot_Activity__c", {"Id": row["Id"], "City__c": "Delft"})
+    assert _undo(pipeline) == Undone(restored=2, left={"act-1": undoing.CHANGED})
+    assert _cities(world) == {"act-0": "Utrecht", "act-1": "Delft", "act-2": "Utrecht"}
+    with reading(open_state(pipeline.state_url)) as connection:
+        assert sync_log.of_record(connection, "act-1")[0]["message"] == undoing.CHANGED
+
+
+def test_a_field_alone_is_undone(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline, 1)
+    assert _undo(pipeline, fields=frozenset({"City__c"})) == Undone(restored=1)
+    assert world.query("SELECT City__c, Pages_Visited__c FROM PeerSpot_Activity__c") == [
+        {"City__c": "Utrecht", "Pages_Visited__c": 9.0}
+    ]
+
+
+def test_a_record_alone_is_undone_by_either_of_its_ids(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline)
+    (row,) = world.query("SELECT Id FROM PeerSpot_Activity__c WHERE PeerSpot_External_Id__c = 'act-1'")
+    assert _undo(pipeline, run_id="", record_ids=frozenset({row["Id"]})) == Undone(restored=1)
+    assert _undo(pipeline, run_id="", record_ids=frozenset({"act-2"})) == Undone(restored=1)
+    assert _cities(world) == {"act-0": "Gouda", "act-1": "Utrecht", "act-2": "Utrecht"}
+
+
+def test_a_run_that_was_followed_by_another_one_is_not_undone(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline, 1)
+    pipeline.run_id = "run-3"
+    pipeline.take([activity(0, city="Delft")])
+    assert _undo(pipeline, run_id="run-2") == Undone(left={"act-0": undoing.NEWER})
+    assert _cities(world) == {"act-0": "Delft"}
+
+
+def test_created_records_are_deleted_only_when_asked_and_only_untouched(world: World, pipeline: Intent) -> None:
+    records = [activity(number) for number in range(3)]
+    pipeline.take(records)
+    assert _undo(pipeline) == Undone(left=dict.fromkeys(("act-0", "act-1", "act-2"), undoing.CREATED))
+    (row,) = world.query("SELECT Id FROM PeerSpot_Activity__c WHERE PeerSpot_External_Id__c = 'act-1'")
+    world.update("PeerSpot_Activity__c", {"Id": row["Id"], "City__c": "Delft"})
+    assert _undo(pipeline, delete_created=True) == Undone(deleted=2, left={"act-1": undoing.CHANGED})
+    assert _cities(world) == {"act-1": "Delft"}
+    pipeline.run_id = "run-2"
+    assert pipeline.take(records).total == Counts(read=3, unchanged=1, skipped=2)  # held out
+
+
+def test_a_dry_undo_shows_its_plan_and_writes_nothing(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline)
+    assert _undo(pipeline, dry=True) == Undone()
+    assert set(_cities(world).values()) == {"Gouda"}
+    with reading(open_state(pipeline.state_url)) as connection:
+        (plan,) = plans.with_status(connection, plans.DRY_RUN)
+        assert held_out.find(connection, plan.org, ACTIVITIES, ["act-0"]) == {}
+    assert (plan.target, plan.counts) == (f"undo/{ACTIVITIES}", {"update": 3})
+    assert _undo(pipeline) == Undone(restored=3)
+
+
+def test_a_record_that_is_let_in_is_read_and_written_again(world: World, pipeline: Intent) -> None:
+    records = _two_runs(pipeline, 2)
+    _undo(pipeline)
+    assert let_in(pipeline.context("control"), ACTIVITIES, ["act-0", "unknown"], person="ann") == ["act-0"]
+    pipeline.run_id = "run-3"
+    assert pipeline.take(records, scheduled=True).total.updated == 1
+    assert _cities(world) == {"act-0": "Gouda", "act-1": "Utrecht"}
+
+
+def test_values_before_are_kept_where_the_mapping_says_so(world: World, pipeline: Intent) -> None:
+    """So also the first update of a record that somebody else made is undone."""
+    keeping = pipeline.mapping.model_copy(update={"keep_before": True})
+    pipeline.take([activity(0)])
+    (row,) = world.query("SELECT Id FROM PeerSpot_Activity__c")
+    world.update("PeerSpot_Activity__c", {"Id": row["Id"], "City__c": "Delft"})
+    pipeline.run_id = "run-2"
+    pipeline.extract([activity(0, city="Gouda")])
+    calls = world.org.usage.used
+    pipeline.load(keeping)
+    assert world.org.usage.used - calls == 3  # describe, the values before, the update
+    assert _undo(pipeline) == Undone(restored=1)
+    assert _cities(world) == {"act-0": "Delft"}
+
+
+def test_an_undo_whose_answer_is_lost_is_no_reason_to_write_the_record_again(world: World, pipeline: Intent) -> None:
+    records = _two_runs(pipeline, 1)
+    world.salesforce_fault(kind="after", method="PATCH", path="composite/sobjects", times=10)
+    with pytest.raises(ServiceUnavailable):
+        _undo(pipeline)
+    assert _cities(world) == {"act-0": "Utrecht"}
+    world.org.faults.clear()
+    pipeline.run_id = "run-3"
+    assert pipeline.take(records, resend=True).total == Counts(read=1, skipped=1)
+    assert _cities(world) == {"act-0": "Utrecht"}
