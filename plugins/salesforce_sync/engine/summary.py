@@ -70,6 +70,8 @@ class Summary:
         """The summary for people to read, a line at a time."""
         told = ", ".join(f"{count:,} {action}" for action, count in self.counts.most_common() if count)
         yield f"{self.target}: {told or 'nothing to do'}"
+        for text in self.brakes:
+            yield f"  HELD BACK: {text}"
         for action, codes in self.codes.items():
             for code, count in codes.most_common():
                 yield (
@@ -80,13 +82,13 @@ class Summary:
         if self.resting:
             yield f"  {self.resting:,} rest: a call may still write them"
         for name, found in self.fields.items():
+            if found["changed"] == 0 and not found["emptied"]:
+                continue
             changed = "set, what is there is not known" if found["changed"] is None else f"{found['changed']:,} change"
             yield f"  {name}: {changed}, {found['emptied']:,} lose their value"
         for change in self.changes:
             values = "; ".join(f"{name}: {before!r} -> {after!r}" for name, (before, after) in change["fields"].items())
             yield f"  {change['action']} {change['record']}: {values}"
-        for text in self.brakes:
-            yield f"  HELD BACK: {text}"
 
     def tell(self, log: logging.Logger) -> None:
         for line in self.lines():
