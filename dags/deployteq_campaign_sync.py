@@ -8,7 +8,7 @@ from airflow.sdk import DAG, CronTriggerTimetable
 from salesforce_sync.operators.alerts import alert_on_timeout
 from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendorOperator
 from salesforce_sync.operators.deliver import DeliverOperator
-from salesforce_sync.operators.params import DRY_RUN
+from salesforce_sync.operators.params import dry_run
 from salesforce_sync.operators.retry import default_args
 from salesforce_sync.systems.deployteq.operators import ReadQueueOperator, TellOutcomesOperator
 from salesforce_sync.systems.deployteq.settings import SYNCHRONIZE
@@ -27,7 +27,7 @@ with DAG(
     dagrun_timeout=timedelta(hours=6),
     on_failure_callback=alert_on_timeout,
     tags=["deployteq", "salesforce"],
-    params=DRY_RUN,
+    params=dry_run(),
 ) as dag:
     check_salesforce = CheckSalesforceOperator(
         task_id="check_salesforce",

@@ -7,7 +7,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param
 from salesforce_sync.operators.alerts import alert_on_timeout
 from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendorOperator
 from salesforce_sync.operators.deliver import DeliverOperator
-from salesforce_sync.operators.params import DRY_RUN
+from salesforce_sync.operators.params import dry_run
 from salesforce_sync.operators.retry import default_args
 from salesforce_sync.systems.deployteq.operators import ReadMomentsOperator
 from salesforce_sync.systems.deployteq.settings import MOMENTS_DAYS
@@ -33,7 +33,7 @@ with DAG(
             False, type="boolean", title="Send unchanged records again",
             description="For contact moments that were changed or deleted in Salesforce by hand.",
         ),
-        **DRY_RUN,
+        **dry_run(),
     },
 ) as dag:  # fmt: skip
     check_salesforce = CheckSalesforceOperator(

@@ -9,7 +9,7 @@ from salesforce_sync.operators.alerts import alert_on_timeout
 from salesforce_sync.operators.check import CheckSalesforceOperator, CheckVendorOperator
 from salesforce_sync.operators.clean import CleanOperator
 from salesforce_sync.operators.deliver import DeliverOperator
-from salesforce_sync.operators.params import DRY_RUN
+from salesforce_sync.operators.params import dry_run
 from salesforce_sync.operators.read import ReadDaysOperator
 from salesforce_sync.operators.retry import default_args
 from salesforce_sync.systems.peerspot.operators import CompaniesOperator, ProcessActivitiesOperator, SignalsOperator
@@ -54,7 +54,7 @@ with DAG(
             False, type="boolean", title="Send unchanged records again",
             description="For records that were changed or deleted in Salesforce by hand.",
         ),
-        **DRY_RUN,
+        **dry_run(),
     },
 ) as dag:  # fmt: skip
     check_salesforce = CheckSalesforceOperator(

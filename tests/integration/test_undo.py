@@ -22,9 +22,18 @@ def _undo(pipeline: Intent, *, dry: bool = False, **selection: Any) -> Undone:
     context = pipeline.context("undo")
     wanted = Selection(**({"run_id": pipeline.run_id} | selection))
     if not dry:
-        return undo(context, ACTIVITIES, pipeline.mapping, InSalesforce(context, ACTIVITIES, pipeline.mapping), wanted, person="ann")
+        return undo(
+            context,
+            ACTIVITIES,
+            pipeline.mapping,
+            InSalesforce(context, ACTIVITIES, pipeline.mapping),
+            wanted,
+            person="ann",
+        )
     with rehearsal(context) as copy:
-        return undo(copy, ACTIVITIES, pipeline.mapping, InSalesforce(copy, ACTIVITIES, pipeline.mapping), wanted, person="ann")
+        return undo(
+            copy, ACTIVITIES, pipeline.mapping, InSalesforce(copy, ACTIVITIES, pipeline.mapping), wanted, person="ann"
+        )
 
 
 def _cities(world: World) -> dict[str, str]:

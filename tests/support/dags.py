@@ -26,6 +26,7 @@ class Finished:
     state: str
     tasks: dict[str, str]
     results: dict[str, Any]
+    run_id: str = ""
 
 
 class DagRunner:
@@ -50,7 +51,7 @@ class DagRunner:
         instances = {ti.task_id: ti for ti in run.get_task_instances()}
         states = {name: str(ti.state) for name, ti in instances.items()}
         results = {name: ti.xcom_pull(task_ids=name) for name, ti in instances.items() if ti.state == "success"}
-        return Finished(str(run.state), states, results)
+        return Finished(str(run.state), states, results, run.run_id)
 
 
 _moments = iter(datetime(2026, 2, 1, tzinfo=UTC) + timedelta(minutes=count) for count in range(10_000))

@@ -32,6 +32,7 @@ from salesforce_sync.engine.gate import Gate, as_error, chunks_of, described, is
 from salesforce_sync.engine.lease import Lease, hold
 from salesforce_sync.engine.plan import Mask, PlanWriter
 from salesforce_sync.engine.summary import Summary, summarize
+from salesforce_sync.errors import SyncError
 from salesforce_sync.mapping.fingerprint import fingerprints
 from salesforce_sync.records import Counts, Reason, RecordResult, WriteResult
 from salesforce_sync.salesforce import rows as row_limits
@@ -42,6 +43,7 @@ from salesforce_sync.state.engine import reading
 
 log = logging.getLogger(__name__)
 MakeResult = Callable[[dict[str, Any], WriteResult], RecordResult]
+Answer = Callable[[pa.Table, NoteJobs], tuple[list[WriteResult | None], SyncError | None]]
 
 
 @dataclass
@@ -66,16 +68,18 @@ class Derived:
         *,
         counted: bool = True,
         first: Callable[[Connection, pa.Table], None] = lambda *_: None,
+        answer: Answer | None = None,
     ) -> list[RecordResult]:
         """Notes, sends and commits the rows, and gives their results, each made by `make` of the row and the answer.
 
         Columns that begin with `_` are not sent. Rows that are not `counted` are in the log, and in no count. Rows that wait for a person have
-        no result. `first` is called with the rows that are about to be sent, in the transaction that notes them.
+        no result. `first` is called with the rows that are about to be sent, in the transaction that notes them. `answer` sends them, if that is
+        not for the Salesforce client to do.
         """
         made: list[RecordResult] = []
         passing = self._passing(request, table) if table.num_rows else table
         for part in in_parts([passing] if passing.num_rows else [], row_limits.JOB_ROWS):
-            made += self._write_part(request, part, make, counted=counted, first=first)
+            made += self._write_part(request, part, make, counted=counted, first=first, answer=answer)
         return made
 
     def brake(self, reasons: Iterable[Reason]) -> None:
@@ -179,6 +183,7 @@ class Derived:
         *,
         counted: bool,
         first: Callable[[Connection, pa.Table], None],
+        answer: Answer | None,
     ) -> list[RecordResult]:
         self.written += 1
         folder = self.context.plan_folder(self.name, f"{self.lease.epoch}-{self.run.id}-{self.written}")
@@ -196,7 +201,7 @@ class Derived:
             first(connection, part)
         sent = part.select([column for column in part.column_names if not column.startswith("_")])
         jobs = NoteJobs(self.lease, None, plan_id, 0)
-        results, error = self.context.salesforce.answer(request, sent, jobs)
+        results, error = answer(sent, jobs) if answer else self.context.salesforce.answer(request, sent, jobs)
         known = [make(row, result) for row, result in zip(part.to_pylist(), results, strict=True) if result is not None]
         with self.lease.transaction() as connection:
             sync_log.write(connection, self.run.id, known)

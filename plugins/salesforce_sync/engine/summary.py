@@ -61,6 +61,15 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Summary:
+        """The summary that `as_dict` gave."""
+        summary = cls(**found)
+        summary.counts = Counter(summary.counts)
+        for name in ("by_mapping", "codes"):
+            setattr(summary, name, {key: Counter(value) for key, value in found[name].items()})
+        return summary
+
     def save(self, context: Context, folder: Any) -> None:
         """Writes summary.json into the plan's folder."""
         staging = context.staging if context.dry is None else context.dry.staging

@@ -8,7 +8,7 @@ delivered, so the next run does not write it again, until something else is to b
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -21,9 +21,10 @@ from salesforce_sync.engine.gate import BEFORE, chunks_of
 from salesforce_sync.engine.group import Group
 from salesforce_sync.engine.plan import facts_of
 from salesforce_sync.engine.summary import texts
-from salesforce_sync.errors import InvalidParameter
+from salesforce_sync.errors import InvalidParameter, RequestRejected, SyncError
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.records import Outcome, RecordResult, WriteResult
+from salesforce_sync.mapping.paths import as_text, nested, value_at
+from salesforce_sync.records import Outcome, RecordResult, VendorResult, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
 from salesforce_sync.state import held_out, links, plans, runs, sync_log
 from salesforce_sync.state.engine import reading
@@ -141,11 +142,7 @@ class _Undo:
             for chunk in chunks_of(self.context, plan):
                 if facts_of(chunk)["member"] != self.name:
                     continue
-                rows = [
-                    item
-                    for item in self._rows(plan, chunk, outcomes)
-                    if not wanted or item.record_id in open_ids
-                ]
+                rows = [item for item in self._rows(plan, chunk, outcomes) if not wanted or item.record_id in open_ids]
                 yield from rows
                 if not self.selection.run_id:
                     open_ids -= {item.record_id for item in rows}
@@ -159,7 +156,8 @@ class _Undo:
         own = {linked.record_id for linked in known if linked.mapping == self.name}
         if self.selection.record_ids and not own:
             raise InvalidParameter(
-                f"{self.name} has delivered none of these records.", fix="Name records by the vendor's id or the Salesforce id."
+                f"{self.name} has delivered none of these records.",
+                fix="Name records by the vendor's id or the Salesforce id.",
             )
         return frozenset(own)
 
@@ -435,6 +433,100 @@ _KINDS = {
     "boolean": pa.bool_(), "int": pa.int64(), "double": pa.float64(), "currency": pa.float64(), "percent": pa.float64(),
     "date": pa.date32(), "datetime": pa.timestamp("s", tz="UTC"),
 }  # fmt: skip
+
+
+class Customers(Protocol):
+    """A vendor's hook, as far as an undo needs it."""
+
+    @property
+    def only_new(self) -> frozenset[str]: ...
+
+    def get(self, stream: str, vendor_id: str) -> Mapping[str, Any] | None: ...
+
+    def update(self, stream: str, vendor_id: str, record: Mapping[str, Any]) -> VendorResult: ...
+
+    def delete(self, stream: str, vendor_ids: Iterable[str]) -> None: ...
+
+
+@dataclass
+class AtVendor:
+    """An undo's side that is a vendor. Consent is never undone, nor what makes a record unique: other records hang on it."""
+
+    system: str
+    mapping: MappingFile
+    target: Customers
+
+    @property
+    def objects(self) -> Sequence[str]:
+        return [f"{self.system}.{self.mapping.vendor.stream}"]
+
+    def columns(self) -> list[str]:
+        items = [item for item in self.mapping.fields.values() if item.vendor and not item.consent and not item.unique]
+        return [str(item.vendor) for item in items if item.vendor not in self.target.only_new]
+
+    def now(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        found = {}
+        for vendor_id in ids:
+            record = self.target.get(self.mapping.vendor.stream, vendor_id) if vendor_id else None
+            if record is not None:
+                found[vendor_id] = {path: as_text(value_at(record, path)) or "" for path in self.columns()}
+        return found
+
+    def restore(
+        self, flow: Derived, rows: Sequence[Mapping[str, str]], names: Sequence[str], make: Any, first: Any
+    ) -> list[RecordResult]:
+        columns = ["Id", "_name", *names, *(f"{BEFORE}{name}" for name in names)]
+        table = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in columns})
+        return flow.write(self._request(Operation.UPDATE), table, make, first=first, answer=self._update)
+
+    def delete(self, flow: Derived, rows: Sequence[Mapping[str, str]], make: Any, first: Any) -> list[RecordResult]:
+        table = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in ("Id", "_name")})
+        return flow.write(self._request(Operation.DELETE), table, make, first=first, answer=self._remove)
+
+    def _request(self, operation: Operation) -> WriteRequest:
+        return WriteRequest(self.mapping.vendor.stream, operation)
+
+    def _update(self, rows: pa.Table, jobs: Any) -> tuple[list[WriteResult | None], SyncError | None]:
+        kinds = {item.vendor: item.type for item in self.mapping.fields.values()}
+
+        def send(row: dict[str, str]) -> WriteResult:
+            values = {path: _of_kind(text, kinds[path]) for path, text in row.items() if path != "Id"}
+            nulls = [path for path, value in values.items() if value is None]
+            said = self.target.update(self.mapping.vendor.stream, row["Id"], nested(values, nulls=nulls))
+            if said.vendor_id is None:
+                return WriteResult(Outcome.REJECTED, row["Id"], said.code, said.message)
+            return WriteResult(Outcome.UPDATED, row["Id"])
+
+        return self._one_by_one(rows, jobs, send)
+
+    def _remove(self, rows: pa.Table, jobs: Any) -> tuple[list[WriteResult | None], SyncError | None]:
+        def send(row: dict[str, str]) -> WriteResult:
+            self.target.delete(self.mapping.vendor.stream, [row["Id"]])
+            return WriteResult(Outcome.DELETED, row["Id"])
+
+        return self._one_by_one(rows, jobs, send)
+
+    def _one_by_one(
+        self, rows: pa.Table, jobs: Any, send: Callable[[dict[str, str]], WriteResult]
+    ) -> tuple[list[WriteResult | None], SyncError | None]:
+        results: list[WriteResult | None] = []
+        for row in rows.to_pylist():
+            jobs.beat()
+            try:
+                results.append(send(row))
+            except RequestRejected as error:
+                results.append(WriteResult(Outcome.REJECTED, row["Id"], error.code, str(error.args[0])))
+            except SyncError as error:
+                return [*results, *([None] * (rows.num_rows - len(results)))], error
+        return results, None
+
+
+def _of_kind(text: str, kind: str) -> str | float | bool | None:
+    if kind == "text":
+        return text
+    if not text:
+        return None
+    return text == "true" if kind == "boolean" else float(text)
 
 
 def check_selection(selection: Selection) -> None:

@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).resolve().parents[3] / "include" / "mappings"
 
 def load_mapping(name: str) -> MappingFile:
     """The mapping of this name (`peerspot/activities`), from the override folder or the shipped one. InvalidMapping says what is wrong."""
-    folders = [Path(folder) for folder in (os.environ.get(OVERRIDE_VARIABLE),) if folder] + [SHIPPED]
+    folders = _folders()
     for folder in folders:
         path = folder / f"{name}.yaml"
         if path.is_file():
@@ -29,6 +29,15 @@ def load_mapping(name: str) -> MappingFile:
         f"There is no mapping {name!r} in {searched}.",
         fix=f"Create {name}.yaml there, or correct the DAG's mapping name.",
     )
+
+
+def is_mapping(name: str) -> bool:
+    """Whether there is a mapping of this name."""
+    return any((folder / f"{name}.yaml").is_file() for folder in _folders())
+
+
+def _folders() -> list[Path]:
+    return [Path(folder) for folder in (os.environ.get(OVERRIDE_VARIABLE),) if folder] + [SHIPPED]
 
 
 _PLAIN: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is there: a tenth of the time

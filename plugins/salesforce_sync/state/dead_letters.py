@@ -148,6 +148,14 @@ def unresolved(connection: Connection, *, mapping: str | None = None) -> list[di
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
+def counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many letters are open, by mapping and code."""
+    columns = dead_letters.c
+    query = select(columns.mapping, columns.code, func.count()).where(columns.resolved_at.is_(None))
+    rows = connection.execute(query.group_by(columns.mapping, columns.code).order_by(columns.mapping, columns.code))
+    return {(row[0], row[1]): int(row[2]) for row in rows}
+
+
 def of_record(connection: Connection, record_id: str) -> list[dict[str, Any]]:
     """The letters of a record, resolved ones included."""
     query = select(dead_letters).where(dead_letters.c.record_id == record_id)

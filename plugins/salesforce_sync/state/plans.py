@@ -149,17 +149,23 @@ def remind(connection: Connection, plan_id: int, *, now: datetime) -> bool:
     return connection.execute(update(plans).where(due).values(reminded_at=now)).rowcount == 1
 
 
-def ask(connection: Connection) -> list[Plan]:
-    """The held plans of which nobody was asked yet; notes that they are asked of now."""
-    query = select(plans).where(plans.c.status == HELD, plans.c.asked_at.is_(None)).with_for_update()
-    found = _plans(connection, query)
-    ids = [plan.id for plan in found]
-    connection.execute(update(plans).where(plans.c.id.in_(ids)).values(asked_at=datetime.now(UTC)))
-    return found
+def ask(connection: Connection, run_id: str) -> Plan | None:
+    """The oldest held plan of which nobody was asked yet; notes that this run asks."""
+    query = select(plans).where(plans.c.status == HELD, plans.c.asked_in.is_(None)).order_by(plans.c.id).limit(1)
+    found = _plans(connection, query.with_for_update())
+    if not found:
+        return None
+    connection.execute(update(plans).where(plans.c.id == found[0].id).values(asked_in=run_id))
+    return found[0]
+
+
+def asked_in(connection: Connection, run_id: str) -> Plan | None:
+    """The plan that this run asked about."""
+    return next(iter(_plans(connection, select(plans).where(plans.c.asked_in == run_id))), None)
 
 
 def _plans(connection: Connection, query: Select[Any]) -> list[Plan]:
-    rows = connection.execute(query.order_by(plans.c.id)).mappings()
+    rows = connection.execute(query.order_by(None).order_by(plans.c.id)).mappings()
     return [
         Plan(
             row["id"], row["org"], row["target"], row["status"], row["path"], row["chunks"], json.loads(row["counts"]),

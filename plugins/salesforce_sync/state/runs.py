@@ -72,6 +72,15 @@ def last_dag_of(connection: Connection, step: str) -> str | None:
     return connection.execute(query).scalar()
 
 
+def named(connection: Connection, run_id: str, dag_id: str = "") -> list[tuple[str, str]]:
+    """(DAG, step) of everything that runs of this id did, of one DAG if it is named."""
+    columns = sync_runs.c
+    query = select(columns.dag_id, columns.step).where(columns.run_id == run_id).distinct()
+    if dag_id:
+        query = query.where(columns.dag_id == dag_id)
+    return sorted((row[0], row[1]) for row in connection.execute(query))
+
+
 def of_step(connection: Connection, dag_id: str, run_id: str, step: str) -> list[int]:
     """The sync runs of a DAG run's step, every try's."""
     columns = sync_runs.c

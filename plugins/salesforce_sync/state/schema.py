@@ -238,7 +238,7 @@ plans = Table(
     Column("dag_id", String(250), nullable=False, server_default=""),
     Column("run_id", String(250), nullable=False, server_default=""),
     Column("question", Text),  # JSON: why the plan waits for a person
-    Column("asked_at", _Moment),  # when Airflow's Required Actions got the question
+    Column("asked_in", String(250)),  # the run of sync_control that put it into Airflow's Required Actions
     Column("reminded_at", _Moment),
     Column("decided_by", String(250)),
     Column("decided_at", _Moment),

@@ -17,7 +17,7 @@ def upgrade() -> None:
         table.add_column(sa.Column("dag_id", sa.String(250), server_default="", nullable=False))
         table.add_column(sa.Column("run_id", sa.String(250), server_default="", nullable=False))
         table.add_column(sa.Column("question", sa.Text(), nullable=True))
-        table.add_column(sa.Column("asked_at", _MOMENT, nullable=True))
+        table.add_column(sa.Column("asked_in", sa.String(250), nullable=True))
         table.add_column(sa.Column("reminded_at", _MOMENT, nullable=True))
         table.add_column(sa.Column("decided_by", sa.String(250), nullable=True))
         table.add_column(sa.Column("decided_at", _MOMENT, nullable=True))
