@@ -8,17 +8,21 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from demo import processes, services
 from demo.airflow_api import AirflowApi
 from demo.report import RunReport, report_run, table
+from salesforce_sync.engine.summary import FILE, Summary
 
-PEERSPOT, POLL, MOMENTS, CAMPAIGN = (
+PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL = (
     "peerspot_intent",
     "deployteq_contact_poll",
     "deployteq_contact_moments",
     "deployteq_campaign_sync",
+    "sync_control",
 )
+SHOWN_LINES = 12  # of a plan's summary
 GROUPS = {"contacts": {"queue": 7, "continue": 8, "success": 9, "error": 10, "limit": 11}}
 DAYS = 30
 SCHEDULED_SECONDS = 30
@@ -35,7 +39,7 @@ def up(root: Path) -> None:
     api = AirflowApi(url)
     _say(f"Airflow runs at {url}")
     _set_variables(api, emulators, root)
-    finished = [*_run_peerspot(api), *_run_deployteq(api, emulators)]
+    finished = [*_run_peerspot(api, root), *_run_deployteq(api, emulators)]
     reports = [report_run(root / "airflow" / "salesforce_sync.db", run) for run in finished]
     summary = {
         "airflow": {"url": url, "login": services.LOGIN, "password": services.PASSWORD},
@@ -71,27 +75,60 @@ def _set_variables(api: AirflowApi, emulators: services.Emulators, root: Path) -
     )
 
 
-def _run_peerspot(api: AirflowApi) -> list[dict[str, object]]:
-    """The scheduler's own daily run, when it is due, and then a run over a month, as a user would trigger it."""
+def _run_peerspot(api: AirflowApi, root: Path) -> list[dict[str, object]]:
+    """The scheduler's own daily run, when it is due; a dry run over a month, to see the plan; and then that run."""
     finished = _switch_on(api, PEERSPOT)
     last = datetime.now(UTC).date() - timedelta(days=2)
     first = last - timedelta(days=DAYS - 1)
-    _say(f"{PEERSPOT}: triggered for {first} to {last}")
+    _say(f"{PEERSPOT}: a dry run for {first} to {last}")
     days = {"start_date": first.isoformat(), "end_date": last.isoformat()}
-    return [*finished, api.watch(PEERSPOT, api.trigger(PEERSPOT, days))]
+    dry = api.watch(PEERSPOT, api.trigger(PEERSPOT, days | {"steps": ["extract"], "dry_run": True}))
+    _show_plan(root, dry)
+    _say(f"{PEERSPOT}: triggered for {first} to {last}")
+    return [*finished, dry, api.watch(PEERSPOT, api.trigger(PEERSPOT, days))]
+
+
+def _show_plan(root: Path, run: dict[str, Any]) -> None:
+    """What the dry run's plan would do, in the words of its log."""
+    from salesforce_sync.state import plans
+    from salesforce_sync.state.engine import open_state, reading
+
+    with reading(open_state(f"sqlite:///{root / 'airflow' / 'salesforce_sync.db'}")) as connection:
+        (plan,) = plans.of_dag_run(connection, run["dag_id"], run["dag_run_id"])
+    summary = Summary.read(json.loads((Path(plan.path) / FILE).read_text()))
+    print("\n".join(f"    {line}" for line in list(summary.lines())[:SHOWN_LINES]))
 
 
 def _run_deployteq(api: AirflowApi, emulators: services.Emulators) -> list[dict[str, object]]:
-    """The scheduler's own poll, then a newsletter to all customers and what became of it, then a campaign that learned some phone numbers."""
+    """The scheduler's own poll, which waits for a person when it is the first; a newsletter to all customers and what became of it; a campaign
+    that learned some phone numbers; and that campaign undone."""
     control, now = f"{emulators.vendors}/_emulator/deployteq", datetime.now(UTC)
-    poll = _run(api, POLL)
+    polls = _approved(api, _run(api, POLL))
     services.get_json(f"{control}/mailing", body={"name": f"Newsletter of {now:%d %B, %H:%M}"})
     moments = _run(api, MOMENTS)
     services.get_json(
         f"{control}/queue",
-        body={"groups": [*GROUPS["contacts"].values()], "prefix": "003", "every": 5, "phone": f"030-{now:%H%M%S}"},
+        body={"groups": [*GROUPS["contacts"].values()], "prefix": "003", "every": 10, "phone": f"030-{now:%H%M%S}"},
     )
-    return [poll, moments, _run(api, CAMPAIGN)]
+    campaign = _run(api, CAMPAIGN)
+    _say(f"{CONTROL}: undoes {campaign['dag_run_id']}")
+    undo = {"action": "undo", "dag": CAMPAIGN, "run": campaign["dag_run_id"]}
+    api.wait_for_dag(CONTROL)
+    api.unpause(CONTROL)
+    return [*polls, moments, campaign, api.watch(CONTROL, api.trigger(CONTROL, undo))]
+
+
+def _approved(api: AirflowApi, poll: dict[str, Any]) -> list[dict[str, object]]:
+    """The poll; when a brake holds its plan, also the question in Airflow's Required Actions, and the poll after the answer."""
+    if poll["state"] == "success":
+        return [poll]
+    _say(f"{CONTROL}: more records than go unasked would be sent for the first time, so a person is asked")
+    _begun(api, CONTROL)
+    question, run = api.answer(CONTROL, "Approve")
+    _say(f"Required Actions: {question}: approved")
+    asked = api.watch(CONTROL, run)
+    after = next(run for run in api.runs(POLL) if run["run_type"] not in ("scheduled", "backfill"))
+    return [poll, asked, api.watch(POLL, str(after["dag_run_id"]))]
 
 
 def _run(api: AirflowApi, dag: str) -> dict[str, object]:
@@ -105,22 +142,28 @@ def _run(api: AirflowApi, dag: str) -> dict[str, object]:
 
 def _switch_on(api: AirflowApi, dag: str) -> list[dict[str, object]]:
     """Lets the scheduler have the DAG; gives the finished run that it begins at once, unless it has the DAG already."""
+    run = _begun(api, dag)
+    return [api.watch(dag, run)] if run else []
+
+
+def _begun(api: AirflowApi, dag: str) -> str:
+    """Lets the scheduler have the DAG; gives the id of the run that it begins at once, "" when it has the DAG already."""
     api.wait_for_dag(dag)
     if not api.is_paused(dag):
-        return []
+        return ""
     api.unpause(dag)
     _say(f"{dag}: the scheduler starts the run that is due")
     deadline = time.monotonic() + SCHEDULED_SECONDS
     while time.monotonic() < deadline:
         for run in api.runs(dag):
             if run["run_type"] == "scheduled":
-                return [api.watch(dag, str(run["dag_run_id"]))]
+                return str(run["dag_run_id"])
         time.sleep(0.5)
-    return []
+    return ""
 
 
 def _exit_unless_all_succeeded(reports: list[RunReport]) -> None:
-    failed = [f"{report.dag} {report.run}" for report in reports if report.state != "success"]
+    failed = [f"{report.dag} {report.run}" for report in reports if report.state == "failed"]
     if failed:
         sys.exit(f"Not every run succeeded: {', '.join(failed)}. The UI shows the log of the failed task.")
 

@@ -10,7 +10,9 @@ from urllib.parse import quote
 
 from demo.services import LOGIN, PASSWORD, DemoFailed, get_json
 
-PARSE_SECONDS, RUN_SECONDS, READ_TRIES = 90, 600, 5
+PARSE_SECONDS, RUN_SECONDS, ASK_SECONDS, READ_TRIES = 90, 600, 120, 5
+# How long a person reads a question at least. Airflow begins a task again whose answer comes before the scheduler knows that it waits.
+READING_SECONDS = 3
 FINISHED = ("success", "failed")
 
 
@@ -75,6 +77,20 @@ class AirflowApi:
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
         found = self.call(f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances")["task_instances"]
         return {task["task_id"]: task["state"] or "waiting" for task in found}
+
+    def answer(self, dag_id: str, option: str) -> tuple[str, str]:
+        """Waits for a question of the DAG in Required Actions, and answers it; gives the question, and the run that asked."""
+        deadline = time.monotonic() + ASK_SECONDS
+        while time.monotonic() < deadline:
+            for found in self.call(f"dags/{dag_id}/dagRuns/~/hitlDetails?state=awaiting_input")["hitl_details"]:
+                time.sleep(READING_SECONDS)
+                task = found["task_instance"]
+                run = f"dags/{dag_id}/dagRuns/{quote(task['dag_run_id'], safe='')}"
+                place = f"{run}/taskInstances/{task['task_id']}/{task['map_index']}/hitlDetails"
+                self.call(place, body={"chosen_options": [option], "params_input": {}}, method="PATCH")
+                return str(found["subject"]), str(task["dag_run_id"])
+            time.sleep(0.5)
+        raise DemoFailed(f"{dag_id} asked nothing in {ASK_SECONDS} s: look at it in the UI")
 
     def watch(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Waits for the end of the run and prints every change of a task's state; gives the finished run."""

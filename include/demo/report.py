@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-DELIVERING = ("load", "push")
+DELIVERING = ("load", "push", "control")
+HELD = "held"  # red, because a brake holds its plan until a person has looked at it
 TEXT_COLUMNS = 3  # the first columns hold text, the others numbers
 COLUMNS = ("read", "created", "updated", "unchanged", "skipped", "rejected", "waiting", "api_calls")
 
@@ -36,11 +37,17 @@ class RunReport:
 
 def report_run(state_file: Path, run: dict[str, Any]) -> RunReport:
     """The report of a finished run, given as Airflow's REST API shows it."""
-    from salesforce_sync.state import runs
+    from salesforce_sync.state import plans, runs
     from salesforce_sync.state.engine import open_state, reading
 
     with reading(open_state(f"sqlite:///{state_file}")) as connection:
         steps = runs.of_dag_run(connection, run["dag_id"], run["dag_run_id"])
+        made = plans.of_dag_run(connection, run["dag_id"], run["dag_run_id"])
+    state = run["state"]
+    if state == "failed" and any(plan.reasons for plan in made):
+        state = HELD
+    elif any(plan.status == plans.DRY_RUN for plan in made):
+        state = f"{state}, dry"
     counted = {name: sum(step[name] for step in steps if step["task_id"].startswith(DELIVERING)) for name in COLUMNS}
     counted["api_calls"] = sum(step["api_calls"] for step in steps)
     took = datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])
@@ -50,7 +57,7 @@ def report_run(state_file: Path, run: dict[str, Any]) -> RunReport:
         for step in steps
     ]
     return RunReport(
-        run["dag_id"], run["dag_run_id"], run["state"], **counted, seconds=round(took.total_seconds(), 1), steps=shown
+        run["dag_id"], run["dag_run_id"], state, **counted, seconds=round(took.total_seconds(), 1), steps=shown
     )
 
 

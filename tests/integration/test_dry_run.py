@@ -16,7 +16,7 @@ from salesforce_sync.engine.from_salesforce import read_changes
 from salesforce_sync.engine.read_days import Span, read_days
 from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
 from salesforce_sync.engine.to_vendor import deliver_to_vendor
-from salesforce_sync.state import plans
+from salesforce_sync.state import plans, runs
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.schema import metadata
 from salesforce_sync.systems.peerspot.process import PRODUCTS, process
@@ -25,8 +25,16 @@ from support.airflow import variables
 from support.flows import ACTIVITIES, Intent, Poll, RecordsSource, load_mapping
 from support.world import World, activity
 
-# What a dry run shares with every run: its sign-in, what the org said, and the calls that it made.
-SHARED = {"plans", "api_budget", "api_calls_taken", "described_objects", "salesforce_sessions", "known_orgs"}
+# What remains: its plans, that it ran, and what it shares with every run: its sign-in, what the org said, and the calls that it made.
+SHARED = {
+    "plans",
+    "sync_runs",
+    "api_budget",
+    "api_calls_taken",
+    "described_objects",
+    "salesforce_sessions",
+    "known_orgs",
+}
 
 
 def _everything(state: Any) -> dict[str, list[tuple[Any, ...]]]:
@@ -103,6 +111,10 @@ def test_a_dry_run_of_the_intent_dag_leaves_its_plans_and_nothing_else(world: Wo
         "fields": {"Country__c": ["Netherlands", None], "City__c": ["Utrecht", "Gouda"], "Processed__c": ["true", "false"]},
     }  # fmt: skip
     assert _summary(state, "peerspot/process")["counts"] == {"update": 1}
+    with reading(state) as connection:
+        steps = runs.of_dag_run(connection, "peerspot_intent", "dry")
+    assert {row["status"] for row in steps} == {runs.DRY_RUN}
+    assert sum(row["api_calls"] for row in steps) > 0
 
 
 def test_the_real_run_after_a_dry_one_does_what_it_said(world: World, pipeline: Intent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,8 @@ from salesforce_sync.engine.plan import Look
 from salesforce_sync.records import Reason
 from salesforce_sync.state import inbox, links, seen_paths
 from salesforce_sync.state.inbox import Batch
+
+log = logging.getLogger(__name__)
 
 APPROVAL, FIRST_CONTACT, EMPTIED, UNKNOWN_PATH, DELETIONS = (
     "approval", "first contact", "emptied field", "unknown path", "deletions",
@@ -53,8 +56,8 @@ def deletion_brake(subject: str, what: str, *, doomed: int, total: int, percent:
 
 
 def _unknown_paths(connection: Connection, org: str, member: Member, batches: Sequence[Batch]) -> Iterator[Reason]:
-    """A path that none of FEWEST_READ records has, and none ever had. What Salesforce gives is checked by its descriptions instead, and
-    what is made here has its paths."""
+    """A path that none of FEWEST_READ records has, and none ever had, so that its field would be emptied. What Salesforce gives is checked by
+    its descriptions instead, and what is made here has its paths."""
     known = [batch.ref for batch in batches if batch.ref.filled is not None and batch.read_from is None]
     total = sum(ref.count for ref in known)
     if member.mapping.direction != "to_salesforce" or total < FEWEST_READ:
@@ -62,12 +65,15 @@ def _unknown_paths(connection: Connection, org: str, member: Member, batches: Se
     present = {path for ref in known for path in ref.filled or ()}
     absent = [path for path in member.mapping.vendor_paths if path not in present]
     if absent:
-        seen = seen_paths.seen(connection, org, member.name)
+        seen, emptying = seen_paths.seen(connection, org, member.name), set(member.mapping.emptiable.values())
         for path in (path for path in absent if path not in seen):
             text = (
                 f"{member.name} reads {path!r}, which is in none of {total:,} records, and never was: is it misspelt?"
             )
-            yield Reason(UNKNOWN_PATH, member.name, path, total, total, text)
+            if path in emptying:
+                yield Reason(UNKNOWN_PATH, member.name, path, total, total, text)
+            else:
+                log.warning("%s", text)
 
 
 def _emptied(

@@ -1,7 +1,7 @@
 """Dry runs: the real code, on a copy of the state that is thrown away, up to the plan.
 
-A dry run cannot leave anything behind, because its transactions go into the copy; only its plan is written into the real
-state database. Tasks of one DAG run hand each other what they staged in a file, since the inbox of a copy ends with it.
+A dry run cannot leave anything behind, because its transactions go into the copy; only its plan, and that it ran, are written
+into the real state database. Tasks of one DAG run hand each other what they staged in a file, since the inbox of a copy ends with it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from salesforce_sync.engine.context import Context, DryRun
 from salesforce_sync.engine.summary import FILE, Summary
 from salesforce_sync.records import Reason
 from salesforce_sync.staging import Staging
-from salesforce_sync.state import inbox, plans
+from salesforce_sync.state import inbox, plans, runs
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.scratch import scratch
 
@@ -38,8 +38,13 @@ def rehearsal(context: Context) -> Iterator[Context]:
                 inbox.bring_in(connection, context.staging.read_json(file))
         with reading(state) as connection:
             before = inbox.last_id(connection)
+            begun = runs.last_id(connection)
         staging = Staging(folder / run.task_id)
-        yield replace(context, state=state, staging=staging, dry=DryRun(context.state, context.staging))
+        try:
+            yield replace(context, state=state, staging=staging, dry=DryRun(context.state, context.staging))
+        finally:
+            with reading(state) as connection, context.state.begin() as real:
+                runs.bring_in(real, runs.rows_after(connection, begun))
         with reading(state) as connection:
             registered = inbox.rows_after(connection, before)
         if registered:

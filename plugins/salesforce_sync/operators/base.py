@@ -272,9 +272,10 @@ def window(context: Any, *, days_behind: int) -> DateWindow:
 
 
 def is_about_today(context: Any) -> bool:
-    """Whether somebody triggered the run without naming days: it also reads refused records again that are due."""
+    """Whether somebody, or another DAG, triggered the run without naming days: it also reads refused records again that are due."""
     params, run = context["params"], context["dag_run"]
-    return str(getattr(run.run_type, "value", run.run_type)) == "manual" and not params.get("start_date")
+    kind = str(getattr(run.run_type, "value", run.run_type))
+    return kind not in ("scheduled", "backfill") and not params.get("start_date")
 
 
 def is_scheduled(context: Any) -> bool:

@@ -177,7 +177,9 @@ class AskOperator(ApprovalOperator):
         if context["params"]["action"] != LIST:
             raise AirflowSkipException("This run was triggered for something else.")
         with open_state().begin() as connection:
-            plan = plans.ask(connection, context["run_id"]) or plans.asked_in(connection, context["run_id"])
+            plan = plans.asked_in(connection, context["run_id"]) or plans.ask(connection, context["run_id"])
+        if plan is not None and plan.status == plans.ALLOWED:
+            return [plan.dag_id]  # this is a later try, and the answer of an earlier one is kept
         if plan is None or plan.status != plans.HELD:
             raise AirflowSkipException("No plan waits for a question.")
         self.subject = f"Plan {plan.id}: {plan.target}"

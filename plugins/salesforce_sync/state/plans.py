@@ -110,11 +110,6 @@ def with_status(connection: Connection, status: str, *, org: str = "", target: s
     return _plans(connection, query)
 
 
-def of_runs(connection: Connection, sync_run_ids: Iterable[int]) -> list[Plan]:
-    """The plans that these sync runs made."""
-    return _plans(connection, select(plans).where(plans.c.sync_run_id.in_(list(sync_run_ids))))
-
-
 def written(connection: Connection, org: str, target: str, *, before: int | None = None) -> list[Plan]:
     """The target's plans that were written, or begun to be, the newest first; with `before`, those made before that one."""
     columns = plans.c
@@ -147,6 +142,11 @@ def remind(connection: Connection, plan_id: int, *, now: datetime) -> bool:
     """Whether it is time to remind people of the held plan, a day after the last time; notes that it was done."""
     due = (plans.c.id == plan_id) & (plans.c.status == HELD) & (plans.c.reminded_at <= now - REMIND_EVERY)
     return connection.execute(update(plans).where(due).values(reminded_at=now)).rowcount == 1
+
+
+def of_dag_run(connection: Connection, dag_id: str, run_id: str) -> list[Plan]:
+    """The plans that a DAG run made."""
+    return _plans(connection, select(plans).where(plans.c.dag_id == dag_id, plans.c.run_id == run_id))
 
 
 def ask(connection: Connection, run_id: str) -> Plan | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from salesforce_sync.records import Counts, RunIdentity
 from salesforce_sync.state.schema import sync_runs
 
 RUNNING, SUCCESS, FAILED, INTERRUPTED = "running", "success", "failed", "interrupted"
+DRY_RUN = "dry run"  # its counts are what would have been done
 HELD = "held"  # what was read waits for a person, who lets the plan pass or rejects it
 LIMITED = "limited"  # the API budget was spent; the next run goes on
 WAITING = "waiting"  # for a Bulk job; the run after it, of the same task, goes on
@@ -86,6 +88,24 @@ def of_step(connection: Connection, dag_id: str, run_id: str, step: str) -> list
     columns = sync_runs.c
     query = select(columns.id).where(columns.dag_id == dag_id, columns.run_id == run_id, columns.step == step)
     return list(connection.execute(query).scalars())
+
+
+def last_id(connection: Connection) -> int:
+    return int(connection.execute(select(func.max(sync_runs.c.id))).scalar() or 0)
+
+
+def rows_after(connection: Connection, run_id: int) -> list[dict[str, Any]]:
+    """The sync runs that began after this one, in a dry run's copy of the state."""
+    query = select(sync_runs).where(sync_runs.c.id > run_id).order_by(sync_runs.c.id)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def bring_in(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keeps what `rows_after` gave: of a dry run remains that it ran, what it would have done, and its API calls."""
+    for row in rows:
+        status = row["status"] if row["status"] in (FAILED, WAITING, LIMITED) else DRY_RUN
+        values = {name: value for name, value in row.items() if name != "id"}
+        connection.execute(insert(sync_runs).values(**values | {"status": status}))
 
 
 def of_dag_run(connection: Connection, dag_id: str, run_id: str) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ sync_runs = Table(
     Column("run_id", String(250), nullable=False),
     Column("task_id", String(250), nullable=False),
     Column("try_number", Integer, nullable=False),
-    Column("status", String(20), nullable=False),  # running, success, limited, waiting, failed, interrupted
+    Column("status", String(20), nullable=False),  # running, success, held, limited, waiting, failed, interrupted, dry run
     Column("message", Text),
     Column("started_at", _Moment, nullable=False),
     Column("ended_at", _Moment),
