@@ -1,6 +1,7 @@
 # make demo   the package on real Airflow against local stand-ins      make stop    ends it
 # make test   every test                                               make check   ruff, mypy, import-linter
 # make soak   schedules at random, SCHEDULES of them from SEED on     make explain RECORD=<id>   a record's history
+# make compare MAPPING=<name>   what differs between the two sides, and why (of the demo; elsewhere, the DAG sync_compare)
 # make bench  measurements, into .bench/results.json                   make lock    resolves requirements*.in again
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 export PYTHONPATH := include:plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test check format bench soak explain lock clean
+.PHONY: help demo stop test check format bench soak explain compare lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -64,6 +65,9 @@ soak: $(VENV)/installed-tests
 explain: $(VENV)/installed
 	@SALESFORCE_SYNC_STATE_URL=$${SALESFORCE_SYNC_STATE_URL:-sqlite:///$(CURDIR)/.demo/airflow/salesforce_sync.db} \
 	  $(BIN)/python -m salesforce_sync.explain $(RECORD)
+
+compare: $(VENV)/installed
+	@$(BIN)/python -m demo compare $(MAPPING)
 
 # Resolved for every Python from 3.11 on, on all platforms.
 lock: $(VENV)/installed

@@ -13,7 +13,7 @@ with DAG(
     dag_id="sync_control",
     description="Lists plans that wait, lets them pass or rejects them; undo, replay",
     doc_md=__doc__,
-    schedule=CronTriggerTimetable("*/5 * * * *", timezone="UTC", run_immediately=True),
+    schedule=CronTriggerTimetable("*/10 * * * *", timezone="UTC", run_immediately=True),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=100,  # a run whose question waits for an answer stands in nobody's way

@@ -13,14 +13,17 @@ from typing import Any
 from demo import processes, services
 from demo.airflow_api import AirflowApi
 from demo.report import RunReport, report_run, table
+from salesforce_sync.engine.compare import FILE as COMPARISON
+from salesforce_sync.engine.compare import read_lines
 from salesforce_sync.engine.summary import FILE, Summary
 
-PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL = (
+PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL, COMPARE = (
     "peerspot_intent",
     "deployteq_contact_poll",
     "deployteq_contact_moments",
     "deployteq_campaign_sync",
     "sync_control",
+    "sync_compare",
 )
 SHOWN_LINES = 12  # of a plan's summary
 GROUPS = {"contacts": {"queue": 7, "continue": 8, "success": 9, "error": 10, "limit": 11}}
@@ -168,6 +171,22 @@ def _exit_unless_all_succeeded(reports: list[RunReport]) -> None:
         sys.exit(f"Not every run succeeded: {', '.join(failed)}. The UI shows the log of the failed task.")
 
 
+def compare(root: Path, mapping: str) -> None:
+    """Runs the DAG sync_compare of the demo that is up, and prints what it found."""
+    ready = root / "airflow.json"
+    if not ready.exists():
+        sys.exit("The demo is not up: `make demo` starts it.")
+    api = AirflowApi(json.loads(ready.read_text())["url"])
+    api.wait_for_dag(COMPARE)
+    api.unpause(COMPARE)
+    run = api.watch(COMPARE, api.trigger(COMPARE, {"mapping": mapping} if mapping else {}))
+    found = sorted((root / "airflow" / "staging").rglob(COMPARISON), key=lambda path: path.stat().st_mtime)
+    for path in found[-1 if mapping else -2 :]:
+        print("\n".join(read_lines(json.loads(path.read_text()))))
+    if run["state"] != "success":
+        sys.exit(1)
+
+
 def down(root: Path) -> None:
     count = processes.stop_all(root) + services.stop_database(root)
     left = [*processes.ours(root), *filter(None, [services.database_process(root)])]
@@ -184,13 +203,18 @@ def _say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo")
-    parser.add_argument("command", choices=["up", "down"])
+    parser.add_argument("command", choices=["up", "down", "compare"])
+    parser.add_argument("mapping", nargs="?", default="", help="for compare: the mapping")
     parser.add_argument(
         "--root", type=Path, default=services.REPOSITORY / ".demo", help="folder for everything that the demo keeps"
     )
     options = parser.parse_args()
     try:
-        (up if options.command == "up" else down)(options.root.resolve())
+        root = options.root.resolve()
+        if options.command == "compare":
+            compare(root, options.mapping)
+        else:
+            (up if options.command == "up" else down)(root)
     except services.DemoFailed as error:
         sys.exit(f"The demo failed: {error}")
 

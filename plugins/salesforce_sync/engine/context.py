@@ -61,6 +61,7 @@ class DryRun:
 
     state: Engine
     staging: Staging
+    look_at_all: bool = False  # also where each record costs a call
 
 
 @dataclass

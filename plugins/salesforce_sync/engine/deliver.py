@@ -119,7 +119,8 @@ class Delivered:
     refused: set[str] = field(default_factory=set)  # ids of refused records
     held: Plan | None = None
     remind: bool = False
-    summary: Summary | None = None  # of a dry run
+    summary: Summary | None = None  # of a dry run, and the id of its plan
+    rehearsed: int | None = None
 
     @property
     def total(self) -> Counts:
@@ -313,7 +314,9 @@ class _Delivery:
     def _rehearse(self, looks: Mapping[str, Look], writer: PlanWriter, reasons: Sequence[Reason]) -> bool:
         """The end of a dry run: the plan is kept, with its summary, and nothing of it is done."""
         summary = self._summary(looks, writer, reasons)
-        keep_rehearsed(self.context, self.group.name, writer.folder, len(writer.chunks), summary, reasons)
+        self.delivered.rehearsed = keep_rehearsed(
+            self.context, self.group.name, writer.folder, len(writer.chunks), summary, reasons
+        )
         self.delivered.summary = summary
         for run in self.steps.values():
             run.counts = summary.as_counts(run.step)

@@ -28,7 +28,7 @@ DRY_RUNS = "dry-runs"  # the folder of what dry runs stage; it is swept as other
 
 
 @contextmanager
-def rehearsal(context: Context) -> Iterator[Context]:
+def rehearsal(context: Context, *, look_at_all: bool = False) -> Iterator[Context]:
     """The context of a dry run of the same task. What an earlier task of the DAG run registered is in its inbox."""
     run = context.run
     folder = context.staging.folder(DRY_RUNS, run.dag_id, run.run_id)
@@ -41,7 +41,9 @@ def rehearsal(context: Context) -> Iterator[Context]:
             begun = runs.last_id(connection)
         staging = Staging(folder / run.task_id)
         try:
-            yield replace(context, state=state, staging=staging, dry=DryRun(context.state, context.staging))
+            yield replace(
+                context, state=state, staging=staging, dry=DryRun(context.state, context.staging, look_at_all)
+            )
         finally:
             with reading(state) as connection, context.state.begin() as real:
                 runs.bring_in(real, runs.rows_after(connection, begun))

@@ -784,7 +784,8 @@ class _Decisions:
 
     def _with_before(self, member: Member, steps: Sequence[_Step], table: pa.Table) -> pa.Table:
         """The rows, each with what the vendor has. A dry run of many leaves it unknown: each costs a call."""
-        if self.context.dry is not None and len(steps) > MOST_LOOKED_AT:
+        dry = self.context.dry
+        if dry is not None and not dry.look_at_all and len(steps) > MOST_LOOKED_AT:
             return table
         known: list[Mapping[str, Any]] = []
         for step in steps:

@@ -1,0 +1,35 @@
+"""What differs between Salesforce and the other side, since when, and why: weekly, and for one mapping by hand. See docs/plans.md."""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param
+
+from salesforce_sync.operators.alerts import alert_on_timeout
+from salesforce_sync.operators.compare import CompareDaysOperator, CompareWithVendorOperator
+from salesforce_sync.operators.retry import default_args
+from salesforce_sync.systems.deployteq.settings import DELETED
+from salesforce_sync.systems.peerspot.timetable import DAYS_BEHIND
+
+ACTIVITIES, CUSTOMERS = "peerspot/activities", ["deployteq/contacts", "deployteq/leads"]
+
+with DAG(
+    dag_id="sync_compare",
+    description="Reads both sides, and tells what differs and why",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable("0 5 * * 6", timezone="UTC"),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=default_args(),
+    dagrun_timeout=timedelta(hours=12),
+    on_failure_callback=alert_on_timeout,
+    tags=["salesforce"],
+    params={
+        "mapping": Param(
+            None, type=["null", "string"], enum=[None, ACTIVITIES, *CUSTOMERS], title="Mapping", description="This one alone; empty: all.",
+        ),
+        "days": Param(30, type="integer", minimum=1, maximum=365, title="Days", description="How many days of PeerSpot's activity."),
+    },
+) as dag:  # fmt: skip
+    CompareDaysOperator(task_id="activities", system="peerspot", mapping=ACTIVITIES, days_behind=DAYS_BEHIND)
+    CompareWithVendorOperator(task_id="customers", system="deployteq", mappings=CUSTOMERS, deleted=DELETED)

@@ -1,0 +1,93 @@
+"""Comparing: both sides of a mapping are read, and what differs is told, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from salesforce_sync.operators.base import SyncOperator, log, salesforce_context
+from salesforce_sync.settings import read_setting
+
+if TYPE_CHECKING:
+    from salesforce_sync.engine.context import Context
+    from salesforce_sync.engine.deliver import Delivered
+    from salesforce_sync.mapping.model import MappingFile
+
+
+class CompareOperator(SyncOperator):
+    """Compares the mappings' two sides; returns the counts by why records differ. Fails when something differs that nothing explains.
+
+    Skipped in a run whose parameter `mapping` names another one.
+    """
+
+    def __init__(self, *, system: str, mappings: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.system = system
+        self.mappings = mappings
+
+    def run_step(self, context: Any) -> dict[str, Any]:
+        from salesforce_sync.engine.compare import FILE, compare, judge, save
+        from salesforce_sync.engine.dry import pretended, rehearsal
+        from salesforce_sync.mapping.loader import load_mapping
+        from salesforce_sync.systems import vendor_hook
+
+        wanted = context["params"].get("mapping")
+        if wanted and wanted not in self.mappings:
+            raise AirflowSkipException(f"This run compares {wanted}.")
+        mappings = {name: load_mapping(name) for name in self.mappings}
+        with salesforce_context(context, dry=False) as real:
+            real.salesforce.read_only = True
+            with rehearsal(real, look_at_all=True) as work:
+                delivered = self.rehearse(context, work, mappings, pretended(vendor_hook(self.system)))
+                found = compare(work, mappings, delivered, real)
+                folder = work.plan_folder("comparisons", "")
+                save(work, folder, found)
+        for line in found.lines():
+            log.info("%s", line)
+        log.info("The figures are in %s", folder / FILE)
+        judge(found)
+        return {"same": found.same, **found.counts}
+
+    def rehearse(self, context: Any, work: Context, mappings: dict[str, MappingFile], hook: Any) -> Delivered:
+        """A dry run of everything that the mappings are about."""
+        raise NotImplementedError
+
+
+class CompareDaysOperator(CompareOperator):
+    """For a mapping to Salesforce whose vendor is read by days: those of the last `days` (the run's parameter), but for the last
+    `days_behind`."""
+
+    def __init__(self, *, mapping: str, days_behind: int = 1, **kwargs: Any) -> None:
+        super().__init__(mappings=[mapping], **kwargs)
+        self.days_behind = days_behind
+
+    def rehearse(self, context: Any, work: Context, mappings: dict[str, MappingFile], hook: Any) -> Delivered:
+        from salesforce_sync.engine.read_days import Span, read_days
+        from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
+        from salesforce_sync.windows import DateWindow
+
+        ((name, mapping),) = mappings.items()
+        last = datetime.now(UTC).date() - timedelta(days=self.days_behind)
+        window = DateWindow(last - timedelta(days=int(context["params"]["days"]) - 1), last)
+        read_days(work, hook, name, mapping, Span(window), resend=True)
+        return deliver_to_salesforce(work, name, mapping)
+
+
+class CompareWithVendorOperator(CompareOperator):
+    """For mappings to one stream of a vendor."""
+
+    def __init__(self, *, deleted: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deleted = deleted
+
+    def rehearse(self, context: Any, work: Context, mappings: dict[str, MappingFile], hook: Any) -> Delivered:
+        from salesforce_sync.engine.from_salesforce import read_changes
+        from salesforce_sync.engine.to_vendor import deliver_to_vendor
+
+        for name, mapping in mappings.items():
+            read_changes(work, name, mapping, full=True, resend=True)
+        delete = read_setting(self.deleted) == "delete"
+        return deliver_to_vendor(work, self.system, mappings, hook, delete=delete)
