@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
+from salesforce_sync.operators.alerts import alert_on_timeout
 from salesforce_sync.operators.control import ACTIONS, LIST, AskOperator, ControlOperator, FlowsOperator
 from salesforce_sync.operators.params import dry_run
 from salesforce_sync.operators.retry import default_args
@@ -18,6 +19,8 @@ with DAG(
     catchup=False,
     max_active_runs=100,  # a run whose question waits for an answer stands in nobody's way
     default_args=default_args(),
+    dagrun_timeout=timedelta(days=31),
+    on_failure_callback=alert_on_timeout,
     tags=["salesforce"],
     params={
         "action": Param(LIST, enum=list(ACTIONS), title="Action", description="What to do. `list` shows what waits, and changes nothing."),
@@ -49,7 +52,7 @@ with DAG(
 ) as dag:  # fmt: skip
     control = ControlOperator(task_id="control")
     # Asked once, and open for as long as the plan is kept.
-    ask = AskOperator(task_id="ask", execution_timeout=None, response_timeout=timedelta(days=30))
+    ask = AskOperator(task_id="ask", response_timeout=timedelta(days=30))
     flows = FlowsOperator(task_id="flows", trigger_rule="none_failed")
     go_on = TriggerDagRunOperator.partial(task_id="go_on").expand_kwargs(flows.output)
     control >> ask >> flows
