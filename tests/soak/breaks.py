@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 from sqlalchemy import Connection, delete, select
 
-from salesforce_sync.engine import deliver, to_vendor
+from salesforce_sync.engine import deliver, gate, plan, to_vendor, undo
 from salesforce_sync.state import inbox, leases, links, plans, waits
 from salesforce_sync.state.schema import inbox as inbox_table
 from salesforce_sync.state.schema import leases as leases_table
@@ -79,5 +79,8 @@ BREAKS: dict[str, tuple[Any, str, Any]] = {
     "done-by-id": (inbox, "settle", _settle_all),
     "tombstone": (links, "save", _forget_gone),
     "wait": (waits, "of_mappings", lambda *_: []),
+    "approval": (gate.Gate, "approved", lambda _, chunk, __=None: np.ones(chunk.num_rows, dtype=bool)),
+    "held-out": (plan.Look, "_hold_out", lambda *_: None),
+    "look": (undo, "_is_touched", lambda *_: False),
     "consent": (to_vendor._Decisions, "_consent", _every_consent),
 }

@@ -16,10 +16,14 @@ from typing import Any
 
 from sqlalchemy import Engine, event, select, update
 
+from salesforce_sync.engine.context import Brakes
+from salesforce_sync.engine.control import decide
+from salesforce_sync.engine.gate import chunks_of
+from salesforce_sync.engine.undo import InSalesforce, Selection, undo
 from salesforce_sync.errors import CallsMayLand, LeaseHeld, ServiceUnavailable, SyncError
 from salesforce_sync.records import BatchRef
 from salesforce_sync.staging import Staging
-from salesforce_sync.state import dead_letters, inbox, links, waits
+from salesforce_sync.state import dead_letters, held_out, inbox, links, plans, waits
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.schema import dead_letters as letters_table
 from salesforce_sync.state.schema import inbox as inbox_table
@@ -47,7 +51,15 @@ def make(seed: int) -> list[Event]:
 
 
 def _intent_event(chance: random.Random, number: int) -> Event:
-    kind = chance.choices(("activity", "refuse", "intent"), (5, 1, 5))[0]
+    kind = chance.choices(
+        ("activity", "refuse", "intent", "person there", "approval", "decide", "undo"), (8, 2, 10, 2, 1, 3, 2)
+    )[0]
+    if kind in ("approval", "decide"):
+        return (kind, chance.random() < 0.6)
+    if kind == "person there":
+        return (kind, chance.randrange(KEYS), f"p{number}")
+    if kind == "undo":
+        return (kind, chance.random() < 0.5)
     if kind == "activity":
         return ("activity", chance.randrange(KEYS), f"v{number}")
     if kind == "refuse":
@@ -56,7 +68,10 @@ def _intent_event(chance: random.Random, number: int) -> Event:
 
 
 def _poll_event(chance: random.Random, _: int) -> Event:
-    kind = chance.choices(("person", "vendor says no", "refuse", "behind", "poll"), (10, 3, 1, 2, 8))[0]
+    kinds = ("person", "vendor says no", "refuse", "behind", "poll", "approval", "decide")
+    kind = chance.choices(kinds, (20, 6, 2, 4, 16, 1, 3))[0]
+    if kind in ("approval", "decide"):
+        return (kind, chance.random() < 0.7)
     if kind == "person":
         return ("person", chance.randrange(PEOPLE), _edit(chance))
     if kind == "vendor says no":
@@ -70,7 +85,7 @@ def _poll_event(chance: random.Random, _: int) -> Event:
 
 def _run_event(chance: random.Random, kind: str) -> Event:
     faults = sorted((chance.randrange(1, 9), chance.choice(KINDS)) for _ in range(chance.choice((0, 0, 1, 1, 2))))
-    which = ("read", "deliver", "both", "both", "both", *(("whole",) if kind == "poll" else ()))
+    which = ("read", "deliver", "both", "both", "both", "whole" if kind == "poll" else "again")
     return (kind, chance.choice(which), tuple(faults))
 
 
@@ -133,10 +148,16 @@ class Schedule:
     said_no: dict[str, int] = field(default_factory=dict)  # customer -> the event at which it said no at the vendor
     now: int = 0
     delete: bool = False  # whether the customer of a deleted record is deleted
+    approving: bool = False
+    sent: set[tuple[str, str]] = field(default_factory=set)  # record and city, of everything that was ever sent
+    approved: set[tuple[str, str]] = field(default_factory=set)
+    taken_back: dict[str, str] = field(default_factory=dict)  # record -> the city that a person rejected or undid
+    wrong: list[str] = field(default_factory=list)  # what was seen on the way
 
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.org, self.vendor = FakeOrg(self.clock, self.around), FakeVendor(self.around)
+        self.org.on_send = self._sent
         event.listen(self.state, "begin", lambda _: self._in_database())
         event.listen(self.state, "commit", lambda _: self._in_database(may_die=True))
 
@@ -202,6 +223,14 @@ class Schedule:
                 self.run(kind, *rest)
             elif kind == "activity":
                 self.source[rest[0]] = rest[1]
+            elif kind == "person there":
+                self.org.edit_there(f"act-{rest[0]}", rest[1])
+            elif kind == "approval":
+                self.approving = rest[0]
+            elif kind == "decide":
+                self._decide(allow=rest[0])
+            elif kind == "undo":
+                self._undo(delete_created=rest[0])
             elif kind == "customers are deleted":
                 self.delete = True
             elif kind == "behind":
@@ -214,6 +243,55 @@ class Schedule:
             else:
                 which = {"lock": self.org.locked, "rule": self.org.refused, "vendor": self.vendor.refused}[rest[0]]
                 which.add(f"a{rest[1]}@acme.example" if rest[0] == "vendor" else f"act-{rest[1]}")
+
+    # -- what people decide ------------------------------------------------------------------------------------------
+
+    def _decide(self, *, allow: bool) -> None:
+        with reading(self.state) as connection:
+            held = plans.with_status(connection, plans.HELD)
+        for plan in held:
+            control = self._intent({}).context("control")
+            rows = [row for chunk in chunks_of(control, plan) for row in chunk.to_pylist() if "City__c" in row]
+            decide(control, plan.id, allow=allow, person="ann")
+            found = {(str(row["_id"]), row["City__c"]) for row in rows}
+            if allow:
+                self.approved |= found
+            for key, city in () if allow else found:
+                there = self.org.upserted.get(key)
+                if there is None or there["City__c"] != city:
+                    self.taken_back[key] = city
+
+    def _undo(self, *, delete_created: bool) -> None:
+        """Of the last run; a person who is in the middle of a dead task's rest waits for it."""
+        selection = Selection(run_id=f"run-{self.runs}", delete_created=delete_created)
+        self.runs += 1
+        before = {key: row["City__c"] for key, row in self.org.upserted.items()}
+
+        def call(extra: dict[str, Any]) -> Any:
+            context = self._intent(extra).context("undo")
+            mapping = load_mapping(ACTIVITIES)
+            return undo(
+                context, ACTIVITIES, mapping, InSalesforce(context, ACTIVITIES, mapping), selection, person="ann"
+            )
+
+        self._task(call, {})
+        for key, city in before.items():
+            there = self.org.upserted.get(key)
+            if there is None or there["City__c"] != city:
+                self.taken_back[key] = city
+
+    def _sent(self, request: Any, rows: list[dict[str, Any]]) -> None:
+        if request.key == "Id":
+            edited = [row["Id"].strip()[3:].strip() for row in rows]
+            self.wrong += [f"an undo writes over a person's {key}" for key in edited if key in self.org.edited]
+            return
+        for row in rows:
+            found = (str(row[request.key]), row["City__c"])
+            if self.approving and found not in self.approved | self.sent:
+                self.wrong.append(f"{found} was written, and nobody approved it")
+            self.sent.add(found)
+            if self.taken_back.get(found[0]) not in (None, found[1]):
+                del self.taken_back[found[0]]  # something else is written
 
     def _edit(self, contact: str, changes: dict[str, Any]) -> None:
         before = self.org.contacts.get(contact, {})
@@ -237,16 +315,20 @@ class Schedule:
     def run(self, flow: str, which: str, faults: tuple[tuple[int, str], ...]) -> None:
         """A run of the flow, whose tasks are tried again until they end, or are killed."""
         self.runs += 1
-        tasks = [name for name in ("read", "deliver") if which in (name, "both", "whole")]
+        tasks = [name for name in ("read", "deliver") if which in (name, "both", "whole", "again")]
         left = dict(faults)
         for name in tasks:
-            self._task(self._call(flow, name, whole=which == "whole"), left)
+            self._task(self._call(flow, name, whole=which == "whole", again=which == "again"), left)
 
-    def _call(self, flow: str, name: str, *, whole: bool = False) -> Callable[[dict[str, Any]], Any]:
+    def _call(
+        self, flow: str, name: str, *, whole: bool = False, again: bool = False
+    ) -> Callable[[dict[str, Any]], Any]:
         def call(extra: dict[str, Any]) -> Any:
             if flow == "intent":
                 intent = self._intent(extra)
-                return intent.load() if name == "deliver" else intent.extract(self._activities(), scheduled=True)
+                if name == "deliver":
+                    return intent.load()
+                return intent.extract(self._activities(), scheduled=True, resend=again)
             poll = self._poll(extra)
             return poll.push() if name == "deliver" else poll.extract(full=whole)
 
@@ -255,7 +337,7 @@ class Schedule:
     def _intent(self, extra: dict[str, Any]) -> Intent:
         return Intent(
             self, "", self.folder, f"run-{self.runs}", date(2026, 11, 21), timing=Timing(REST if self.rests else 0.0),
-            extra=extra, state=self.state,
+            extra=extra, state=self.state, brakes=Brakes(approve=self.approving),
         )  # type: ignore[arg-type]  # fmt: skip
 
     def _poll(self, extra: dict[str, Any]) -> Poll:
@@ -270,6 +352,7 @@ class Schedule:
             self.runs,
             self.delete,
             timing=timing,
+            brakes=Brakes(approve=self.approving),
             extra=extra,
         )  # type: ignore[arg-type]
 
@@ -318,6 +401,7 @@ class Schedule:
 
         A vendor's day is not read again: what was registered of it has to arrive, or it is lost.
         """
+        self.approving = False
         for _ in range(3):
             with self.state.begin() as connection:
                 soon = datetime.now(UTC) - timedelta(minutes=1)
@@ -329,7 +413,7 @@ class Schedule:
             self.clock.now += timedelta(seconds=10)
 
     def verdict(self) -> Verdict:
-        found = Verdict(faults=self.faults, records=len(self.source) + len(self.org.contacts))
+        found = Verdict(faults=self.faults, records=len(self.source) + len(self.org.contacts), stale=list(self.wrong))
         with reading(self.state) as connection:
             letters = {letter["record_id"] for letter in dead_letters.unresolved(connection)}
             waiting = {wait.record_id for wait in waits.of_mappings(connection, ORG_ID, POLLED)}
@@ -340,13 +424,21 @@ class Schedule:
             for name in POLLED:
                 known |= links.find(connection, ORG_ID, name, [*self.org.contacts])
             registered = self._registered(connection)
+            held = plans.with_status(connection, plans.HELD)
+            names = [*registered, *self.org.contacts]
+            out = {key for name in (ACTIVITIES, *POLLED) for key in held_out.find(connection, ORG_ID, name, names)}
+        found.lost += [f"plan {plan.id} of {plan.target} waits for ever" for plan in held]
         for key, value in registered.items():
             row = self.org.upserted.get(key)
+            if row is not None and row["City__c"] == self.taken_back.get(key):
+                found.stale.append(f"{key} is {row['City__c']} again, which a person took back")
+            if key in out or (row is not None and row["City__c"] == self.org.edited.get(key)):
+                continue
             if row is None and key not in letters:
                 found.lost.append(f"{key} is nowhere")
             elif row is not None and row["City__c"] != value and key not in letters:
                 found.stale.append(f"{key} is {row['City__c']}, not {value}")
-        self._judge_contacts(found, letters | waiting, known)
+        self._judge_contacts(found, letters | waiting | out, known)
         return found
 
     def _registered(self, connection: Any) -> dict[str, str]:

@@ -17,7 +17,7 @@ from salesforce_sync.records import MISSING_AT_VENDOR, Outcome, VendorResult, Wr
 from salesforce_sync.salesforce.changes import Changes
 from salesforce_sync.salesforce.collections import Answered
 from salesforce_sync.salesforce.metadata import FieldInfo, ObjectInfo
-from salesforce_sync.salesforce.rows import WriteRequest
+from salesforce_sync.salesforce.rows import Operation, WriteRequest
 
 ORG_ID = "00D5g0000000001EAA"
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -49,6 +49,8 @@ class FakeOrg:
     past: list[tuple[datetime, dict[str, dict[str, Any]]]] = field(
         default_factory=list
     )  # before a record left: when, contacts
+    edited: dict[str, str] = field(default_factory=dict)  # key -> what people made of its city since it was delivered
+    on_send: Callable[[WriteRequest, list[dict[str, Any]]], None] = lambda *_: None
     behind: int = 0  # before how many of these the job of the next whole reading ran
     session: Any = None
     calls: int = 0
@@ -104,8 +106,22 @@ class FakeOrg:
         if found:
             yield _table(found, fields)
 
+    def by_ids(self, object_name: str, ids: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
+        names = list(dict.fromkeys(["Id", *paths]))
+        found = self.around(lambda: [self._row(key) for key in map(_key_of, ids) if key in self.upserted])
+        yield _texts(found, names)
+
+    def matching(self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
+        found = self.around(lambda: [self._row(value) for value in values if value in self.upserted])
+        yield _texts(found, list(dict.fromkeys([*paths, key])))
+
+    def _row(self, key: str) -> dict[str, Any]:
+        people = {"CreatedById": "sync", "LastModifiedById": "ann" if key in self.edited else "sync"}
+        return {"Id": _id_of(key)} | people | self.upserted[key]
+
     def answer(self, request: WriteRequest, chunk: pa.Table, memory: Any = None) -> Answered:
         rows = chunk.to_pylist()
+        self.on_send(request, rows)
 
         def arrive() -> list[WriteResult]:
             return [self._upsert(request, row) for row in rows]
@@ -113,6 +129,8 @@ class FakeOrg:
         return Answered(self.around(arrive))
 
     def _upsert(self, request: WriteRequest, row: dict[str, Any]) -> WriteResult:
+        if request.key == "Id":
+            return self._change(request, row)
         key = row[request.key]
         for which, code in ((self.locked, "UNABLE_TO_LOCK_ROW"), (self.refused, "FIELD_CUSTOM_VALIDATION_EXCEPTION")):
             if key in which:
@@ -120,7 +138,37 @@ class FakeOrg:
                 return WriteResult(Outcome.REJECTED, None, code, "no")
         outcome = Outcome.UPDATED if key in self.upserted else Outcome.CREATED
         self.upserted[key] = row
-        return WriteResult(outcome, f"a01{key:>015}"[:18])
+        self.edited.pop(key, None)
+        return WriteResult(outcome, _id_of(key))
+
+    def _change(self, request: WriteRequest, row: dict[str, Any]) -> WriteResult:
+        key = _key_of(row["Id"])
+        if key not in self.upserted:
+            return WriteResult(Outcome.REJECTED, None, "ENTITY_IS_DELETED", "no")
+        if request.operation is Operation.DELETE:
+            del self.upserted[key]
+            return WriteResult(Outcome.DELETED, row["Id"])
+        self.upserted[key] |= {name: value for name, value in row.items() if name != "Id"}
+        return WriteResult(Outcome.UPDATED, row["Id"])
+
+    def edit_there(self, key: str, city: str) -> None:
+        """Somebody changes the record that the sync delivered."""
+        if key in self.upserted:
+            self.upserted[key] = self.upserted[key] | {"City__c": city}
+            self.edited[key] = city
+
+
+def _id_of(key: str) -> str:
+    return f"a01{key:>015}"[:18]
+
+
+def _key_of(record_id: str) -> str:
+    return record_id.removeprefix("a01").strip()
+
+
+def _texts(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> pa.Table:
+    columns = {name: [None if row.get(name) is None else str(row[name]) for row in rows] for name in names}
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
 class _Fields(dict[str, FieldInfo]):

@@ -251,7 +251,7 @@ class _Undo:
                 why = NOT_KNOWN
             elif not changed:
                 why = NOTHING_CHANGED
-            elif any(there[name] != item.values[name] for name in changed):
+            elif _is_touched(item, there, changed):
                 why = CHANGED
             if why:
                 self.done.left[item.record_id] = why
@@ -262,7 +262,7 @@ class _Undo:
     def _why_not_delete(self, item: _Written, there: Mapping[str, str]) -> str:
         if not self.selection.delete_created or self.selection.fields:
             return CREATED
-        touched = any(there.get(name, value) != value for name, value in item.values.items())
+        touched = _is_touched(item, there, item.values)
         return CHANGED if touched or there.get("_touched") else ""
 
     def _changed(self, item: _Written, fields: frozenset[str]) -> list[str]:
@@ -433,6 +433,11 @@ _KINDS = {
     "boolean": pa.bool_(), "int": pa.int64(), "double": pa.float64(), "currency": pa.float64(), "percent": pa.float64(),
     "date": pa.date32(), "datetime": pa.timestamp("s", tz="UTC"),
 }  # fmt: skip
+
+
+def _is_touched(item: _Written, there: Mapping[str, str], names: Iterable[str]) -> bool:
+    """Whether the target does not read any more as it was delivered."""
+    return any(there[name] != item.values[name] for name in names)
 
 
 class Customers(Protocol):
