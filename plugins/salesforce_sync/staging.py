@@ -189,6 +189,9 @@ class BatchWriter:
         self.pending = []
 
 
+_EMPTY_TEXTS = pa.array(["", "[]", "{}"])  # lists and objects are JSON text
+
+
 def _filled(table: pa.Table) -> dict[str, int]:
     """How many rows have a value, by column; a text of nothing is none."""
     found = {}
@@ -196,7 +199,7 @@ def _filled(table: pa.Table) -> dict[str, int]:
         column = table.column(name)
         empty = column.null_count
         if pa.types.is_string(column.type):
-            empty += pc.sum(pc.equal(column, "")).as_py() or 0
+            empty += pc.sum(pc.is_in(column, _EMPTY_TEXTS)).as_py() or 0
         found[name] = table.num_rows - empty
     return found
 

@@ -74,9 +74,9 @@ def test_what_changes_at_its_source_after_an_undo_is_delivered(world: World, pip
 def test_a_second_undo_changes_nothing(world: World, pipeline: Intent) -> None:
     _two_runs(pipeline)
     _undo(pipeline)
-    calls = world.org.usage.used
+    rows = world.query("SELECT Id, SystemModstamp FROM PeerSpot_Activity__c")
     assert _undo(pipeline) == Undone(left=dict.fromkeys(("act-0", "act-1", "act-2"), undoing.UNDONE_BEFORE))
-    assert world.org.usage.used == calls
+    assert world.query("SELECT Id, SystemModstamp FROM PeerSpot_Activity__c") == rows
 
 
 def test_what_somebody_changed_since_is_left_alone_and_listed(world: World, pipeline: Intent) -> None:

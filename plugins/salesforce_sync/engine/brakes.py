@@ -89,12 +89,11 @@ def _emptied(
     for column, count in sorted(doubtful.items()):
         path = member.mapping.emptiable[column]
         filled = sum((ref.filled or {}).get(path, 0) for ref in known)
-        now, before = 100 * (1 - filled / total), 100 * (1 - usually_filled[path] / usual) if usual else 0.0
-        if path in usually_filled and now - before > percent:
-            text = (
-                f"{count:,} records would lose their {column}: {path} is empty in {now:.0f} % of {total:,} records read, "
-                f"and was in {before:.0f} % over the last {NORMAL.days} days"
-            )
+        rows = usual[path]
+        now, before = 100 * (1 - filled / total), 100 * (1 - usually_filled[path] / rows) if rows else 0.0
+        if now - before > percent:
+            was = f"was in {before:.0f} % over the last {NORMAL.days} days" if rows else "was not read before"
+            text = f"{count:,} records would lose their {column}: {path} is empty in {now:.0f} % of {total:,} records read, and {was}"
             yield Reason(EMPTIED, member.name, column, count, total, text)
 
 

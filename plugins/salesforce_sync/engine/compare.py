@@ -177,8 +177,9 @@ class _Reasons:
         when = self._delivered.get(name, "its first delivery")
         if name in self._pending:
             return (HELD, f"plan {self._question}") if self._question else (PENDING, self._pending[name])
-        if name in self._held_out:
-            return OUT, f"plan {self._held_out[name].plan_id}, by {self._held_out[name].person}"
+        if row["_fingerprint"] in self._held_out.get(name, {}):
+            item = self._held_out[name][row["_fingerprint"]]
+            return OUT, f"plan {item.plan_id}, by {item.person}"
         if name in self._letters:
             letter = self._letters[name]
             return REFUSED, f"{letter['first_failed_at']:%Y-%m-%d %H:%M} ({letter['code']})"

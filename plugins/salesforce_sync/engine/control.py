@@ -31,6 +31,11 @@ def decide(context: Context, plan_id: int, *, allow: bool, person: str, reason: 
     if plan is None:
         raise InvalidParameter(f"There is no plan {plan_id}.", fix="The action `list` shows the plans that wait.")
     rejected = [] if allow else list(_rows(context, plan, person))
+    if not allow and not rejected and plan.status == plans.HELD:
+        raise InvalidParameter(
+            f"The files of plan {plan_id} are gone, so nobody knows what it was about.",
+            fix="The next run plans again, and asks again.",
+        )
     with context.state.begin() as connection:
         if not plans.decide(connection, plan_id, allow=allow, person=person, reason=reason):
             raise InvalidParameter(
@@ -79,7 +84,7 @@ def let_in(context: Context, mapping: str, record_ids: Sequence[str], *, person:
     org = context.org
     with context.state.begin() as connection:
         found = held_out.remove(connection, org, mapping, record_ids)
-        names = [item.record_id for item in found]
+        names = list(dict.fromkeys(item.record_id for item in found))
         links.forget_values(connection, org, mapping, names)
         origins = {item.record_id: item.origin for item in found}
         dead_letters.make_due(connection, org, mapping, origins, code=LET_IN, message=f"{person} let it in again")

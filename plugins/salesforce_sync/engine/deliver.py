@@ -96,11 +96,13 @@ class End(Protocol):
         writer: PlanWriter,
         *,
         peek: bool,
+        keep_doomed: bool,
     ) -> None:
         """Writes the chunks for the changed rows, in the order in which they are to be sent.
 
         Rows that turn out to need no call become settled results of their member's look. With `peek`, the other side is asked nothing: the
-        plan is only to show whether it is held. Of a chunk's facts, `urgent` says that it waits for no person, `deletes` that it deletes.
+        plan is only to show whether it is held. With `keep_doomed`, deletions are going to wait, and what cannot wait of them is planned apart.
+        Of a chunk's facts, `urgent` says that it waits for no person, `deletes` that it deletes.
         """  # fmt: skip
 
     def rows_per_chunk(self) -> int: ...
@@ -210,32 +212,40 @@ class _Delivery:
             return self._finish(release=self.owns_lease)
         self.seen = max([self.seen, *(batch.id for batch in batches)])
         self.gate = gate = Gate.of(self.context, self.group.name)
-        peek = gate.held is not None
+        peek = gate.held is not None and self.context.dry is None
         looks, writer = self._plan(batches, peek=peek)
         reasons = self._reasons(batches, looks, writer)
         if self.context.dry is not None:
             return self._rehearse(looks, writer, reasons)
-        if peek and not self.context.brakes.approve and not gate.unanswered(reasons):
+        unanswered = gate.unanswered(reasons)
+        holds_all = covers_all(unanswered) or self.context.brakes.approve
+        if (
+            peek or unanswered
+        ) and not holds_all:  # most of it is written, so the other side is asked; and deletions wait
             remove_folder(writer.folder)
-            looks, writer = self._plan(batches, peek=False)
+            looks, writer = self._plan(batches, peek=False, keep_doomed=bool(unanswered))
         now, later = self._divide(gate, reasons, writer)
         plan_id = self._make(looks, now)
-        self._commit_settled(looks)
+        self._commit_settled(looks, notes=any(not chunk.facts.get("urgent") for chunk in now.chunks) or later is None)
         for chunk in now.chunks:
             self._write(plan_id, chunk)
         with self.lease.transaction() as connection:
             plans.finish(connection, plan_id)
             if later is None:
-                gate.settle(connection)
+                gate.settle(connection, done=self._wrote_all)
         if later is None:
             return self._finish(release=self.owns_lease)
         self._hold(gate, reasons, looks, later)
         return self._finish(release=self.owns_lease, status=runs.HELD)
 
-    def _plan(self, batches: Sequence[Batch], *, peek: bool) -> tuple[dict[str, Look], PlanWriter]:
+    def _plan(
+        self, batches: Sequence[Batch], *, peek: bool, keep_doomed: bool = False
+    ) -> tuple[dict[str, Look], PlanWriter]:
         looks = self._looks()
-        writer = PlanWriter(self.context, self._folder(), self.end.rows_per_chunk(), Pulse(self.lease).beat)
-        self.end.plan(self.context, self.group, looks, self._changed(batches, looks), writer, peek=peek)
+        own_runs = {name: run.id for name, run in self.steps.items()}
+        writer = PlanWriter(self.context, self._folder(), self.end.rows_per_chunk(), Pulse(self.lease).beat, own_runs)
+        changed = self._changed(batches, looks)
+        self.end.plan(self.context, self.group, looks, changed, writer, peek=peek, keep_doomed=keep_doomed)
         return looks, writer
 
     # -- what waits for a person -----------------------------------------------------------------------------------
@@ -258,9 +268,17 @@ class _Delivery:
         if not unanswered and not self.context.brakes.approve:
             return writer, None
         now, later = (replace(writer, folder=self._folder(part), chunks=[]) for part in ("now", "held"))
+        held: set[tuple[str, str]] = set()  # what is done of one record is done together
+        for chunk in writer.chunks:
+            table = self.context.staging.read_table(chunk.path)
+            waits = ~self._passes(gate, unanswered, chunk, table)
+            held.update((chunk.member, str(name)) for name in table.column("_id").filter(pa.array(waits)).to_pylist())
         for chunk in writer.chunks:
             table = self.context.staging.read_table(chunk.path)
             passes = self._passes(gate, unanswered, chunk, table)
+            if not chunk.facts.get("urgent"):
+                names = table.column("_id").to_pylist()
+                passes &= np.array([(chunk.member, str(name)) not in held for name in names], dtype=bool)
             for part, mask in ((now, passes), (later, ~passes)):
                 part.add(chunk.member, [table.filter(pa.array(mask))], **chunk.facts)
         if later.chunks:
@@ -399,12 +417,19 @@ class _Delivery:
                 sync_run_id=self.steps[self.group.names[0]].id, run=self.context.run,
             )  # fmt: skip
 
-    def _commit_settled(self, looks: Mapping[str, Look]) -> None:
+    @property
+    def _wrote_all(self) -> bool:
+        """Whether nothing of the plan was left for another run."""
+        return not self.locked and not self.resting
+
+    def _commit_settled(self, looks: Mapping[str, Look], *, notes: bool) -> None:
+        """`notes`: also what writes of this plan mean for links of other records; not when those writes wait."""
         for name, look in looks.items():
             settled = look.settled
-            if settled.results or settled.unchanged:
+            results = [*settled.results, *(settled.notes if notes else ())]
+            if results or settled.unchanged:
                 with self.lease.transaction() as connection:
-                    self._commit(connection, name, settled.results, settled.unchanged)
+                    self._commit(connection, name, results, settled.unchanged)
 
     def _commit(
         self, connection: Any, name: str, results: Sequence[RecordResult], unchanged: Sequence[Any] = ()

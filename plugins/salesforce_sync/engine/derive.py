@@ -34,6 +34,7 @@ from salesforce_sync.engine.plan import Mask, PlanWriter
 from salesforce_sync.engine.summary import Summary, summarize
 from salesforce_sync.errors import SyncError
 from salesforce_sync.mapping.fingerprint import fingerprints
+from salesforce_sync.privacy import mask_text
 from salesforce_sync.records import Counts, Reason, RecordResult, WriteResult
 from salesforce_sync.salesforce import rows as row_limits
 from salesforce_sync.salesforce.rows import WriteRequest
@@ -57,6 +58,7 @@ class Derived:
     gate: Gate
     written: int = 0  # plans so far
     plan_id: int = 0  # the last of them
+    keeps_letters: bool = True  # whether what is refused is tried again
     later: PlanWriter | None = None  # rows that wait for a person, and those of a dry run
     reasons: list[Reason] = field(default_factory=list)  # the brakes that were pulled
 
@@ -124,7 +126,7 @@ class Derived:
             ids = marked.column("_id").to_pylist()
             held = held_out.find(connection, self.context.org, self.name, ids)
         marks = zip(ids, marked.column("_fingerprint").to_pylist(), strict=True)
-        return np.array([name in held and held[name].fingerprint == mark for name, mark in marks], dtype=bool)
+        return np.array([mark in held.get(name, {}) for name, mark in marks], dtype=bool)
 
     def ask(self) -> None:
         """At the end: people are asked about what waits. HeldBack when a brake held it, and nobody knew yet."""
@@ -159,7 +161,7 @@ class Derived:
         elif not is_approval(plan.reasons):
             tables = chunks_of(self.context, plan)
             names = [str(name) for table in tables for name in table.column("_id").slice(0, SHOWN).to_pylist()]
-            raise as_error(plan, names[:SHOWN])
+            raise as_error(plan, [mask_text(name) for name in names[:SHOWN]])
 
     def _rehearse(self, later: PlanWriter | None) -> None:
         if later is None:
@@ -187,7 +189,8 @@ class Derived:
     ) -> list[RecordResult]:
         self.written += 1
         folder = self.context.plan_folder(self.name, f"{self.lease.epoch}-{self.run.id}-{self.written}")
-        facts = {"object": request.object, "operation": str(request.operation), "key": request.key}
+        facts = {"member": self.name, "run": str(self.run.id), "object": request.object}
+        facts |= {"operation": str(request.operation), "key": request.key}
         self.context.staging.write(folder, 0, part.replace_schema_metadata({"facts": json.dumps(facts)}))
         with self.lease.transaction() as connection:
             self.plan_id = plan_id = plans.make(
@@ -205,7 +208,8 @@ class Derived:
         known = [make(row, result) for row, result in zip(part.to_pylist(), results, strict=True) if result is not None]
         with self.lease.transaction() as connection:
             sync_log.write(connection, self.run.id, known)
-            dead_letters.record(connection, self.context.org, self.name, self.run.id, known)
+            if self.keeps_letters:
+                dead_letters.record(connection, self.context.org, self.name, self.run.id, known)
             if counted:
                 self.run.counts += Counts.of(result.outcome for result in known)
             if outcome_is_unknown(error):
@@ -240,10 +244,12 @@ class Derived:
 
 
 @contextmanager
-def derived(context: Context, name: str, objects: Sequence[str], *, step: str = "") -> Iterator[Derived]:
+def derived(
+    context: Context, name: str, objects: Sequence[str], *, step: str = "", keeps_letters: bool = True
+) -> Iterator[Derived]:
     """The right to write these objects, for a flow called `name`. LeaseHeld while another task writes one of them."""
     with hold(context, objects) as lease, sync_run(context, step or name) as run:
-        flow = Derived(context, lease, run, name, Gate.of(context, name))
+        flow = Derived(context, lease, run, name, Gate.of(context, name), keeps_letters=keeps_letters)
         if context.dry is None:
             flow.settle()
         yield flow

@@ -106,12 +106,12 @@ class Gate:
         )  # fmt: skip
         self.asked, self.is_new = plans.get(connection, plan_id), True
 
-    def settle(self, connection: Connection) -> None:
-        """After a delivery that held nothing back: what was allowed is written, and an open question has come to nothing."""
-        if self.allowed is not None:
+    def settle(self, connection: Connection, *, done: bool = True) -> None:
+        """After a delivery that held nothing back: what was allowed is written (`done`: all of it), and an open question has come to nothing."""
+        if self.allowed is not None and done:
             plans.finish(connection, self.allowed.id)
         if self.held is not None and self.asked is None:
-            plans.finish(connection, self.held.id, status=plans.REPLACED)
+            plans.withdraw(connection, self.held.id)
 
 
 def is_approval(reasons: Iterable[Reason]) -> bool:

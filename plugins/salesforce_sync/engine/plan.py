@@ -49,6 +49,7 @@ class Settled:
     """Outcomes that need no call, of one member's rows."""
 
     results: list[RecordResult] = field(default_factory=list)
+    notes: list[RecordResult] = field(default_factory=list)  # what the plan's writes mean for links of other records
     unchanged: list[tuple[int, Places, list[str]]] = field(default_factory=list)  # batch, rows, record ids
 
     @property
@@ -125,7 +126,7 @@ class Look:
     emptied: Counter[str] = field(
         default_factory=Counter
     )  # by column: changed records, delivered before, that lose their value
-    kept: set[str] = field(default_factory=set)  # records whose deletion a person rejected
+    kept: set[str] = field(default_factory=set)  # records that a person holds out, but for their withdrawal of consent
 
     def changed(self, batch: Batch, chosen: Mask) -> pa.Table | None:
         """The mapped rows of the batch that differ from what was delivered, with their marks; None when there are none."""
@@ -223,7 +224,7 @@ class Look:
         made = fingerprints(values)
         over = _over(table)
         fresh = np.ones(len(places), dtype=bool)
-        self._hold_out(batch, rows, places, made, over, fresh)
+        self._hold_out(batch, rows, places, made, over, fresh, known, values)
         if known and not batch.resend:
             links_of = [known.get(rows.ids[place] or "") for place in places]
             consent = self.member.mapping.consent
@@ -263,22 +264,30 @@ class Look:
         return link.salesforce_id if self.member.mapping.direction == "to_salesforce" else link.vendor_id
 
     def _hold_out(
-        self, batch: Batch, rows: StagedRows, places: Places, made: Sequence[str], over: Sequence[bool], fresh: Mask
-    ) -> None:
+        self, batch: Batch, rows: StagedRows, places: Places, made: Sequence[str], over: Sequence[bool], fresh: Mask,
+        known: Mapping[str, Link], values: pa.Table,
+    ) -> None:  # fmt: skip
         """Rows that a person rejected or undid, and that would write the same again, are left out. Of a record that is gone, only the deletion
-        is: what else its end means is done."""
+        is: what else its end means is done. A withdrawal of consent is done, too."""
         name, org = self.member.name, self.context.org
         with reading(self.context.state) as connection:
             if not held_out.any_of(connection, org, name):
                 return
             ids = [record_id for place in places if (record_id := rows.ids[place]) is not None]
             held = held_out.find(connection, org, name, ids)
+        path = self.member.mapping.consent
+        consents = values.column(path).to_pylist() if path else [None] * len(places)
         for number, place in enumerate(places.tolist()):
-            item = held.get(rows.ids[place] or "")
-            if item is None or item.fingerprint != made[number]:
+            record_id = rows.ids[place] or ""
+            item = held.get(record_id, {}).get(made[number])
+            if item is None:
                 continue
             if over[number]:
-                self.kept.add(item.record_id)
+                self.kept.add(record_id)
+                continue
+            link = known.get(record_id)
+            if path and consents[number] in ("N", "") and link is not None and link.consent == "Y":
+                self.kept.add(record_id)
                 continue
             fresh[number] = False
             message = f"{item.person} holds it out since plan {item.plan_id}, until something else is to be written"
@@ -365,13 +374,15 @@ class PlanWriter:
     folder: Any
     rows: int
     beat: Callable[[], None]  # to be called between the calls that planning makes
+    runs: Mapping[str, int] = field(default_factory=dict)  # the sync run that logs what becomes of a member's rows
     chunks: list[Chunk] = field(default_factory=list)
 
     def add(self, member: str, tables: Iterable[pa.Table], **facts: str) -> None:
         """The rows, in chunks. `facts` are kept with each: how its rows are to be written, say."""
         for table in in_parts(tables, self.rows):
             number = len(self.chunks)
-            kept = table.replace_schema_metadata({"facts": json.dumps({"member": member, **facts})})
+            known = {"member": member, "run": str(self.runs.get(member, "")), **facts}
+            kept = table.replace_schema_metadata({"facts": json.dumps(known)})
             ref = self.context.staging.write(self.folder, number, kept)
             self.chunks.append(Chunk(number, member, ref.path, table.num_rows, facts))
 

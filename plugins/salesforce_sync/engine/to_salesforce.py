@@ -98,7 +98,7 @@ class ToSalesforce:
 
     def plan(
         self, context: Context, group: Group, looks: Mapping[str, Look], changed: Iterator[tuple[Member, pa.Table]],
-        writer: PlanWriter, *, peek: bool,
+        writer: PlanWriter, *, peek: bool, keep_doomed: bool,
     ) -> None:  # fmt: skip
         (member,) = group.members
         mapping = member.mapping

@@ -28,7 +28,7 @@ from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.paths import as_text, nested
 from salesforce_sync.mapping.version import mapping_version
-from salesforce_sync.records import MISSING_AT_VENDOR, Outcome, RecordResult, VendorResult
+from salesforce_sync.records import HELD_OUT, MISSING_AT_VENDOR, Outcome, RecordResult, VendorResult
 from salesforce_sync.state import links
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.links import NOTHING, Link, Linked
@@ -182,13 +182,13 @@ class ToVendor:
 
     def plan(
         self, context: Context, group: Group, looks: Mapping[str, Look], changed: Iterator[tuple[Member, pa.Table]],
-        writer: PlanWriter, *, peek: bool,
+        writer: PlanWriter, *, peek: bool, keep_doomed: bool,
     ) -> None:  # fmt: skip
         found: dict[str, list[pa.Table]] = {member.name: [] for member in group.members}
         for member, table in changed:
             found[member.name].append(table)
         tables = {name: pa.concat_tables(parts) for name, parts in found.items() if parts}
-        _Decisions(self, context, group, looks, tables, writer, peek=peek).run()
+        _Decisions(self, context, group, looks, tables, writer, peek=peek, keep_doomed=keep_doomed).run()
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -254,6 +254,7 @@ class _Decisions:
     tables: dict[str, pa.Table]
     writer: PlanWriter
     peek: bool = False  # whether the vendor is asked nothing
+    keep_doomed: bool = False  # whether deletions wait for a person
     rows: dict[Place, _Row] = field(default_factory=dict)  # (mapping, record) -> row
     links: dict[Place, Link] = field(default_factory=dict)
     by_key: dict[str, list[Linked]] = field(default_factory=dict)
@@ -459,6 +460,8 @@ class _Decisions:
         own = link if link is not None and not link.gone else None
         if row.gone:
             self._gone(member, row, link)
+        elif row.id in self.looks[row.member].kept:
+            self._leave(member, row, own, Outcome.SKIPPED, HELD_OUT, "a person holds it out")
         elif row.key is None:
             message = f"{' and '.join(member.mapping.unique)} makes a record unique, and has no value here"
             self._leave(member, row, own, Outcome.SKIPPED, NOT_UNIQUE, message)
@@ -514,7 +517,7 @@ class _Decisions:
 
     def _note_link(self, linked: Linked, outcome: Outcome, code: str | None) -> None:
         link = linked.link
-        self.looks[linked.mapping].settled.results.append(
+        self.looks[linked.mapping].settled.notes.append(
             RecordResult(
                 linked.record_id, outcome, linked.record_id, code, fingerprint=NOTHING, vendor_id=link.vendor_id,
                 unique_key=link.unique_key, consent=link.consent, version=link.version, reading=link.reading, key="",
@@ -581,7 +584,8 @@ class _Decisions:
         self._free(vendor_id, (row.member, row.id))
         if self._must_withdraw(member, row, own):
             told = f"consent withdrawn at {vendor_id}"
-            self.steps.append(_Step(WITHDRAW, row, vendor_id, NO, Outcome.UPDATED, LEFT_BEHIND, told, is_extra=True))
+            code = CONSENT_WITHDRAWN if row.consent == NO else LEFT_BEHIND
+            self.steps.append(_Step(WITHDRAW, row, vendor_id, NO, Outcome.UPDATED, code, told, is_extra=True))
         if self.end.delete and not self._others(vendor_id, (row.member, row.id)):
             told = f"{vendor_id} is nobody any more"
             self.steps.append(_Step(DELETE, row, vendor_id, None, Outcome.DELETED, LEFT_BEHIND, told, is_extra=True))
@@ -603,6 +607,13 @@ class _Decisions:
                 message = f"the vendor's record has become that of {heir}"
             keeps = row.id in self.looks[row.member].kept
             if self.end.delete and not others and not takers and not keeps:
+                if self.keep_doomed and self._must_withdraw(member, row, link):
+                    told = f"consent withdrawn at {link.vendor_id}"
+                    self.steps.append(
+                        _Step(
+                            WITHDRAW, row, link.vendor_id, NO, Outcome.UPDATED, CONSENT_WITHDRAWN, told, is_extra=True
+                        )
+                    )
                 self.steps.append(_Step(DELETE, row, link.vendor_id, None, Outcome.DELETED, code, message))
             elif self._must_withdraw(member, row, link):
                 self.steps.append(_Step(WITHDRAW, row, link.vendor_id, NO, Outcome.SKIPPED, code, message))

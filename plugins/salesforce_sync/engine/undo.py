@@ -8,6 +8,7 @@ delivered, so the next run does not write it again, until something else is to b
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -24,9 +25,10 @@ from salesforce_sync.engine.summary import texts
 from salesforce_sync.errors import InvalidParameter, RequestRejected, SyncError
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.paths import as_text, nested, value_at
+from salesforce_sync.privacy import mask_text
 from salesforce_sync.records import Outcome, RecordResult, VendorResult, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
-from salesforce_sync.state import held_out, links, plans, runs, sync_log
+from salesforce_sync.state import held_out, links, plans, sync_log
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.held_out import HeldOut
 from salesforce_sync.state.plans import Plan
@@ -34,6 +36,8 @@ from salesforce_sync.state.plans import Plan
 log = logging.getLogger(__name__)
 
 UNDONE, LEFT_ALONE = "UNDONE", "LEFT_ALONE"
+UNDO = "undo/"  # in front of a mapping's name: the target of its undo plans
+REFUSED = "it was refused"
 SHOWN_LEFT = 20
 NEWER = "something newer was delivered since"
 CHANGED = "somebody changed it since"
@@ -42,6 +46,7 @@ MAY_LAND = "a call may still write it"
 GONE = "it is not there any more"
 CREATED = "the run created it; only `delete created` deletes it"
 UNDONE_BEFORE = "it is undone already"
+SHARED = "another record is the same there"
 NOTHING_CHANGED = "the run changed nothing of it"
 
 
@@ -68,7 +73,7 @@ class Undone:
 
 @dataclass
 class _Written:
-    """A record as a run wrote it; `values` and `before` are texts by column, `before` as far as it is known."""
+    """A record as a run wrote it; `values` are texts by column, `before` what was there before, as far as it is known."""
 
     record_id: str
     target: str
@@ -76,8 +81,8 @@ class _Written:
     origin: str | None
     created: bool
     values: dict[str, str]
-    before: dict[str, str] | None
-    plan: Plan
+    before: dict[str, str]
+    plan_id: int
 
 
 class Side(Protocol):
@@ -88,7 +93,10 @@ class Side(Protocol):
         """The names of the leases that it needs."""
 
     def columns(self) -> list[str]:
-        """What is compared, and restored."""
+        """What is compared."""
+
+    def restorable(self, name: str) -> bool:
+        """Whether the column may be restored."""
 
     def now(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """What the target has, as texts, by id; what is not there is left out."""
@@ -104,7 +112,7 @@ class Side(Protocol):
 def undo(context: Context, name: str, mapping: MappingFile, side: Side, selection: Selection, *, person: str) -> Undone:
     """Undoes what the selection says of the mapping's records. In a dry run, its plan is made and kept, and nothing is written."""
     free = replace(context, brakes=NO_BRAKES)  # a person asks for it
-    with derived(free, f"undo/{name}", side.objects, step=f"undo/{name}") as flow:
+    with derived(free, f"{UNDO}{name}", side.objects, step=f"{UNDO}{name}", keeps_letters=False) as flow:
         return _Undo(free, flow, name, mapping, side, selection, person).run()
 
 
@@ -118,12 +126,13 @@ class _Undo:
     selection: Selection
     person: str
     done: Undone = field(default_factory=Undone)
+    outcomes: dict[int, dict[str, str]] = field(default_factory=dict)  # sync run -> what it wrote
 
     def run(self) -> Undone:
         written: dict[str, _Written] = {}
         for item in self._written():  # the newest first: a run may have written a record twice
             later = written.setdefault(item.record_id, item)
-            later.created, later.before, later.plan = item.created, item.before, item.plan
+            later.created, later.before, later.plan_id = item.created, item.before, item.plan_id
         written = self._still_delivered(written)
         restored, deleted = self._decide(written)
         self._restore(restored)
@@ -134,18 +143,16 @@ class _Undo:
     # -- what the run wrote ------------------------------------------------------------------------------------------
 
     def _written(self) -> Iterator[_Written]:
-        """The records that were written, each with the values before, where a plan has them."""
+        """The records that were written, each with the values before, where its plan has them."""
         wanted = self._wanted()
         open_ids = set(wanted)
         for plan in self._plans():
-            outcomes = self._outcomes(plan)
-            for chunk in chunks_of(self.context, plan):
-                if facts_of(chunk)["member"] != self.name:
-                    continue
-                rows = [item for item in self._rows(plan, chunk, outcomes) if not wanted or item.record_id in open_ids]
-                yield from rows
-                if not self.selection.run_id:
-                    open_ids -= {item.record_id for item in rows}
+            if not self._is_of_run(plan):
+                continue
+            found = [item for item in self._rows_of(plan) if not wanted or item.record_id in open_ids]
+            yield from found
+            if not self.selection.run_id:
+                open_ids -= {item.record_id for item in found}
             if wanted and not open_ids:
                 return
 
@@ -161,26 +168,30 @@ class _Undo:
             )
         return frozenset(own)
 
-    def _plans(self) -> list[Plan]:
-        target = self._group_of()
-        with reading(self.context.state) as connection:
-            found = plans.written(connection, self.context.org, target)
-        run = self.selection.run_id
-        if run:
-            found = [plan for plan in found if plan.run_id == run and self.selection.dag_id in ("", plan.dag_id)]
-        return found
+    def _is_of_run(self, plan: Plan) -> bool:
+        wanted = self.selection
+        return not wanted.run_id or (plan.run_id == wanted.run_id and wanted.dag_id in ("", plan.dag_id))
 
-    def _group_of(self) -> str:
-        """The target that the mapping's plans are made for: its own name, or its group's."""
+    def _plans(self, *, undone: bool = False) -> list[Plan]:
+        """The plans that the mapping was part of, the newest first; with `undone`, also those that undid it."""
         with reading(self.context.state) as connection:
-            return plans.target_of(connection, self.context.org, self.name) or self.name
+            targets = plans.targets_of(connection, self.context.org, self.name)
+            return plans.written(connection, self.context.org, [*targets, *([self.flow.name] if undone else [])])
 
-    def _outcomes(self, plan: Plan) -> dict[str, str]:
-        """The records that the plan wrote; a dry run looks into the real log, which its copy of the state leaves out."""
-        dry = self.context.dry
-        with reading(self.context.state if dry is None else dry.state) as connection:
-            ids = runs.of_step(connection, plan.dag_id, plan.run_id, self.name)
-            return sync_log.written_in(connection, ids)
+    def _rows_of(self, plan: Plan) -> Iterator[_Written]:
+        """The rows of the plan that were written, as the log of its own sync run says."""
+        for chunk in chunks_of(self.context, plan):
+            facts = facts_of(chunk)
+            if facts.get("member") == self.name and facts.get("run", "").isdigit():
+                yield from self._rows(plan, chunk, self._outcomes(int(facts["run"])))
+
+    def _outcomes(self, sync_run_id: int) -> dict[str, str]:
+        """What the run wrote. A dry run looks into the real log, which its copy of the state leaves out."""
+        if sync_run_id not in self.outcomes:
+            dry = self.context.dry
+            with reading(self.context.state if dry is None else dry.state) as connection:
+                self.outcomes[sync_run_id] = sync_log.written_in(connection, [sync_run_id])
+        return self.outcomes[sync_run_id]
 
     def _rows(self, plan: Plan, chunk: pa.Table, outcomes: Mapping[str, str]) -> list[_Written]:
         names = [name for name in self.side.columns() if name in chunk.column_names]
@@ -189,12 +200,14 @@ class _Undo:
         sent = {name: chunk.column(name).is_valid().to_pylist() for name in names if name in keeps}
         known = [name for name in names if f"{BEFORE}{name}" in chunk.column_names]
         before = {name: chunk.column(f"{BEFORE}{name}").to_pylist() for name in known}
+        own = _made_here(chunk)
         columns = (chunk.column(mark).to_pylist() for mark in ("_id", "_target", "_fingerprint", "_origin"))
         return [
             _Written(
-                record_id, target or "", fingerprint, origin, outcomes[record_id] == str(Outcome.CREATED),
+                record_id, target or "", fingerprint, origin,
+                outcomes[record_id] == str(Outcome.CREATED) and own[place],
                 {name: values[name][place] for name in names if name not in sent or sent[name][place]},
-                {name: before[name][place] for name in known} if known else None, plan,
+                {name: before[name][place] for name in known}, plan.id,
             )
             for place, (record_id, target, fingerprint, origin) in enumerate(zip(*columns, strict=True))
             if record_id in outcomes
@@ -207,16 +220,17 @@ class _Undo:
         org, ids = self.context.org, list(written)
         with reading(self.context.state) as connection:
             known = links.find(connection, org, self.name, ids)
-            undone = held_out.find(connection, org, self.name, ids)
+            out = held_out.find(connection, org, self.name, ids)
             noted = self._noted(connection)
         kept = {}
         for record_id, item in written.items():
-            link, held = known.get(record_id), undone.get(record_id)
-            if held is not None and held.fingerprint == item.fingerprint:
-                self.done.left[record_id] = UNDONE_BEFORE
-            elif link is None or link.gone:
+            link = known.get(record_id)
+            buried = (
+                link is not None and link.gone and item.fingerprint in out.get(record_id, {})
+            )  # by an undo that died
+            if link is None or (link.gone and not buried):
                 self.done.left[record_id] = GONE
-            elif link.fingerprint != item.fingerprint:
+            elif link.fingerprint != item.fingerprint and not buried:
                 self.done.left[record_id] = NEWER
             elif record_id in noted:
                 self.done.left[record_id] = MAY_LAND
@@ -226,33 +240,28 @@ class _Undo:
         return kept
 
     def _noted(self, connection: Connection) -> set[str]:
-        found = set()
-        for note in plans.open_notes(connection, self.context.org, self._group_of()):
-            plan = plans.get(connection, note.plan_id)
-            for chunk in chunks_of(self.context, plan) if plan is not None else ():
-                found.update(chunk.column("_id").to_pylist())
+        found: set[str] = set()
+        for target in plans.targets_of(connection, self.context.org, self.name):
+            for note in plans.open_notes(connection, self.context.org, target):
+                plan = plans.get(connection, note.plan_id)
+                for chunk in chunks_of(self.context, plan) if plan is not None else ():
+                    found.update(chunk.column("_id").to_pylist())
         return found
 
     def _decide(self, written: dict[str, _Written]) -> tuple[list[_Written], list[_Written]]:
-        self._find_before([item for item in written.values() if not item.created and item.before is None])
-        fields = self.selection.fields
+        self._find_before([item for item in written.values() if not item.created])
+        shared = self._shared([item for item in written.values() if item.created])
         now = self.side.now([item.target for item in written.values()]) if written else {}
         restored: list[_Written] = []
         deleted: list[_Written] = []
         for item in written.values():
             there = now.get(item.target)
-            changed = self._changed(item, fields)
-            why = ""
             if there is None:
                 why = GONE
             elif item.created:
-                why = self._why_not_delete(item, there)
-            elif item.before is None:
-                why = NOT_KNOWN
-            elif not changed:
-                why = NOTHING_CHANGED
-            elif _is_touched(item, there, changed):
-                why = CHANGED
+                why = SHARED if item.target in shared else self._why_not_delete(item, there)
+            else:
+                why = self._why_not_restore(item, there)
             if why:
                 self.done.left[item.record_id] = why
             else:
@@ -265,32 +274,69 @@ class _Undo:
         touched = _is_touched(item, there, item.values)
         return CHANGED if touched or there.get("_touched") else ""
 
-    def _changed(self, item: _Written, fields: frozenset[str]) -> list[str]:
+    def _why_not_restore(self, item: _Written, there: Mapping[str, str]) -> str:
+        names = self._of_interest(item)
+        if any(name not in item.before for name in names):
+            return NOT_KNOWN
+        changed = self._changed(item)
+        if not changed:
+            return NOTHING_CHANGED
+        still = [name for name in changed if there[name] == item.values[name]]
+        if _is_touched(item, there, [name for name in changed if there[name] != item.before[name]]):
+            return CHANGED
+        item.before = {name: item.before[name] for name in still}  # the others were restored by an undo of before
+        return "" if still else UNDONE_BEFORE
+
+    def _of_interest(self, item: _Written) -> list[str]:
+        fields = self.selection.fields
+        return [name for name in item.values if self.side.restorable(name) and (not fields or name in fields)]
+
+    def _changed(self, item: _Written) -> list[str]:
         """The columns that the run changed, as far as they are to be undone."""
-        before = item.before or {}
-        names = [name for name in item.values if name in before and before[name] != item.values[name]]
-        return [name for name in names if not fields or name in fields]
+        names = [name for name in self._of_interest(item) if name in item.before]
+        return [name for name in names if item.before[name] != item.values[name]]
+
+    def _shared(self, items: Sequence[_Written]) -> set[str]:
+        """Targets that are other records' as well."""
+        ids = sorted({item.target for item in items if item.target})
+        if self.mapping.direction != "to_vendor" or not ids:
+            return set()
+        with reading(self.context.state) as connection:
+            names = {
+                part
+                for target in plans.targets_of(connection, self.context.org, self.name)
+                for part in target.split("+")
+            }
+            found = links.with_keys(connection, self.context.org, sorted(names), unique_keys=[], vendor_ids=ids)
+        owners = Counter(linked.link.vendor_id for linked in found if not linked.link.gone)
+        return {str(vendor_id) for vendor_id, count in owners.items() if count > 1}
 
     def _find_before(self, items: Sequence[_Written]) -> None:
-        """What an earlier plan delivered is what was there before."""
-        missing = {item.record_id: item for item in items}
-        if not missing:
-            return
-        newest = max(item.plan.id for item in items)
-        with reading(self.context.state) as connection:
-            earlier = plans.written(connection, self.context.org, self._group_of(), before=newest)
-        for plan in earlier:
-            outcomes = self._outcomes(plan)
-            for chunk in chunks_of(self.context, plan):
-                if facts_of(chunk)["member"] != self.name:
-                    continue
-                for row in self._rows(plan, chunk, outcomes):
-                    item = missing.get(row.record_id)
-                    if item is not None and plan.id < item.plan.id:
-                        item.before = row.values
+        """What earlier plans delivered, column by column, is what was there before; the newest of them counts."""
+        missing = {item.record_id: item for item in items if any(name not in item.before for name in item.values)}
+        for plan in self._plans(undone=True) if missing else ():
+            rows = self._restored_by(plan) if plan.target == self.flow.name else self._rows_of(plan)
+            for row in rows:
+                item = missing.get(row.record_id)
+                if item is not None and plan.id < item.plan_id:
+                    item.before = row.values | item.before
+                    if all(name in item.before for name in item.values):
                         del missing[row.record_id]
             if not missing:
                 return
+
+    def _restored_by(self, plan: Plan) -> Iterator[_Written]:
+        """What an earlier undo restored."""
+        for chunk in chunks_of(self.context, plan):
+            facts = facts_of(chunk)
+            outcomes = self._outcomes(int(facts["run"])) if facts.get("run", "").isdigit() else {}
+            names = [name for name in self.side.columns() if name in chunk.column_names]
+            values = {name: texts(chunk.column(name)).to_pylist() for name in names}
+            for place, record_id in enumerate(chunk.column("_name").to_pylist()):
+                if record_id in outcomes:
+                    yield _Written(
+                        record_id, "", "", None, False, {name: values[name][place] for name in names}, {}, plan.id
+                    )
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -298,11 +344,11 @@ class _Undo:
         """Records of which the same columns changed are written together."""
         groups: dict[tuple[str, ...], list[_Written]] = {}
         for item in items:
-            groups.setdefault(tuple(self._changed(item, self.selection.fields)), []).append(item)
+            groups.setdefault(tuple(self._changed(item)), []).append(item)
         for names, group in groups.items():
             rows = [
                 {"Id": item.target, "_name": item.record_id}
-                | {name: (item.before or {})[name] for name in names}
+                | {name: item.before[name] for name in names}
                 | {f"{BEFORE}{name}": item.values[name] for name in names}
                 for item in group
             ]
@@ -338,7 +384,7 @@ class _Undo:
                 ],
             )
             if bury:
-                links.bury(connection, self.context.org, self.name, [item.target for item in found])
+                links.bury_records(connection, self.context.org, self.name, [item.record_id for item in found])
 
         return first
 
@@ -347,7 +393,7 @@ class _Undo:
         for result in results:
             if result.outcome is Outcome.REJECTED:
                 refused.append(result.record_id)
-                self.done.left[result.record_id] = f"it was refused: {result.code} {result.message}"
+                self.done.left[result.record_id] = f"{REFUSED}: {result.code} {mask_text(result.message or '')}"
             elif result.outcome is Outcome.DELETED:
                 self.done.deleted += 1
             else:
@@ -361,7 +407,7 @@ class _Undo:
         left = [
             RecordResult(record_id, Outcome.SKIPPED, code=LEFT_ALONE, message=why)
             for record_id, why in self.done.left.items()
-            if not why.startswith("it was refused")
+            if not why.startswith(REFUSED)
         ]
         with self.flow.lease.transaction() as connection:
             self.flow.add(connection, left)
@@ -370,7 +416,7 @@ class _Undo:
             f"{len(self.done.left):,}",
         )  # fmt: skip
         for record_id, why in list(self.done.left.items())[:SHOWN_LEFT]:
-            log.info("  left alone: %s: %s", record_id, why)
+            log.info("  left alone: %s: %s", mask_text(record_id), why)
 
 
 @dataclass
@@ -388,6 +434,9 @@ class InSalesforce:
     def columns(self) -> list[str]:
         # Constants are marks of the package's own flows, which go on with the record.
         return [name for name, item in self.mapping.fields.items() if item.vendor]
+
+    def restorable(self, name: str) -> bool:
+        return not self.mapping.fields[name].consent
 
     def now(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
@@ -435,6 +484,14 @@ _KINDS = {
 }  # fmt: skip
 
 
+def _made_here(chunk: pa.Table) -> list[bool]:
+    """Whether each row's record was not there before: to a vendor, a record may have become one that was."""
+    if "_new" not in chunk.column_names:
+        return [True] * chunk.num_rows
+    columns = (chunk.column(name).to_pylist() for name in ("_new", "_vendor_id", "_stranger"))
+    return [bool(new) and not vendor_id and not stranger for new, vendor_id, stranger in zip(*columns, strict=True)]
+
+
 def _is_touched(item: _Written, there: Mapping[str, str], names: Iterable[str]) -> bool:
     """Whether the target does not read any more as it was delivered."""
     return any(there[name] != item.values[name] for name in names)
@@ -466,8 +523,12 @@ class AtVendor:
         return [f"{self.system}.{self.mapping.vendor.stream}"]
 
     def columns(self) -> list[str]:
-        items = [item for item in self.mapping.fields.values() if item.vendor and not item.consent and not item.unique]
+        items = [item for item in self.mapping.fields.values() if item.vendor]
         return [str(item.vendor) for item in items if item.vendor not in self.target.only_new]
+
+    def restorable(self, name: str) -> bool:
+        (item,) = [item for item in self.mapping.fields.values() if item.vendor == name]
+        return not item.consent and not item.unique
 
     def now(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         found = {}

@@ -81,7 +81,7 @@ class FieldMapping(_Strict):
     )
     consent: bool = Field(
         False,
-        description="To the vendor: Y or N of a person's consent. It is sent when it is given or taken back, and not with "
+        description="A person's consent; no undo touches it. To the vendor: Y or N, sent when it is given or taken back, and not with "
         "other changes.",
     )
 
@@ -227,7 +227,9 @@ class MappingFile(_Strict):
 
     @property
     def consent(self) -> str | None:
-        """The vendor path of the consent, if the mapping has one."""
+        """The vendor path of the consent, if the mapping goes to a vendor and has one."""
+        if self.direction == "to_salesforce":
+            return None
         return next((item.vendor for item in self.fields.values() if item.consent), None)
 
     @property

@@ -27,18 +27,21 @@ class HeldOut(NamedTuple):
 
 
 def add(connection: Connection, org: str, found: Iterable[HeldOut]) -> None:
-    """Holds the records out; what was held out of one of them before is replaced."""
+    """Holds the records out."""
     now = moment(connection, datetime.now(UTC))
-    last = {(item.mapping, item.record_id): item for item in found}
+    last = {item[:3]: item for item in found}
     upsert_rows(connection, held_out, COLUMNS, [(org, *item, now) for item in last.values()])
 
 
-def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, HeldOut]:
-    """What is held out of these records."""
+def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, dict[str, HeldOut]]:
+    """What is held out of these records: record -> fingerprint -> what is known of it."""
     columns = held_out.c
     these = is_one_of(connection, columns.record_id, record_ids)
     query = _query().where(columns.org == org, columns.mapping == mapping, these)
-    return {row[1]: HeldOut(*row) for row in connection.execute(query)}
+    found: dict[str, dict[str, HeldOut]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row[1], {})[row[2]] = HeldOut(*row)
+    return found
 
 
 def any_of(connection: Connection, org: str, mapping: str) -> bool:
@@ -58,7 +61,7 @@ def remove(connection: Connection, org: str, mapping: str, record_ids: Sequence[
     columns = held_out.c
     these = is_one_of(connection, columns.record_id, list(found))
     connection.execute(delete(held_out).where(columns.org == org, columns.mapping == mapping, these))
-    return list(found.values())
+    return [item for items in found.values() for item in items.values()]
 
 
 def _query() -> Any:

@@ -135,16 +135,16 @@ def settle(connection: Connection, outcomes: Mapping[int, tuple[Sequence[int], C
         connection.execute(update(inbox).where(columns.id == batch_id).values(**values))
 
 
-def filled_since(connection: Connection, org: str, mapping: str, since: datetime) -> tuple[int, Counter[str]]:
-    """How many records of the mapping were read and delivered since this moment, and how many of them had a value at each path."""
+def filled_since(connection: Connection, org: str, mapping: str, since: datetime) -> tuple[Counter[str], Counter[str]]:
+    """How many records of the mapping were read by each path, and delivered, since this moment; and how many of them had a value there."""
     columns = inbox.c
-    query = select(columns.count, columns.filled).where(
+    query = select(columns.count, columns.paths, columns.filled).where(
         columns.org == org, columns.mapping == mapping, columns.status == DONE, columns.count > 0,
-        columns.registered_at >= since, columns.filled.is_not(None),
+        columns.registered_at >= since, columns.filled.is_not(None), columns.paths.is_not(None),
     )  # fmt: skip
-    rows, filled = 0, Counter[str]()
-    for count, found in connection.execute(query):
-        rows += count
+    rows, filled = Counter[str](), Counter[str]()
+    for count, paths, found in connection.execute(query):
+        rows.update(dict.fromkeys(json.loads(paths), count))
         filled.update(json.loads(found))
     return rows, filled
 

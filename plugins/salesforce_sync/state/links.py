@@ -174,6 +174,14 @@ def forget_values(connection: Connection, org: str, mapping: str, record_ids: Se
     )
 
 
+def bury_records(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
+    """Makes tombstones of the links of these records, which are gone from the side that they were delivered to."""
+    columns = record_links.c
+    these = (columns.org == org) & (columns.mapping == mapping) & is_one_of(connection, columns.record_id, record_ids)
+    values = {"gone": True, "fingerprint": NOTHING, "staged_fingerprint": None, "updated_at": datetime.now(UTC)}
+    connection.execute(update(record_links).where(these).values(**values))
+
+
 def purge(connection: Connection, *, before: datetime) -> None:
     """Removes tombstones that were made before this moment."""
     connection.execute(delete(record_links).where(record_links.c.gone.is_(True), record_links.c.updated_at < before))

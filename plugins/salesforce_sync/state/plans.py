@@ -93,6 +93,12 @@ def finish(connection: Connection, plan_id: int, *, status: str = DONE) -> None:
     connection.execute(update(plans).where(plans.c.id == plan_id).values(status=status, ended_at=datetime.now(UTC)))
 
 
+def withdraw(connection: Connection, plan_id: int) -> None:
+    """The question has come to nothing, unless somebody has answered it meanwhile."""
+    held = (plans.c.id == plan_id) & (plans.c.status == HELD)
+    connection.execute(update(plans).where(held).values(status=REPLACED, ended_at=datetime.now(UTC)))
+
+
 # -- questions -----------------------------------------------------------------------------------------------------
 
 
@@ -110,22 +116,19 @@ def with_status(connection: Connection, status: str, *, org: str = "", target: s
     return _plans(connection, query)
 
 
-def written(connection: Connection, org: str, target: str, *, before: int | None = None) -> list[Plan]:
-    """The target's plans that were written, or begun to be, the newest first; with `before`, those made before that one."""
+def written(connection: Connection, org: str, targets: Sequence[str]) -> list[Plan]:
+    """The targets' plans that may have been written, the newest first. The log says which of their rows were."""
     columns = plans.c
     query = select(plans).where(
-        columns.org == org, columns.target == target, columns.status.in_((DONE, UNDER_WAY, REPLACED))
+        columns.org == org, columns.target.in_(list(targets)), columns.status.in_((DONE, UNDER_WAY, REPLACED))
     )
-    if before is not None:
-        query = query.where(columns.id < before)
     return _plans(connection, query)[::-1]
 
 
-def target_of(connection: Connection, org: str, mapping: str) -> str | None:
-    """The target of the newest plan that the mapping was part of: its own name, or several joined by `+`."""
+def targets_of(connection: Connection, org: str, mapping: str) -> list[str]:
+    """The targets of the plans that the mapping was part of: its own name, or several joined by `+`."""
     query = select(plans.c.target).where(plans.c.org == org).distinct()
-    found = [target for target in connection.execute(query).scalars() if mapping in target.split("+")]
-    return found[0] if found else None
+    return [target for target in connection.execute(query).scalars() if mapping in target.split("+")]
 
 
 def decide(connection: Connection, plan_id: int, *, allow: bool, person: str, reason: str) -> bool:

@@ -284,7 +284,7 @@ held_out = Table(
     Column("org", String(18), primary_key=True),
     Column("mapping", String(200), primary_key=True),
     Column("record_id", String(255), primary_key=True),
-    Column("fingerprint", String(32), nullable=False),  # of the values that are not to be written
+    Column("fingerprint", String(32), primary_key=True),  # of the values that are not to be written
     Column("origin", String(255)),
     Column("plan_id", _Id, nullable=False),  # the plan that was rejected, or that undid the record
     Column("person", String(250), nullable=False),

@@ -37,7 +37,7 @@ def upgrade() -> None:
         sa.Column("plan_id", _ID, nullable=False),
         sa.Column("person", sa.String(250), nullable=False),
         sa.Column("since", _MOMENT, nullable=False),
-        sa.PrimaryKeyConstraint("org", "mapping", "record_id", name="pk_held_out"),
+        sa.PrimaryKeyConstraint("org", "mapping", "record_id", "fingerprint", name="pk_held_out"),
     )
     op.create_table(
         "seen_paths",
