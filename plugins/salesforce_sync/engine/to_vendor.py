@@ -264,6 +264,7 @@ class _Decisions:
     handed_over: set[Place] = field(default_factory=set)  # Leads whose Contact has their link now
     inherited: dict[Place, Link] = field(default_factory=dict)
     steps: list[_Step] = field(default_factory=list)
+    becoming: dict[str, str] = field(default_factory=dict)  # unique value -> the customer that has it after this plan
     adopted: set[str] = field(default_factory=set)  # customers that somebody becomes in this plan
 
     def run(self) -> None:
@@ -316,7 +317,7 @@ class _Decisions:
                     self._settle(row, Outcome.UNCHANGED)
                     continue
                 known_heir = heirs.get(str(row.contact)) or self.inherited.get((heir, str(row.contact)))
-                if known_heir is not None and known_heir.vendor_id != link.vendor_id:
+                if known_heir is not None and known_heir.vendor_id not in (None, link.vendor_id):
                     # The Contact is another one at the vendor: what the Lead was there is left like a deleted record's.
                     self.rows[member.name, row.id] = row._replace(gone=True, key=None)
                     continue
@@ -324,7 +325,7 @@ class _Decisions:
                 told = self._tombstone(row, link, Outcome.SKIPPED, BECAME_CONTACT, f"it became {row.contact}")
                 look.settled.results.append(told._replace(vendor_id=None, unique_key=None))
                 self.handed_over.add((member.name, row.id))
-                if known_heir is None:
+                if known_heir is None or known_heir.vendor_id is None:
                     self._give(heir, str(row.contact), link)
 
     def _give(self, mapping: str, record_id: str, link: Link) -> None:
@@ -479,6 +480,9 @@ class _Decisions:
         )
         stays = own is not None and own.vendor_id and own.unique_key in (None, row.key)
         vendor_id = own.vendor_id if own is not None and (stays or self._moves(place)) else self._has_it(row.key, place)
+        if vendor_id:  # of several records that take what they are along to one value, the first does, and the others become it
+            vendor_id = vendor_id if stays else self.becoming.get(row.key, vendor_id)
+            self.becoming.setdefault(row.key, vendor_id)
         if self._is_resting(row, own, vendor_id):
             self.looks[row.member].left_out += 1
             return
@@ -629,15 +633,17 @@ class _Decisions:
         *,
         link: Link | None = None,
     ) -> None:
-        """An outcome without a call. A record that is gone leaves its version, also when it was never delivered: an older reading may follow."""
+        """An outcome without a call. A record that is gone, or goes nowhere, leaves its version, also when it was never delivered: an older
+        reading may follow."""
         look = self.looks[row.member]
         if row.gone:
             look.settled.results.append(self._tombstone(row, link, outcome, code, message))
             return
+        is_unknown = link is None and (row.member, row.id) not in self.links and outcome in (Outcome.SKIPPED, Outcome.WAITING)
         look.settled.results.append(
             RecordResult(
-                row.id, outcome, row.id, code, message, version=row.version, reading=row.reading, batch=row.batch,
-                row=row.row, key=row.key,
+                row.id, outcome, row.id, code, message, fingerprint=NOTHING if is_unknown else None, version=row.version,
+                reading=row.reading, batch=row.batch, row=row.row, key=row.key,
             )
         )  # fmt: skip
 
@@ -703,6 +709,9 @@ class _Decisions:
         link = self.links.get(place)
         if link is None or _id_of(stranger) in (None, step.vendor_id) or self.by_vendor_id.get(str(_id_of(stranger))):
             return
+        left = step.vendor_id
+        if not any(other.vendor_id == left and other.operation == UPDATE for other in self.steps if other is not step):
+            self.adopted.discard(str(left))  # nobody becomes what it was
         self._abandon(member, step.row, link)
         step.operation, step.vendor_id, step.releases = SAVE, None, False
         step.stranger, step.consent = _id_of(stranger), None

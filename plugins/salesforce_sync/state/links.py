@@ -175,10 +175,14 @@ def forget_values(connection: Connection, org: str, mapping: str, record_ids: Se
 
 
 def bury_records(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
-    """Makes tombstones of the links of these records, which are gone from the side that they were delivered to."""
+    """Makes tombstones of the links of these records, which are gone from the side that they were delivered to: nobody there is
+    theirs any more."""
     columns = record_links.c
     these = (columns.org == org) & (columns.mapping == mapping) & is_one_of(connection, columns.record_id, record_ids)
-    values = {"gone": True, "fingerprint": NOTHING, "staged_fingerprint": None, "updated_at": datetime.now(UTC)}
+    values = {
+        "gone": True, "fingerprint": NOTHING, "staged_fingerprint": None, "unique_key": None, "consent": None,
+        "updated_at": datetime.now(UTC),
+    }  # fmt: skip
     connection.execute(update(record_links).where(these).values(**values))
 
 
