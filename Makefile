@@ -41,7 +41,7 @@ stop:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo down; else echo "Nothing was running."; fi
 
 test: $(VENV)/installed-tests $(VENV)/installed-node
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/installed-tests
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from demo import processes, services
 from demo.airflow_api import AirflowApi
 from demo.services import get_json
 from salesforce_sync.records import RunIdentity
-from salesforce_sync.state import inbox
+from salesforce_sync.state import inbox, plans
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.schema import sync_runs
 from support.dags import REPOSITORY
@@ -60,9 +60,14 @@ def _summary(root: Path) -> dict[str, Any]:
     return dict(json.loads((root / "summary.json").read_text()))
 
 
+def _of(root: Path, dag: str) -> list[dict[str, Any]]:
+    return [run for run in _summary(root)["runs"] if run["dag"] == dag]
+
+
 @pytest.mark.requirement("X-02", "PS-20", "PS-22")
 def test_the_scheduler_runs_the_day_that_is_due_and_a_triggered_month_lands(root: Path) -> None:
-    scheduled, month, *_ = _summary(root)["runs"]
+    scheduled, dry, month, *_ = _summary(root)["runs"]
+    assert (dry["state"], dry["created"], dry["unchanged"]) == ("success, dry", month["created"], PER_DAY)
     assert (scheduled["state"], scheduled["read"], scheduled["created"]) == ("success", PER_DAY, PER_DAY)
     assert scheduled["run"].startswith("scheduled__")
     assert (month["state"], month["read"]) == ("success", 30 * PER_DAY)
@@ -78,16 +83,32 @@ def test_the_table_shows_the_runs_and_how_to_sign_in(root: Path) -> None:
 
 @pytest.mark.requirement("X-02", "DQ-01", "DQ-16")
 def test_the_scheduler_polls_leads_and_contacts_into_deployteq(root: Path) -> None:
-    poll = _summary(root)["runs"][2]
-    assert (poll["dag"], poll["state"], poll["rejected"]) == ("deployteq_contact_poll", "success", 0)
-    assert poll["run"].startswith("scheduled__")
+    held, poll = _of(root, "deployteq_contact_poll")
+    assert (held["state"], held["created"]) == ("held", 0)
+    assert held["run"].startswith("scheduled__")
+    assert (poll["state"], poll["rejected"]) == ("success", 0)
     assert poll["created"] > 1_000
     assert poll["read"] == poll["created"] + poll["skipped"] + poll["waiting"]
 
 
+def test_a_person_answers_the_question_in_required_actions_and_the_poll_goes_on(root: Path) -> None:
+    with reading(open_state(f"sqlite:///{root / 'airflow' / 'salesforce_sync.db'}")) as connection:
+        asked = [plan for plan in plans.with_status(connection, plans.DONE) if plan.reasons]
+    assert [(plan.target, plan.decided_by, plan.reason) for plan in asked] == [
+        ("deployteq/contacts+deployteq/leads", "admin", "Required Actions")
+    ]
+    assert "Required Actions: Plan" in (root / "output.txt").read_text()
+
+
+def test_the_campaign_is_undone(root: Path) -> None:
+    (campaign,) = _of(root, "deployteq_campaign_sync")
+    undone = _of(root, "sync_control")[-1]
+    assert (undone["state"], undone["updated"]) == ("success", campaign["updated"])
+
+
 @pytest.mark.requirement("DQ-03", "DQ-07")
 def test_a_newsletter_and_what_became_of_it_are_on_every_lead_and_contact(root: Path) -> None:
-    *_, poll, moments, _ = _summary(root)["runs"]
+    (moments,), poll = _of(root, "deployteq_contact_moments"), _of(root, "deployteq_contact_poll")[-1]
     assert (moments["dag"], moments["state"], moments["rejected"]) == ("deployteq_contact_moments", "success", 0)
     assert moments["created"] == poll["created"]
     assert moments["api_calls"] < 15
@@ -95,9 +116,9 @@ def test_a_newsletter_and_what_became_of_it_are_on_every_lead_and_contact(root: 
 
 @pytest.mark.requirement("DQ-02", "DQ-19")
 def test_what_a_campaign_learned_is_on_the_contacts_and_the_queue_is_empty(root: Path) -> None:
-    campaign = _summary(root)["runs"][-1]
+    (campaign,) = _of(root, "deployteq_campaign_sync")
     assert (campaign["dag"], campaign["state"], campaign["rejected"]) == ("deployteq_campaign_sync", "success", 0)
-    assert campaign["read"] == campaign["updated"] > 100
+    assert campaign["read"] == campaign["updated"] > 50
     emulator = json.loads((root / "emulators.json").read_text())["vendors"]
     assert get_json(f"{emulator}/_emulator/deployteq/groups") == {
         "7": 0,
@@ -204,7 +225,9 @@ def test_every_server_listens_on_loopback_only(root: Path) -> None:
 def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) -> None:
     done = _demo("up", root)
     assert done.returncode == 0, done.stdout + done.stderr
-    month, poll, moments, campaign = _summary(root)["runs"]
+    dry, month, poll, moments, campaign, undone = _summary(root)["runs"]
+    assert (dry["state"], dry["created"], dry["unchanged"]) == ("success, dry", 0, 30 * PER_DAY - 1)
+    assert undone["updated"] == campaign["updated"]
     assert (campaign["state"], campaign["updated"], campaign["rejected"]) == ("success", campaign["read"], 0)
     assert (poll["state"], poll["created"], poll["rejected"]) == ("success", 0, 0)
     assert (moments["state"], moments["rejected"]) == ("success", 0)

@@ -29,6 +29,7 @@ def campaign(dags: DagRunner, world: World, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(deployteq, "pause", lambda _: None)
     monkeypatch.setattr(deployteq.DeployteqHook, "requests_per_second", 10_000.0)
     dags.set_variable("deployteq_synchronize", json.dumps({"contacts": GROUPS}))
+    dags.set_variable("brake_first_contact_records", "1000")
     world.deployteq.state.groups = {number: [] for number in GROUPS.values()}
     return dags
 

@@ -480,7 +480,9 @@ class _Decisions:
         )
         stays = own is not None and own.vendor_id and own.unique_key in (None, row.key)
         vendor_id = own.vendor_id if own is not None and (stays or self._moves(place)) else self._has_it(row.key, place)
-        if vendor_id:  # of several records that take what they are along to one value, the first does, and the others become it
+        if (
+            vendor_id
+        ):  # of several records that take what they are along to one value, the first does, and the others become it
             vendor_id = vendor_id if stays else self.becoming.get(row.key, vendor_id)
             self.becoming.setdefault(row.key, vendor_id)
         if self._is_resting(row, own, vendor_id):
@@ -639,7 +641,9 @@ class _Decisions:
         if row.gone:
             look.settled.results.append(self._tombstone(row, link, outcome, code, message))
             return
-        is_unknown = link is None and (row.member, row.id) not in self.links and outcome in (Outcome.SKIPPED, Outcome.WAITING)
+        is_unknown = (
+            link is None and (row.member, row.id) not in self.links and outcome in (Outcome.SKIPPED, Outcome.WAITING)
+        )
         look.settled.results.append(
             RecordResult(
                 row.id, outcome, row.id, code, message, fingerprint=NOTHING if is_unknown else None, version=row.version,
