@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from salesforce_sync.engine import brakes as braking
-from salesforce_sync.engine.context import Brakes
+from salesforce_sync.engine.context import NO_BRAKES, Brakes
 from salesforce_sync.engine.control import decide, let_in
 from salesforce_sync.errors import HeldBack, InvalidParameter, StagedDataMissing
 from salesforce_sync.records import HELD_OUT, Counts
@@ -152,6 +152,74 @@ def test_many_deletions_at_the_vendor_wait_and_everything_else_goes_on(world: Wo
     assert _held(poll.state) == []
 
 
+@pytest.mark.airflow
+def test_consent_of_records_that_are_gone_is_withdrawn_while_their_deletion_waits(world: World, poll: Poll) -> None:
+    _thirty_of_sixty(world, poll)
+    assert [item["optIn"] for item in world.customers] == ["N"] * 30 + ["Y"] * 30
+    calls = world.deployteq.calls.total()
+    poll()
+    assert world.deployteq.calls.total() == calls  # and not with every run
+
+
+@pytest.mark.airflow
+def test_while_deletions_wait_a_known_customer_keeps_its_no_and_nobody_is_made_twice(world: World, poll: Poll) -> None:
+    ids = _thirty_of_sixty(world, poll)
+    for number in (98, 99):
+        world.add_customer({"emailAddress": f"new{number}@acme.example", "optIn": "N"})
+    world.org.clock.shift(600)
+    world.insert("Contact", _contact(99, Email="new99@acme.example", Deployteq_Opt_In__c=True))
+    world.update("Contact", {"Id": ids[50], "Email": "new98@acme.example"})
+    poll()
+    (plan,) = _held(poll.state)
+    found = {item["emailAddress"]: item["optIn"] for item in world.customers if item["emailAddress"].startswith("new")}
+    assert (
+        found["new99@acme.example"],
+        len([item for item in world.customers if "new98" in item["emailAddress"]]),
+    ) == ("N", 1)
+    decide(poll.context("control", client=False), plan.id, allow=True, person="ann")
+    poll()
+    # What the record that moved was before is deleted with the others: a move and its deletion are one.
+    assert [item for item in world.customers if item["emailAddress"] == "contact50@acme.example"] == []
+    assert len(world.customers) == 31
+
+
+def _thirty_of_sixty(world: World, poll: Poll) -> list[str]:
+    """Half of the customers would be deleted, which waits; gives the ids of all."""
+    poll.delete = True
+    ids = world.insert("Contact", *(_contact(number, Deployteq_Opt_In__c=True) for number in range(60)))
+    poll()
+    world.org.clock.shift(600)
+    world.delete("Contact", *ids[:30])
+    with pytest.raises(HeldBack, match="30 of 60 records would be deleted"):
+        poll()
+    return ids
+
+
+@pytest.mark.airflow
+def test_a_no_goes_before_the_move_that_waits_and_also_when_the_rest_was_rejected(world: World, poll: Poll) -> None:
+    first, second = world.insert("Contact", *(_contact(number, Deployteq_Opt_In__c=True) for number in (1, 2)))
+    poll()
+    world.org.clock.shift(600)
+    poll.brakes = Brakes(approve=True)
+    world.update(
+        "Contact",
+        {"Id": first, "Email": "other@acme.example", "Deployteq_Opt_In__c": False},
+        {"Id": second, "FirstName": "Ann"},
+    )
+    poll()
+    assert [(item["emailAddress"], item["optIn"]) for item in world.customers] == [
+        ("contact1@acme.example", "N"), ("contact2@acme.example", "Y"),
+    ]  # fmt: skip
+    (plan,) = _held(poll.state)
+    decide(poll.context("control", client=False), plan.id, allow=False, person="ann")
+    world.org.clock.shift(600)
+    poll.brakes = STRICT
+    poll()
+    assert [(item["emailAddress"], item["firstname"]) for item in world.customers] == [
+        ("contact1@acme.example", ""), ("contact2@acme.example", ""),
+    ]  # fmt: skip
+
+
 # -- what would be emptied --------------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +310,29 @@ def test_few_emptied_values_and_a_usual_share_of_them_pass(world: World, pipelin
     assert pipeline.load().total.updated == lost
 
 
+def test_a_field_whose_path_was_changed_and_a_list_that_is_empty_are_emptied_too(
+    world: World, pipeline: Intent
+) -> None:
+    _strict(pipeline)
+    pipeline.take([activity(number) for number in range(60)])
+    renamed = pipeline.mapping.fields["Country__c"].model_copy(update={"vendor": "land"})
+    mapping = pipeline.mapping.model_copy(update={"fields": pipeline.mapping.fields | {"Country__c": renamed}})
+    _extract(
+        pipeline, mapping, [activity(number) | ({"land": "Belgium"} if number == 1 else {}) for number in range(60)]
+    )
+    with pytest.raises(
+        HeldBack,
+        match="59 records would lose their Country__c: land is empty in 98 % of 60 records read, and was not read",
+    ):
+        pipeline.load(mapping)
+    state = open_state(pipeline.state_url)
+    decide(pipeline.context("control"), _held(state)[0].id, allow=False, person="ann")
+    pipeline.load(mapping)
+    pipeline.extract([activity(number, products=[]) for number in range(60)])
+    with pytest.raises(HeldBack, match="60 records would lose their Products__c"):
+        pipeline.load()
+
+
 # -- approval -----------------------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +400,23 @@ def test_the_derived_steps_wait_too(world: World, pipeline: Intent) -> None:
     pipeline.process()
     assert world.query("SELECT Processed__c FROM PeerSpot_Activity__c") == [{"Processed__c": True}]
     assert _status(state, plan) == plans.DONE
+
+
+def test_an_activity_is_not_processed_while_a_tie_of_it_waits(world: World, pipeline: Intent) -> None:
+    firewall, router = {"id": "101", "name": "Firewall"}, {"id": "102", "name": "Router"}
+    world.insert("Account", {"Name": "Acme", "Website": "acme.com"})
+    pipeline.run(activity(2, products=[firewall, router]))
+    pipeline.take([activity(1, products=[firewall])])
+    _approving(pipeline)
+    pipeline.process()
+    state = open_state(pipeline.state_url)
+    decide(pipeline.context("control"), _held(state)[0].id, allow=True, person="ann")
+    pipeline.brakes = NO_BRAKES
+    pipeline.take([activity(1, products=[firewall, router])])
+    _approving(pipeline)
+    pipeline.process()
+    processed = world.query("SELECT Processed__c FROM PeerSpot_Activity__c WHERE PeerSpot_External_Id__c = 'act-1'")
+    assert (processed, len(_held(state))) == ([{"Processed__c": False}], 1)
 
 
 # -- deletions ----------------------------------------------------------------------------------------------------------------

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from salesforce_sync.engine import undo as undoing
-from salesforce_sync.engine.control import let_in
+from salesforce_sync.engine.context import NO_BRAKES, Brakes
+from salesforce_sync.engine.control import decide, let_in
 from salesforce_sync.engine.dry import rehearsal
-from salesforce_sync.engine.undo import InSalesforce, Selection, Undone, undo
+from salesforce_sync.engine.undo import AtVendor, InSalesforce, Selection, Undone, undo
 from salesforce_sync.errors import ServiceUnavailable
 from salesforce_sync.records import Counts
 from salesforce_sync.state import held_out, plans, sync_log
 from salesforce_sync.state.engine import open_state, reading
-from support.flows import ACTIVITIES, Intent
+from support.airflow import variables
+from support.flows import ACTIVITIES, Intent, Poll
 from support.world import World, activity
 
 
@@ -170,3 +174,151 @@ def test_an_undo_whose_answer_is_lost_is_no_reason_to_write_the_record_again(wor
     pipeline.run_id = "run-3"
     assert pipeline.take(records, resend=True).total == Counts(read=1, skipped=1)
     assert _cities(world) == {"act-0": "Utrecht"}
+
+
+# -- what is there before, and what a run wrote -----------------------------------------------------------------------------------
+
+
+def test_what_an_undo_restored_is_what_was_there_before_the_next_run(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline, 1)
+    _undo(pipeline)
+    pipeline.run_id = "run-3"
+    pipeline.take([activity(0, city="Delft")])
+    assert _undo(pipeline) == Undone(restored=1)
+    assert _cities(world) == {"act-0": "Utrecht"}
+
+
+def test_a_plan_that_was_only_a_question_is_nothing_that_was_there(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline, 1)
+    pipeline.brakes = Brakes(approve=True)
+    pipeline.take([activity(0, city="Delft")])  # of the same run, and held
+    pipeline.brakes, pipeline.run_id = NO_BRAKES, "run-3"
+    pipeline.take([activity(0, city="Leiden")])
+    assert _undo(pipeline) == Undone(restored=1)
+    assert _cities(world) == {"act-0": "Gouda"}
+
+
+def test_a_record_that_a_run_created_and_then_updated_was_created(world: World, pipeline: Intent) -> None:
+    pipeline.take([activity(0)])
+    pipeline.take([activity(0, city="Gouda")])
+    assert _undo(pipeline, delete_created=True) == Undone(deleted=1)
+    assert _cities(world) == {}
+
+
+def test_a_field_that_the_plan_before_left_alone_has_its_value_from_an_earlier_one(
+    world: World, pipeline: Intent
+) -> None:
+    country = pipeline.mapping.fields["Country__c"].model_copy(update={"when_empty": "keep"})
+    keeping = pipeline.mapping.model_copy(update={"fields": pipeline.mapping.fields | {"Country__c": country}})
+    for number, changes in enumerate(
+        ({"country": "Belgium"}, {"country": None, "city": "Gouda"}, {"country": "France"})
+    ):
+        pipeline.run_id = f"run-{number}"
+        pipeline.extract([activity(0, **changes)])
+        pipeline.load(keeping)
+    assert _undo(pipeline, fields=frozenset({"Country__c"})) == Undone(restored=1)
+    assert world.query("SELECT Country__c FROM PeerSpot_Activity__c") == [{"Country__c": "Belgium"}]
+
+
+def test_an_undo_that_never_arrived_is_done_by_the_next_one(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline, 1)
+    world.salesforce_fault(kind="status", status=503, method="PATCH", path="composite/sobjects", times=50)
+    with pytest.raises(ServiceUnavailable):
+        _undo(pipeline)
+    world.org.faults.clear()
+    assert _undo(pipeline) == Undone(restored=1)
+    assert _cities(world) == {"act-0": "Utrecht"}
+
+
+def test_an_undo_of_one_field_is_followed_by_one_of_the_others(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline, 1)
+    _undo(pipeline, fields=frozenset({"City__c"}))
+    assert _undo(pipeline) == Undone(restored=1)
+    assert world.query("SELECT City__c, Pages_Visited__c FROM PeerSpot_Activity__c") == [
+        {"City__c": "Utrecht", "Pages_Visited__c": 3.0}
+    ]
+
+
+def test_an_undo_lets_nothing_in_that_was_rejected(world: World, pipeline: Intent) -> None:
+    _two_runs(pipeline, 1)
+    pipeline.brakes, pipeline.run_id = Brakes(approve=True), "run-3"
+    held = pipeline.take([activity(0, city="Delft")]).held
+    assert held is not None
+    decide(pipeline.context("control"), held.id, allow=False, person="ann")
+    pipeline.brakes = NO_BRAKES
+    pipeline.load()
+    _undo(pipeline, run_id="run-2")
+    pipeline.run_id = "run-4"
+    assert pipeline.take([activity(0, city="Delft")], resend=True).total == Counts(read=1, skipped=1)
+    assert _cities(world) == {"act-0": "Utrecht"}
+
+
+# -- at a vendor --------------------------------------------------------------------------------------------------------------------
+
+CONTACTS = "deployteq/contacts"
+
+
+@pytest.fixture
+def poll(world: World, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poll:
+    from salesforce_sync.systems import vendor
+    from salesforce_sync.systems.deployteq.hook import DeployteqHook
+
+    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
+    monkeypatch.setattr(DeployteqHook, "requests_per_second", 10_000.0)
+    variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
+    return Poll(world, open_state(sqlite_url), tmp_path / "staging", DeployteqHook())
+
+
+def _undo_at_vendor(poll: Poll, **selection: Any) -> Undone:
+    context, mapping = poll.context("undo", client=False), poll.mappings[CONTACTS]
+    wanted = Selection(**({"run_id": f"run-{poll.runs}"} | selection))
+    return undo(context, CONTACTS, mapping, AtVendor("deployteq", mapping, poll.hook), wanted, person="ann")
+
+
+def _contact(number: int, **changes: Any) -> dict[str, Any]:
+    return {"LastName": f"Contact {number}", "Email": f"contact{number}@acme.example"} | changes
+
+
+@pytest.mark.airflow
+def test_customers_are_restored_but_for_their_consent(world: World, poll: Poll) -> None:
+    first, second = world.insert(
+        "Contact", *(_contact(number, FirstName="Ann", Deployteq_Opt_In__c=True) for number in (1, 2))
+    )
+    poll()
+    world.org.clock.shift(600)
+    world.update(
+        "Contact", *({"Id": record, "FirstName": "Bea", "Deployteq_Opt_In__c": False} for record in (first, second))
+    )
+    poll()
+    next(customer for customer in world.deployteq.state.customers.values() if customer["externalId"] == second)[
+        "firstname"
+    ] = "Cor"
+    assert _undo_at_vendor(poll) == Undone(restored=1, left={second: undoing.CHANGED})
+    assert [(item["firstname"], item["optIn"]) for item in world.customers] == [("Ann", "N"), ("Cor", "N")]
+    before = world.customers
+    poll(full=True)
+    poll(full=True, resend=True)
+    assert world.customers[0] == before[0]  # the other one was left alone, and is sent again
+
+
+@pytest.mark.airflow
+def test_only_a_customer_that_the_run_itself_made_and_nobody_shares_or_changed_is_deleted(
+    world: World, poll: Poll
+) -> None:
+    world.add_customer({"emailAddress": "contact1@acme.example", "lastname": "Stranger", "optIn": "N"})
+    ids = world.insert("Contact", *(_contact(number, Deployteq_Opt_In__c=True) for number in (1, 2, 3, 4)))
+    world.insert("Contact", _contact(4, LastName="The same address"))
+    poll()
+    for customer in world.deployteq.state.customers.values():
+        if customer["externalId"] == ids[2]:
+            customer["optIn"] = "N"  # this person said no since
+    done = _undo_at_vendor(poll, delete_created=True)
+    assert done.deleted == 1
+    assert ids[1] not in {customer["externalId"] for customer in world.customers}
+    assert done.left[ids[2]] == undoing.CHANGED
+    assert len(world.customers) == 3
+    # Who comes with that address later is new, and its yes counts.
+    world.org.clock.shift(600)
+    world.insert("Contact", _contact(9, Email="contact2@acme.example", Deployteq_Opt_In__c=True))
+    poll()
+    assert [item["optIn"] for item in world.customers if item["emailAddress"] == "contact2@acme.example"] == ["Y"]

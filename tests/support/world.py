@@ -111,6 +111,10 @@ class World:
     def deployteq_credentials(self) -> dict[str, Any]:
         return self.deployteq.credentials(self.vendors_url)
 
+    def add_customer(self, values: dict[str, Any]) -> None:
+        """A customer whom Deployteq has from elsewhere."""
+        self.deployteq.state.change(self.deployteq.state.add(), values)
+
     @property
     def customers(self) -> list[dict[str, Any]]:
         """Deployteq's customers, without what it adds to them."""
