@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from salesforce_sync.errors import StagedDataMissing
 from salesforce_sync.ids import whole_id
 from salesforce_sync.staging import ID, Staging, file_name
-from salesforce_sync.state import claims, dead_letters, inbox, links, plans, sync_log, waits
+from salesforce_sync.state import claims, dead_letters, held_out, inbox, links, plans, sync_log, waits
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.links import Linked
 
@@ -45,6 +45,10 @@ def explain(connection: Connection, record_id: str) -> list[str]:
         lines += [
             f"{wait.mapping}: waits since reading {wait.reading}: {wait.reason}"
             for wait in waits.of_record(connection, name)
+        ]
+        lines += [
+            f"{item.mapping}: held out since plan {item.plan_id}, by {item.person}: it is written when something else is to be written"
+            for item in held_out.of_record(connection, name)
         ]
         lines += [
             f"{stream}: claim {claim.id} is {claim.status}" + (f", {claim.outcome}" if claim.outcome else "")
@@ -89,21 +93,34 @@ def _in_inbox(connection: Connection, names: set[str]) -> Iterator[str]:
 
 def _in_plans(connection: Connection, names: set[str]) -> Iterator[str]:
     """Where writing the record is planned and not done."""
+    for plan in (*plans.with_status(connection, plans.HELD), *plans.with_status(connection, plans.ALLOWED)):
+        if any(names & ids for _, ids in _ids_of(plan.path, plan.chunks)):
+            what = (
+                f"{plan.decided_by} let it pass, and the next run writes it"
+                if plan.decided_by
+                else "it waits for a person"
+            )
+            yield f"plan {plan.id} of {plan.made_at:%Y-%m-%d %H:%M:%S} has it: {what}"
     for plan_id, folder, chunks, made_at in plans.unfinished(connection):
         sent = plans.noted_chunks(connection, plan_id)
-        for number in range(chunks):
-            try:
-                path = f"{folder}/{file_name(number)}"
-                ids = _staging_of(path).read_table(path, columns=[ID]).column(ID).to_pylist()
-            except StagedDataMissing:
-                continue
-            if names & set(ids):
+        for number, ids in _ids_of(folder, chunks):
+            if names & ids:
                 what = (
                     "it was sent, and nobody knows with what outcome: its rest is waited for, then it is sent again"
                     if number in sent
                     else "it is written already, or planned again by the next delivery"
                 )
                 yield f"plan {plan_id} of {made_at:%Y-%m-%d %H:%M:%S}, which was not written to its end, has it: {what}"
+
+
+def _ids_of(folder: str, chunks: int) -> Iterator[tuple[int, set[str]]]:
+    """The records of each chunk of a plan whose file is there."""
+    for number in range(chunks):
+        path = f"{folder}/{file_name(number)}"
+        try:
+            yield number, set(_staging_of(path).read_table(path, columns=[ID]).column(ID).to_pylist())
+        except StagedDataMissing:
+            continue
 
 
 def _staging_of(path: str) -> Staging:
@@ -130,6 +147,8 @@ def _link(connection: Connection, linked: Linked) -> str:
 
 def _letter(letter: dict[str, Any]) -> str:
     said = f"{letter['mapping']}: a dead letter, {letter['attempts']} attempts: {letter['code']} {letter['message']}"
+    if letter["resolved_by"] is not None:
+        return f"{said}; {letter['resolved_by']} gave it up: {letter['resolution']}"
     if letter["resolved_at"] is not None:
         return f"{said}; answered"
     return f"{said}; it is read and sent again" + (

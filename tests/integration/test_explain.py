@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from salesforce_sync.engine.context import Brakes
+from salesforce_sync.engine.control import decide
 from salesforce_sync.errors import ServiceUnavailable
 from salesforce_sync.explain import explain
 from salesforce_sync.state.engine import open_state, reading
@@ -61,6 +63,19 @@ def test_a_refused_record_says_why_and_when_it_is_sent_again(world: World, pipel
     assert "was refused (UNMAPPABLE: pages_visited 'many' is not a valid double for Pages_Visited__c)" in first
     assert letter.startswith("peerspot/activities: a dead letter, 1 attempts: UNMAPPABLE")
     assert "it is read and sent again from " in letter
+
+
+def test_a_record_whose_plan_waits_or_was_rejected_says_so(world: World, pipeline: Intent) -> None:
+    pipeline.brakes = Brakes(approve=True)
+    held = pipeline.take([activity(1)]).held
+    assert held is not None
+    assert [line for line in _lines(pipeline, "act-1") if line.endswith("has it: it waits for a person")]
+    decide(pipeline.context("control"), held.id, allow=False, person="ann")
+    pipeline.load()
+    assert (
+        f"peerspot/activities: held out since plan {held.id}, by ann: it is written when something else is to be written"
+        in _lines(pipeline, "act-1")
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b"]])

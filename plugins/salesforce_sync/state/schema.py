@@ -339,6 +339,7 @@ sync_log_sets = Table(
     Column("sync_run_id", _Id, ForeignKey("sync_runs.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("outcome", String(20), nullable=False),
     Column("count", Integer, nullable=False),
+    Column("bucket", Integer, index=True),  # the first byte of the hashes in it; null: of all
     Column("ids", LargeBinary, nullable=False),  # sorted 8-byte hashes of the records' ids, compressed
 )  # fmt: skip
 

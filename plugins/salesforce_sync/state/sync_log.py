@@ -1,7 +1,7 @@
 """The sync log: the outcome of every record in every run.
 
 A record has a row. Many records with one outcome, of which nothing else is to be said, are one compressed list.
-Unchanged records are one compressed set of hashes.
+Unchanged records are one compressed set of hashes, in parts by their first byte when they are many.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from salesforce_sync.records import Outcome, RecordResult
 from salesforce_sync.state.bulk import insert_rows
 from salesforce_sync.state.schema import sync_log, sync_log_lists, sync_log_sets, sync_runs
 
+BUCKETS, DIVIDED_FROM = 256, 10_000  # a large set is divided by the hashes' first byte: a look-up reads one part of it
 LISTED_FROM = 1_000  # below, rows are cheap enough, and easier to look at
 COLUMNS = ("sync_run_id", "record_id", "salesforce_id", "outcome", "code", "message")
 
@@ -63,11 +64,18 @@ def write_unchanged(connection: Connection, sync_run_id: int, record_ids: Sequen
     if not record_ids:
         return
     hashes = np.sort(np.array([_hash(record_id) for record_id in record_ids], dtype=np.uint64))
-    values = {
-        "sync_run_id": sync_run_id, "outcome": str(Outcome.UNCHANGED), "count": len(record_ids),
-        "ids": zlib.compress(hashes.tobytes(), 1),
-    }  # fmt: skip
-    connection.execute(insert(sync_log_sets).values(**values))
+    parts: list[tuple[int | None, Any]] = [(None, hashes)]
+    if len(hashes) >= DIVIDED_FROM:
+        ends = np.searchsorted(hashes, np.arange(1, BUCKETS, dtype=np.uint64) << np.uint64(56))
+        parts = [(bucket, part) for bucket, part in enumerate(np.split(hashes, ends)) if len(part)]
+    values = [
+        {
+            "sync_run_id": sync_run_id, "outcome": str(Outcome.UNCHANGED), "count": len(part), "bucket": bucket,
+            "ids": zlib.compress(part.tobytes(), 1),
+        }
+        for bucket, part in parts
+    ]  # fmt: skip
+    connection.execute(insert(sync_log_sets), values)
 
 
 def of_record(connection: Connection, record_id: str) -> list[dict[str, Any]]:
@@ -104,7 +112,9 @@ def written_in(connection: Connection, sync_run_ids: Sequence[int]) -> dict[str,
 def _unchanged(connection: Connection, record_id: str, of_run: list[Any]) -> list[dict[str, Any]]:
     wanted = _hash(record_id)
     found = []
-    for row in connection.execute(select(sync_log_sets, *of_run).join(sync_runs)).mappings():
+    bucket = sync_log_sets.c.bucket
+    query = select(sync_log_sets, *of_run).join(sync_runs).where(bucket.is_(None) | (bucket == wanted >> 56))
+    for row in connection.execute(query).mappings():
         hashes = np.frombuffer(zlib.decompress(row["ids"]), dtype=np.uint64)
         place = int(np.searchsorted(hashes, np.uint64(wanted)))
         if place < len(hashes) and int(hashes[place]) == wanted:

@@ -22,6 +22,9 @@ def upgrade() -> None:
         table.add_column(sa.Column("decided_by", sa.String(250), nullable=True))
         table.add_column(sa.Column("decided_at", _MOMENT, nullable=True))
         table.add_column(sa.Column("reason", sa.Text(), nullable=True))
+    with op.batch_alter_table("sync_log_sets") as table:
+        table.add_column(sa.Column("bucket", sa.Integer(), nullable=True))
+        table.create_index("ix_sync_log_sets_bucket", ["bucket"])
     with op.batch_alter_table("inbox") as table:
         table.add_column(sa.Column("filled", sa.Text(), nullable=True))
     with op.batch_alter_table("dead_letters") as table:
