@@ -209,7 +209,7 @@ class _Delivery:
         """Plans and writes what waits; True when nothing is left that this delivery could do."""
         batches = self._batches()
         if not batches:
-            return self._finish(release=self.owns_lease)
+            return self._finish_empty()
         self.seen = max([self.seen, *(batch.id for batch in batches)])
         self.gate = gate = Gate.of(self.context, self.group.name)
         peek = gate.held is not None and self.context.dry is None
@@ -219,9 +219,7 @@ class _Delivery:
             return self._rehearse(looks, writer, reasons)
         unanswered = gate.unanswered(reasons)
         holds_all = covers_all(unanswered) or self.context.brakes.approve
-        if (
-            peek or unanswered
-        ) and not holds_all:  # most of it is written, so the other side is asked; and deletions wait
+        if not holds_all and (peek or unanswered):  # most of it is written now, so the other side has to be asked
             remove_folder(writer.folder)
             looks, writer = self._plan(batches, peek=False, keep_doomed=bool(unanswered))
         now, later = self._divide(gate, reasons, writer)
@@ -237,6 +235,15 @@ class _Delivery:
             return self._finish(release=self.owns_lease)
         self._hold(gate, reasons, looks, later)
         return self._finish(release=self.owns_lease, status=runs.HELD)
+
+    def _finish_empty(self) -> bool:
+        """Nothing waits, and so no question is open any more."""
+        if self.context.dry is None:
+            gate = Gate.of(self.context, self.group.name)
+            if gate.held is not None or gate.allowed is not None:
+                with self.lease.transaction() as connection:
+                    gate.settle(connection)
+        return self._finish(release=self.owns_lease)
 
     def _plan(
         self, batches: Sequence[Batch], *, peek: bool, keep_doomed: bool = False

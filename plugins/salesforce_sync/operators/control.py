@@ -156,8 +156,11 @@ class ControlOperator(SyncOperator):
                 log.info("Resolved: %s", counts or "nothing")
                 return {"resolved": counts, "dags": []}
             counts = replay(work, letters)
+            named = (
+                {params["mapping"]} if params["mapping"] else set()
+            )  # what waits for a key is looked at by every run
             with reading(work.state) as connection:
-                dags = dags_of(connection, sorted(counts))
+                dags = dags_of(connection, sorted({*counts, *named}))
         log.info("Due now: %s; read and sent again by %s", counts or "nothing", ", ".join(dags) or "no DAG")
         return {"due": counts, "dags": dags}
 
