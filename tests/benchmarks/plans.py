@@ -26,7 +26,7 @@ RUNS, LOGGED, LOOKS = 90, 100_000, 20
 
 
 def run() -> list[Result]:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, postgres_server(Path(folder) / "postgres") as server:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, postgres_server(Path(folder)) as server:
         with World.start(Path(folder) / "emulators") as world:
             found = [*_undone(world, Path(folder)), *_approved(world, Path(folder))]
         return [

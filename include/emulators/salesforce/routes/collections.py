@@ -80,8 +80,8 @@ def retrieve(org: Org, call: Call, version: str, name: str) -> Reply:
     compiled = org.compiler.compile(parse(text), text)
     shape = shaper(compiled, version, org.schema)
     found = {row[0]: shape(row) for row in rows_of(org, compiled, ids)}
-    deleted_too = {record_id for record_id in found if record_id not in _alive(org, sobject, list(found))}
-    return Reply([None if record_id in deleted_too else found.get(record_id) for record_id in ids])
+    alive = _alive(org, sobject, list(found))
+    return Reply([found[record_id] if record_id in alive else None for record_id in ids])
 
 
 def _alive(org: Org, sobject: SObject, ids: list[str]) -> set[str]:
