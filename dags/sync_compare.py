@@ -26,7 +26,7 @@ with DAG(
     tags=["salesforce"],
     params={
         "mapping": Param(
-            None, type=["null", "string"], enum=[None, ACTIVITIES, *CUSTOMERS], title="Mapping", description="This one alone; empty: all.",
+            None, type=["null", "string"], examples=[ACTIVITIES, *CUSTOMERS], title="Mapping", description="This one alone; empty: all.",
         ),
         "days": Param(30, type="integer", minimum=1, maximum=365, title="Days", description="How many days of PeerSpot's activity."),
     },

@@ -54,3 +54,22 @@ def test_a_late_reading_brings_nobody_back(databases: Databases, events: list[An
 
 def test_without_tombstones_a_late_reading_would_bring_a_customer_back(databases: Databases) -> None:
     assert judge(LATE_READINGS["of a customer that was deleted"], "tombstone", databases).bad != []
+
+
+APPROVED_LATER = [
+    ("activity", 0, "v1"), ("intent", "both", ()), ("approval", True), ("activity", 0, "v2"), ("intent", "both", ()), ("intent", "both", ()),
+]  # fmt: skip
+UNDONE = [
+    ("activity", 0, "v1"), ("intent", "both", ()), ("activity", 0, "v2"), ("intent", "both", ()), ("undo", False), ("intent", "again", ()),
+]  # fmt: skip
+EDITED = [*UNDONE[:4], ("person there", 0, "p1"), ("undo", False)]
+
+
+@pytest.mark.parametrize(
+    ("guard", "events"), [("approval", APPROVED_LATER), ("held-out", UNDONE), ("look", EDITED)],
+)  # fmt: skip
+def test_what_people_decide_is_kept_and_a_schedule_sees_when_it_is_not(
+    databases: Databases, guard: str, events: list[Any]
+) -> None:
+    assert judge(events, "", databases).bad == []
+    assert judge(events, guard, databases).bad != []

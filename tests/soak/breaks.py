@@ -81,6 +81,6 @@ BREAKS: dict[str, tuple[Any, str, Any]] = {
     "wait": (waits, "of_mappings", lambda *_: []),
     "approval": (gate.Gate, "approved", lambda _, chunk, __=None: np.ones(chunk.num_rows, dtype=bool)),
     "held-out": (plan.Look, "_hold_out", lambda *_: None),
-    "look": (undo, "_is_touched", lambda *_: False),
+    "look": (undo._Undo, "_why_not_restore", lambda *_: ""),
     "consent": (to_vendor._Decisions, "_consent", _every_consent),
 }

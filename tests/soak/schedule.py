@@ -27,7 +27,7 @@ from salesforce_sync.state import dead_letters, held_out, inbox, links, plans, w
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.schema import dead_letters as letters_table
 from salesforce_sync.state.schema import inbox as inbox_table
-from soak.sides import ORG_ID, Clock, FakeOrg, FakeVendor
+from soak.sides import ORG_ID, Clock, FakeOrg, FakeVendor, key_of
 from support.flows import ACTIVITIES, Intent, Poll, Timing, load_mapping
 from support.world import activity
 
@@ -52,7 +52,7 @@ def make(seed: int) -> list[Event]:
 
 def _intent_event(chance: random.Random, number: int) -> Event:
     kind = chance.choices(
-        ("activity", "refuse", "intent", "person there", "approval", "decide", "undo"), (8, 2, 10, 2, 1, 3, 2)
+        ("activity", "refuse", "intent", "person there", "approval", "decide", "undo"), (8, 2, 10, 5, 1, 3, 4)
     )[0]
     if kind in ("approval", "decide"):
         return (kind, chance.random() < 0.6)
@@ -149,6 +149,7 @@ class Schedule:
     now: int = 0
     delete: bool = False  # whether the customer of a deleted record is deleted
     approving: bool = False
+    delivered_by: str = "run-0"
     sent: set[tuple[str, str]] = field(default_factory=set)  # record and city, of everything that was ever sent
     approved: set[tuple[str, str]] = field(default_factory=set)
     taken_back: dict[str, str] = field(default_factory=dict)  # record -> the city that a person rejected or undid
@@ -262,8 +263,8 @@ class Schedule:
                     self.taken_back[key] = city
 
     def _undo(self, *, delete_created: bool) -> None:
-        """Of the last run; a person who is in the middle of a dead task's rest waits for it."""
-        selection = Selection(run_id=f"run-{self.runs}", delete_created=delete_created)
+        """Of the last run that delivered; a person who is in the middle of a dead task's rest waits for it."""
+        selection = Selection(run_id=self.delivered_by, delete_created=delete_created)
         self.runs += 1
         before = {key: row["City__c"] for key, row in self.org.upserted.items()}
 
@@ -282,8 +283,8 @@ class Schedule:
 
     def _sent(self, request: Any, rows: list[dict[str, Any]]) -> None:
         if request.key == "Id":
-            edited = [row["Id"].strip()[3:].strip() for row in rows]
-            self.wrong += [f"an undo writes over a person's {key}" for key in edited if key in self.org.edited]
+            keys = [key_of(row["Id"]) for row in rows]
+            self.wrong += [f"an undo writes over a person's {key}" for key in keys if key in self.org.edited]
             return
         for row in rows:
             found = (str(row[request.key]), row["City__c"])
@@ -315,6 +316,8 @@ class Schedule:
     def run(self, flow: str, which: str, faults: tuple[tuple[int, str], ...]) -> None:
         """A run of the flow, whose tasks are tried again until they end, or are killed."""
         self.runs += 1
+        if which != "read" and len(self.tasks) < 1:
+            self.delivered_by = f"run-{self.runs}"
         tasks = [name for name in ("read", "deliver") if which in (name, "both", "whole", "again")]
         left = dict(faults)
         for name in tasks:

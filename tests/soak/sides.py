@@ -108,7 +108,7 @@ class FakeOrg:
 
     def by_ids(self, object_name: str, ids: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
         names = list(dict.fromkeys(["Id", *paths]))
-        found = self.around(lambda: [self._row(key) for key in map(_key_of, ids) if key in self.upserted])
+        found = self.around(lambda: [self._row(key) for key in map(key_of, ids) if key in self.upserted])
         yield _texts(found, names)
 
     def matching(self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
@@ -142,7 +142,7 @@ class FakeOrg:
         return WriteResult(outcome, _id_of(key))
 
     def _change(self, request: WriteRequest, row: dict[str, Any]) -> WriteResult:
-        key = _key_of(row["Id"])
+        key = key_of(row["Id"])
         if key not in self.upserted:
             return WriteResult(Outcome.REJECTED, None, "ENTITY_IS_DELETED", "no")
         if request.operation is Operation.DELETE:
@@ -162,8 +162,8 @@ def _id_of(key: str) -> str:
     return f"a01{key:>015}"[:18]
 
 
-def _key_of(record_id: str) -> str:
-    return record_id.removeprefix("a01").strip()
+def key_of(record_id: str) -> str:
+    return record_id.removeprefix("a01").lstrip("0")
 
 
 def _texts(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> pa.Table:

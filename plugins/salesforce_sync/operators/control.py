@@ -186,7 +186,8 @@ class AskOperator(ApprovalOperator):
         if plan is None or plan.status != plans.HELD:
             raise AirflowSkipException("No plan waits for a question.")
         self.subject = f"Plan {plan.id}: {plan.target}"
-        self.body = "\n".join([described(plan), "", "```", *_shown(plan.path), "```"])
+        # Airflow shows a block of code as one paragraph; a list has a line for each of its items, and code is not read as Markdown.
+        self.body = "\n".join([described(plan), "", *(f"- `{line.strip()}`" for line in _shown(plan.path))])
         return super().execute(context)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> list[str]:
