@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.flows import Intent
+from salesforce_sync.state.engine import open_state
+from support.flows import Intent, Poll
 from support.world import World
 
 
@@ -20,3 +23,22 @@ def pipeline(world: World, sqlite_url: str, tmp_path: Path) -> Intent:
 def pipeline_on_both(world: World, state_url: str, tmp_path: Path) -> Intent:
     """The intent DAG's steps, once on SQLite and once on PostgreSQL."""
     return Intent(world, state_url, tmp_path)
+
+
+@pytest.fixture
+def deployteq_hook(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Deployteq's hook with the emulator's credentials, which waits for nothing."""
+    from salesforce_sync.systems import vendor
+    from salesforce_sync.systems.deployteq.hook import DeployteqHook
+    from support.airflow import variables
+
+    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
+    monkeypatch.setattr(DeployteqHook, "requests_per_second", 10_000.0)
+    variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
+    return DeployteqHook()
+
+
+@pytest.fixture
+def poll(world: World, state_url: str, tmp_path: Path, deployteq_hook: Any) -> Poll:
+    """The contact poll's steps, once on SQLite and once on PostgreSQL."""
+    return Poll(world, open_state(state_url), tmp_path / "staging", deployteq_hook)

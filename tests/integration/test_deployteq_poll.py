@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,25 +13,12 @@ from salesforce_sync.errors import InvalidMapping, RequestRejected, ServiceUnava
 from salesforce_sync.mapping.transforms import TransformCall
 from salesforce_sync.records import Counts, VendorResult
 from salesforce_sync.state import dead_letters, sync_log
-from salesforce_sync.state.engine import open_state
-from support.airflow import variables
 from support.flows import Poll
 from support.world import World
 
 pytestmark = pytest.mark.airflow
 CONTACTS, LEADS = "deployteq/contacts", "deployteq/leads"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def poll(world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poll:
-    from salesforce_sync.systems import vendor
-    from salesforce_sync.systems.deployteq.hook import DeployteqHook
-
-    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
-    monkeypatch.setattr(DeployteqHook, "requests_per_second", 10_000.0)
-    variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
-    return Poll(world, open_state(state_url), tmp_path / "staging", DeployteqHook())
 
 
 def _lead(number: int = 1, **changes: Any) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.schema import metadata
 from salesforce_sync.systems.peerspot.process import PRODUCTS, process
 from salesforce_sync.windows import DateWindow
-from support.airflow import variables
 from support.flows import ACTIVITIES, Intent, Poll, RecordsSource, load_mapping
 from support.world import World, activity
 
@@ -152,15 +151,7 @@ def test_a_dry_run_repeats_no_call_that_may_still_land(world: World, pipeline: I
 
 
 @pytest.mark.airflow
-def test_a_dry_poll_shows_what_it_would_send_without_personal_data(
-    world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from salesforce_sync.systems import vendor
-    from salesforce_sync.systems.deployteq.hook import DeployteqHook
-
-    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
-    variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
-    poll = Poll(world, open_state(state_url), tmp_path / "staging", DeployteqHook())
+def test_a_dry_poll_shows_what_it_would_send_without_personal_data(world: World, poll: Poll) -> None:
     first, _ = world.insert(
         "Contact",
         {"LastName": "Ann", "Email": "ann@acme.example", "MailingCity": "Utrecht"},

@@ -16,7 +16,6 @@ from salesforce_sync.records import HELD_OUT, Counts
 from salesforce_sync.state import inbox, plans, runs
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.plans import Plan
-from support.airflow import variables
 from support.flows import ACTIVITIES, Intent, Poll
 from support.world import World, activity
 
@@ -25,14 +24,9 @@ STRICT = Brakes(first_contact=100, empty_percent=10, delete_percent=10, unknown_
 
 
 @pytest.fixture
-def poll(world: World, state_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poll:
-    from salesforce_sync.systems import vendor
-    from salesforce_sync.systems.deployteq.hook import DeployteqHook
-
-    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
-    monkeypatch.setattr(DeployteqHook, "requests_per_second", 10_000.0)
-    variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
-    return Poll(world, open_state(state_url), tmp_path / "staging", DeployteqHook(), brakes=STRICT)
+def poll(poll: Poll) -> Poll:
+    poll.brakes = STRICT
+    return poll
 
 
 def _contact(number: int, **changes: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from salesforce_sync.errors import ServiceUnavailable
 from salesforce_sync.records import Counts
 from salesforce_sync.state import held_out, plans, sync_log
 from salesforce_sync.state.engine import open_state, reading
-from support.airflow import variables
 from support.flows import ACTIVITIES, Intent, Poll
 from support.world import World, activity
 
@@ -259,14 +257,8 @@ CONTACTS = "deployteq/contacts"
 
 
 @pytest.fixture
-def poll(world: World, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poll:
-    from salesforce_sync.systems import vendor
-    from salesforce_sync.systems.deployteq.hook import DeployteqHook
-
-    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
-    monkeypatch.setattr(DeployteqHook, "requests_per_second", 10_000.0)
-    variables(monkeypatch, deployteq_credentials=json.dumps(world.deployteq_credentials))
-    return Poll(world, open_state(sqlite_url), tmp_path / "staging", DeployteqHook())
+def poll(world: World, sqlite_url: str, tmp_path: Path, deployteq_hook: Any) -> Poll:
+    return Poll(world, open_state(sqlite_url), tmp_path / "staging", deployteq_hook)
 
 
 def _undo_at_vendor(poll: Poll, **selection: Any) -> Undone:

@@ -208,9 +208,9 @@ class _Process:
         }  # fmt: skip
         table = pa.table({name: pa.array([row[name] for row in changes], kind) for name, kind in columns.items()})
         table = table.append_column("_place", pa.array(range(len(changes)), pa.int64()))
-        # What is approved of an activity is approved as it was: with other products, it is asked of again.
-        stamps = pa.array([str(row["SystemModstamp"]) for row in changes], pa.string())
-        table = table.append_column("_version", stamps)
+        # What is approved of an activity is approved as it was: with other products, which a stamp to the second may not tell, it is asked of again.
+        versions = [f"{row['SystemModstamp']} {row['Products__c']}" for row in changes]
+        table = table.append_column("_version", pa.array(versions, pa.string()))
 
         def make(row: dict[str, Any], result: WriteResult) -> RecordResult:
             return self._result(changes[row["_place"]], result, known)
