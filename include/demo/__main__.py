@@ -103,8 +103,8 @@ def _show_plan(root: Path, run: dict[str, Any]) -> None:
 
 
 def _run_deployteq(api: AirflowApi, emulators: services.Emulators) -> list[dict[str, object]]:
-    """The scheduler's own poll, which waits for a person when it is the first; a newsletter to all customers and what became of it; a campaign
-    that learned some phone numbers; and that campaign undone."""
+    """The scheduler's own poll, which waits for a person when it is the first; a newsletter to all customers, and its
+    opens and clicks; a campaign that learned some phone numbers; and that campaign undone."""
     control, now = f"{emulators.vendors}/_emulator/deployteq", datetime.now(UTC)
     polls = _approved(api, _run(api, POLL))
     services.get_json(f"{control}/mailing", body={"name": f"Newsletter of {now:%d %B, %H:%M}"})
@@ -122,7 +122,8 @@ def _run_deployteq(api: AirflowApi, emulators: services.Emulators) -> list[dict[
 
 
 def _approved(api: AirflowApi, poll: dict[str, Any]) -> list[dict[str, object]]:
-    """The poll; when a brake holds its plan, also the question in Airflow's Required Actions, and the poll after the answer."""
+    """The poll; when a brake holds its plan, also the question in Airflow's Required Actions, and the poll after the
+    answer."""
     if poll["state"] == "success":
         return [poll]
     _say(f"{CONTROL}: more records than go unasked would be sent for the first time, so a person is asked")
@@ -150,7 +151,8 @@ def _switch_on(api: AirflowApi, dag: str) -> list[dict[str, object]]:
 
 
 def _begun(api: AirflowApi, dag: str) -> str:
-    """Lets the scheduler have the DAG; gives the id of the run that it begins at once, "" when it has the DAG already."""
+    """Lets the scheduler have the DAG; gives the id of the run that it begins at once, "" when it has the DAG
+    already."""
     api.wait_for_dag(dag)
     if not api.is_paused(dag):
         return ""

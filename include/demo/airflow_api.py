@@ -11,7 +11,8 @@ from urllib.parse import quote
 from demo.services import LOGIN, PASSWORD, DemoFailed, get_json
 
 PARSE_SECONDS, RUN_SECONDS, ASK_SECONDS, READ_TRIES = 90, 600, 120, 5
-# How long a person reads a question at least. Airflow begins a task again whose answer comes before the scheduler knows that it waits.
+# How long a person reads a question at least. Airflow begins a task again whose answer comes before the scheduler knows
+# that it waits.
 READING_SECONDS = 3
 FINISHED = ("success", "failed")
 
@@ -79,7 +80,8 @@ class AirflowApi:
         return {task["task_id"]: task["state"] or "waiting" for task in found}
 
     def answer(self, dag_id: str, option: str) -> tuple[str, str]:
-        """Waits for a question of the DAG in Required Actions, and answers it; gives the question, and the run that asked."""
+        """Waits for a question of the DAG in Required Actions, and answers it; gives the question, and the run that
+        asked."""
         deadline = time.monotonic() + ASK_SECONDS
         while time.monotonic() < deadline:
             for found in self.call(f"dags/{dag_id}/dagRuns/~/hitlDetails?state=awaiting_input")["hitl_details"]:

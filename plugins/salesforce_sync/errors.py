@@ -3,7 +3,8 @@
     SyncError
     + ConfigurationError   fail now, no retry        InvalidMapping, InvalidCredentials, InvalidSetting, InvalidParameter, MissingMetadata
     + TransientError       retry                     RateLimited(retry_after), ServiceUnavailable, RowLocked, StagingFailed, LeaseLost
-    + PermanentError       fail now, alert           AuthenticationFailed, RequestRejected, TooManyRejects, HeldBack, Differs, StagedDataMissing
+    + PermanentError       fail now, alert           AuthenticationFailed, RequestRejected, TooManyRejects, HeldBack,
+                                                     Differs, StagedDataMissing
     + BudgetExhausted      stop, no alert            the rest waits for the next run, which goes on where this one stopped
     + MustWait             wait elsewhere            for a Bulk job, a lease, or a call that may still land; then the same call again
 

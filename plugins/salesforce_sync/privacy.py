@@ -76,7 +76,8 @@ _PEOPLE = frozenset({"Lead", "Contact", "User", "Task"})
 
 
 def shown_value(field_name: str, value: Any, object_name: str = "") -> Any:
-    """The value as a plan may show it: how long it is, where the field holds a person's data; texts without addresses."""
+    """The value as a plan may show it: how long it is, where the field holds a person's data; texts without
+    addresses."""
     if value is None or value == "":
         return None
     plain = re.sub(r"[_\-\s.]", "", field_name).lower()

@@ -46,8 +46,8 @@ class VendorResult(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why a plan waits for a person: the `brake` that it pulled, what it is about (a `mapping`, or a field or path of one
-    in `subject`), and how many records it affects, of how many."""
+    """Why a plan waits for a person: the `brake` that it pulled, what it is about (a `mapping`, or a field or path of
+    one in `subject`), and how many records it affects, of how many."""
 
     brake: str
     mapping: str

@@ -55,6 +55,10 @@ class Staging:
             place = place / _safe(part)
         return place
 
+    def place(self, where: str) -> Any:
+        """The file or folder that a text in the state database names."""
+        return type(self.root)(where)
+
     def records(
         self, folder: Any, *, id_path: str, paths: Sequence[str], origin: str | None = None, stamp_path: str = "",
         whole_ids: bool = False,
@@ -115,7 +119,7 @@ class Staging:
         return table.column(ID).to_pylist(), table.column(STAMP).to_pylist()
 
     def read_table(self, where: str, digest: str | None = None, *, columns: list[str] | None = None) -> pa.Table:
-        path = type(self.root)(where)
+        path = self.place(where)
         try:
             content = path.read_bytes()
         except FileNotFoundError as error:

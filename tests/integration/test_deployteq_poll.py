@@ -336,7 +336,8 @@ def test_more_refused_customers_than_the_limit_fail_the_task_after_the_others_ar
     world.insert("Lead", *(_lead(number) for number in range(60)))
     for number in range(25):
         world.deployteq.refuse(f"lead{number}@acme.example")
-    # Those who are tried alone first are chosen at random; of five who are all refused, the hook concludes that the others would be.
+    # Those who are tried alone first are chosen at random; of five who are all refused, the hook concludes that the
+    # others would be.
     monkeypatch.setattr(hook.random, "sample", lambda places, count: list(places)[::11][:count])
     with pytest.raises(TooManyRejects, match="25 of 60 records were refused"):
         poll()

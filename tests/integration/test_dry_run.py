@@ -24,7 +24,8 @@ from salesforce_sync.windows import DateWindow
 from support.flows import ACTIVITIES, Intent, Poll, RecordsSource, load_mapping
 from support.world import World, activity
 
-# What remains: its plans, that it ran, and what it shares with every run: its sign-in, what the org said, and the calls that it made.
+# What remains: its plans, that it ran, and what it shares with every run: its sign-in, what the org said, and the calls
+# that it made.
 SHARED = {
     "plans",
     "sync_runs",

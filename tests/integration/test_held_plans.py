@@ -45,7 +45,7 @@ def _status(state: Any, plan: Plan) -> str:
     return found.status
 
 
-# -- first contact --------------------------------------------------------------------------------------------------------------
+# -- first contact -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.airflow
@@ -214,7 +214,7 @@ def test_a_no_goes_before_the_move_that_waits_and_also_when_the_rest_was_rejecte
     ]  # fmt: skip
 
 
-# -- what would be emptied --------------------------------------------------------------------------------------------------------
+# -- what would be emptied ---------------------------------------------------------------------------------------------
 
 
 def _strict(pipeline: Intent) -> Intent:
@@ -327,7 +327,7 @@ def test_a_field_whose_path_was_changed_and_a_list_that_is_empty_are_emptied_too
         pipeline.load()
 
 
-# -- approval -----------------------------------------------------------------------------------------------------------------
+# -- approval ----------------------------------------------------------------------------------------------------------
 
 
 def _approving(pipeline: Intent) -> Intent:
@@ -339,9 +339,10 @@ def test_with_approval_every_plan_waits_and_exactly_its_rows_are_written(
     world: World, pipeline_on_both: Intent
 ) -> None:
     pipeline = _approving(pipeline_on_both)
+    pipeline.extra["questions"] = questions = []
     loaded = pipeline.take([activity(1), activity(2)])
     assert loaded.held is not None
-    assert (loaded.total, loaded.remind, world.count("PeerSpot_Activity__c")) == (Counts(), True, 0)
+    assert (loaded.total, questions, world.count("PeerSpot_Activity__c")) == (Counts(), [loaded.held], 0)
     decide(pipeline.context("control"), loaded.held.id, allow=True, person="ann")
     pipeline.run_id = "run-2"
     later = pipeline.take([activity(2), activity(3)])  # one more waits for the next question
@@ -385,9 +386,12 @@ def test_the_derived_steps_wait_too(world: World, pipeline: Intent) -> None:
     pipeline.run(activity(1))
     pipeline.take([activity(1, city="Gouda")])
     _approving(pipeline)
+    pipeline.extra["questions"] = questions = []
     pipeline.process()
     state = open_state(pipeline.state_url)
     (plan,) = _held(state)
+    pipeline.process()
+    assert questions == [plan]  # people are told of it by mail, and not again the same day
     assert (plan.target, plan.counts) == ("peerspot/process", {"update": 1})
     assert world.query("SELECT Processed__c FROM PeerSpot_Activity__c") == [{"Processed__c": False}]
     decide(pipeline.context("control"), plan.id, allow=True, person="ann")
@@ -413,7 +417,7 @@ def test_an_activity_is_not_processed_while_a_tie_of_it_waits(world: World, pipe
     assert (processed, len(_held(state))) == ([{"Processed__c": False}], 1)
 
 
-# -- deletions ----------------------------------------------------------------------------------------------------------------
+# -- deletions ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_clean_up_of_too_much_waits_and_is_let_pass(world: World, pipeline: Intent) -> None:
@@ -430,7 +434,7 @@ def test_a_clean_up_of_too_much_waits_and_is_let_pass(world: World, pipeline: In
     assert (_held(state), _status(state, plan)) == ([], plans.DONE)
 
 
-# -- deciding -----------------------------------------------------------------------------------------------------------------
+# -- deciding ----------------------------------------------------------------------------------------------------------
 
 
 def test_only_a_plan_that_is_held_can_be_decided(world: World, pipeline: Intent) -> None:

@@ -174,7 +174,7 @@ def test_an_undo_whose_answer_is_lost_is_no_reason_to_write_the_record_again(wor
     assert _cities(world) == {"act-0": "Utrecht"}
 
 
-# -- what is there before, and what a run wrote -----------------------------------------------------------------------------------
+# -- what is there before, and what a run wrote ------------------------------------------------------------------------
 
 
 def test_what_an_undo_restored_is_what_was_there_before_the_next_run(world: World, pipeline: Intent) -> None:
@@ -251,7 +251,7 @@ def test_an_undo_lets_nothing_in_that_was_rejected(world: World, pipeline: Inten
     assert _cities(world) == {"act-0": "Utrecht"}
 
 
-# -- at a vendor --------------------------------------------------------------------------------------------------------------------
+# -- at a vendor -------------------------------------------------------------------------------------------------------
 
 CONTACTS = "deployteq/contacts"
 

@@ -101,8 +101,8 @@ class Poll:
         found = self.world.client(SharedDescriptions(self.state, "secret"))
         org = "" if client else self.world.client().org_id
         return Context(
-            self.state, run, Staging(self.folder), found if client else None, org, timing=self.timing, brakes=self.brakes,
-            **self.extra,
+            self.state, run, Staging(self.folder), found if client else None, org, timing=self.timing,
+            brakes=self.brakes, **self.extra,
         )  # fmt: skip
 
     def extract(self, *, full: bool = False, resend: bool = False) -> dict[str, int]:

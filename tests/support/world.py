@@ -112,7 +112,7 @@ class World:
         return self.deployteq.credentials(self.vendors_url)
 
     def add_customer(self, values: dict[str, Any]) -> None:
-        """A customer whom Deployteq has from elsewhere."""
+        """A customer that Deployteq has from elsewhere."""
         self.deployteq.state.change(self.deployteq.state.add(), values)
 
     @property

@@ -1,13 +1,15 @@
-"""The DAG sync_compare, in Airflow: what differs between the two sides is told with its reason, and what nothing explains is red."""
+"""The DAG sync_compare, in Airflow: each difference between the two sides has its reason, and one without a reason is red."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, select
 
+from salesforce_sync.state import plans
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.schema import inbox, record_links, watermarks
 from support.dags import DagRunner
@@ -66,6 +68,9 @@ def test_activities_that_people_changed_or_deleted_are_told_and_nothing_is_writt
         },
     )
     assert _state() == before
+    with reading(open_state()) as connection:
+        plan = plans.with_status(connection, plans.DRY_RUN)[-1]
+    assert {"summary.json", "comparison.json"} <= {path.name for path in Path(plan.path).iterdir()}  # they go with it
     assert world.query(f"SELECT City__c FROM PeerSpot_Activity__c WHERE Id = '{ids['act-1']}'") == [
         {"City__c": "Delft"}
     ]

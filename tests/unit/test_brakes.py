@@ -1,4 +1,5 @@
-"""Brakes: what a run may do without anybody having looked at it. What they hold is in tests/integration/test_held_plans.py."""
+"""Brakes: what a run may do without anybody having looked at it. What they hold is in
+tests/integration/test_held_plans.py."""
 
 from __future__ import annotations
 

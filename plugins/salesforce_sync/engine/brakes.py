@@ -28,8 +28,15 @@ FIRST_SHARE = 10  # so many times as many new records as delivered ones are a fi
 
 
 def pulled(
-    connection: Connection, org: str, group: Group, looks: Mapping[str, Look], batches: Sequence[Batch], brakes: Brakes, *, deletions: int
-) -> list[Reason]:  # fmt: skip
+    connection: Connection,
+    org: str,
+    group: Group,
+    looks: Mapping[str, Look],
+    batches: Sequence[Batch],
+    brakes: Brakes,
+    *,
+    deletions: int,
+) -> list[Reason]:
     """The brakes that the changed rows of these batches pull; `deletions` is how many records would be deleted."""
     found = []
     for member in group.members:
@@ -48,7 +55,7 @@ def pulled(
 
 
 def deletion_brake(subject: str, what: str, *, doomed: int, total: int, percent: int) -> Iterator[Reason]:
-    """Pulled when more than `percent` of `total` records, and more than FLOOR, would be deleted; `what` says of them what they are."""
+    """Pulled when more than `percent` of `total` records, and more than FLOOR, would be deleted. `what` says which they are."""
     share = 100 * doomed / total if total else 100.0
     if doomed > FLOOR and share > percent:
         text = f"{doomed:,} of {total:,} records would be deleted, {share:.0f} %, of {what}; up to {percent} % are, unasked"
@@ -56,8 +63,8 @@ def deletion_brake(subject: str, what: str, *, doomed: int, total: int, percent:
 
 
 def _unknown_paths(connection: Connection, org: str, member: Member, batches: Sequence[Batch]) -> Iterator[Reason]:
-    """A path that none of FEWEST_READ records has, and none ever had, so that its field would be emptied. What Salesforce gives is checked by
-    its descriptions instead, and what is made here has its paths."""
+    """A path that none of FEWEST_READ records has, and none ever had, so that its field would be emptied. What Salesforce
+    gives is checked by its descriptions instead, and what is made here has its paths."""
     known = [batch.ref for batch in batches if batch.ref.filled is not None and batch.read_from is None]
     total = sum(ref.count for ref in known)
     if member.mapping.direction != "to_salesforce" or total < FEWEST_READ:
@@ -79,7 +86,8 @@ def _unknown_paths(connection: Connection, org: str, member: Member, batches: Se
 def _emptied(
     connection: Connection, org: str, member: Member, look: Look, batches: Sequence[Batch], percent: int
 ) -> Iterator[Reason]:
-    """A field that more than FLOOR records would lose, while its share of empty values among the records read rose by more than `percent`."""
+    """A field that more than FLOOR records would lose, while its share of empty values among the records read rose by more
+    than `percent`."""
     doubtful = {column: count for column, count in look.emptied.items() if count > FLOOR}
     known = [batch.ref for batch in batches if batch.ref.filled is not None]
     total = sum(ref.count for ref in known)

@@ -1,8 +1,9 @@
 """Compare: what differs between the two sides of a mapping, since when, and why.
 
-A comparison is a dry run of everything: all records are read once more, the plan is made as if nothing had been delivered, and
-each row is held against what the other side has. A difference that the state explains (the record waits, was refused, is
-held, was edited by people) is told with its reason. One that nothing explains is *lost*, and makes the comparison red.
+A comparison is a dry run of everything: all records are read once more, the plan is made as if nothing had been
+delivered, and each row is held against what the other side has. A difference that the state explains (the record waits,
+was refused, is held, was edited by people) has its reason. One that nothing explains is *lost*, and makes the
+comparison red.
 """
 
 from __future__ import annotations
@@ -12,24 +13,22 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.deliver import Delivered
-from salesforce_sync.engine.gate import BEFORE, chunks_of
-from salesforce_sync.engine.plan import facts_of
+from salesforce_sync.engine.gate import chunks_of
+from salesforce_sync.engine.plan import BEFORE, facts_of
 from salesforce_sync.engine.summary import REFUSE, WAIT, texts
 from salesforce_sync.errors import Differs
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.privacy import mask_text, shown_value
 from salesforce_sync.state import dead_letters, held_out, inbox, links, plans, waits, watermarks
-from salesforce_sync.state.engine import is_one_of, reading
-from salesforce_sync.state.schema import record_links
+from salesforce_sync.state.engine import reading
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,8 @@ WAITS, REFUSED, HELD, OUT, PENDING, NEWER, EDITED, REMOVED, LOST = (
 
 @dataclass(frozen=True)
 class Difference:
-    """A record whose sides differ: `fields` holds what the source has and what the other side has, without personal data."""
+    """A record whose sides differ: `fields` holds what the source has and what the other side has, without personal
+    data."""
 
     mapping: str
     record_id: str
@@ -53,12 +53,14 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """`counts`: records by why they differ, and those that are the same; `plan` is what a run would do, by action."""
+    """`counts`: records by why they differ; `same`: those that do not. `plan` is what a run would do, by action;
+    `folder` where its files lie."""
 
     same: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     first: list[Difference] = field(default_factory=list)
     plan: Counter[str] = field(default_factory=Counter)
+    folder: Any = None
 
     def lines(self) -> Iterator[str]:
         told = ", ".join(f"{count:,} {why}" for why, count in self.counts.most_common())
@@ -73,7 +75,8 @@ class Comparison:
 
 
 def compare(context: Context, mappings: dict[str, MappingFile], delivered: Delivered, real: Context) -> Comparison:
-    """The comparison of what the dry run `delivered`, whose context is `context`, found. `real` looks at the state as it is.
+    """The comparison of what the dry run `delivered`, whose context is `context`, found. `real` looks at the state as
+    it is.
 
     Differs is raised by `judge`, not here.
     """
@@ -87,11 +90,12 @@ def compare(context: Context, mappings: dict[str, MappingFile], delivered: Deliv
     with reading(real.state) as connection:
         plan = plans.get(connection, delivered.rehearsed)
     assert plan is not None
+    reasons = {name: _Reasons(real, name, mapping) for name, mapping in mappings.items()}
     for chunk in chunks_of(context, plan):
         name = facts_of(chunk)["member"]
-        if facts_of(chunk).get("deletes") or facts_of(chunk).get("urgent"):
-            continue
-        _compare_chunk(real, name, mappings[name], chunk, found)
+        if not facts_of(chunk).get("deletes") and not facts_of(chunk).get("urgent"):
+            _compare_chunk(reasons[name], name, mappings[name], chunk, found)
+    found.folder = context.staging.place(plan.path)
     return found
 
 
@@ -112,19 +116,18 @@ def judge(found: Comparison) -> None:
         )
 
 
-def _compare_chunk(real: Context, name: str, mapping: MappingFile, chunk: pa.Table, found: Comparison) -> None:
+def _compare_chunk(reasons: _Reasons, name: str, mapping: MappingFile, chunk: pa.Table, found: Comparison) -> None:
     names = _compared(mapping, chunk)
-    differs = pc.invert(pa.array([True] * chunk.num_rows))
+    differs = pa.array([False] * chunk.num_rows)
     for column in names:
-        left_alone = (
-            pc.is_null(chunk.column(column)) if column not in mapping.emptiable else pa.array([False] * chunk.num_rows)
-        )
         unequal = pc.not_equal(chunk.column(f"{BEFORE}{column}"), texts(chunk.column(column)))
-        differs = pc.or_(differs, pc.and_(unequal, pc.invert(left_alone)))
+        if column not in mapping.emptiable:  # a null leaves it alone
+            unequal = pc.and_(unequal, pc.is_valid(chunk.column(column)))
+        differs = pc.or_(differs, unequal)
     places = [place for place, differing in enumerate(differs.to_pylist()) if differing]
     found.same += chunk.num_rows - len(places)
     rows = chunk.take(pa.array(places, pa.int64())).to_pylist()
-    reasons = _Reasons(real, name, mapping, [str(row["_id"]) for row in rows])
+    reasons.look_at([str(row["_id"]) for row in rows])
     for row in rows:
         why, since = reasons.of(row, is_there=any(row[f"{BEFORE}{column}"] for column in names))
         found.counts[why] += 1
@@ -133,7 +136,8 @@ def _compare_chunk(real: Context, name: str, mapping: MappingFile, chunk: pa.Tab
 
 
 def _compared(mapping: MappingFile, chunk: pa.Table) -> list[str]:
-    """Columns whose values are the source's: no constants, which the package's own flows change, and no consent, which is an action."""
+    """Columns whose values are the source's: no constants, which the package's own flows change, and no consent, which
+    is an action."""
     if mapping.direction == "to_salesforce":
         names = [name for name, item in mapping.fields.items() if item.vendor]
     else:
@@ -154,18 +158,23 @@ def _shown(mapping: MappingFile, row: dict[str, Any], names: Sequence[str]) -> d
 class _Reasons:
     """Why records of a mapping differ, by what the state says of them."""
 
-    def __init__(self, context: Context, name: str, mapping: MappingFile, record_ids: Sequence[str]) -> None:
-        self._to_vendor = mapping.direction == "to_vendor"
+    def __init__(self, context: Context, name: str, mapping: MappingFile) -> None:
+        self._context, self._name, self._to_vendor = context, name, mapping.direction == "to_vendor"
         with reading(context.state) as connection:
             org = context.org
             self._waits = {item.record_id: item for item in waits.of_mappings(connection, org, [name])}
             self._letters = {row["record_id"]: row for row in dead_letters.unresolved(connection, mapping=name)}
-            self._held_out = held_out.find(connection, org, name, record_ids)
-            self._links = links.find(connection, org, name, record_ids)
-            self._delivered = _delivered_at(connection, org, name, record_ids)
             self._question = self._held(connection, org, name)
             self._pending = _pending(context, inbox.waiting(connection, org, [name]))
             self._watermark = watermarks.get(connection, org, name) or ""
+
+    def look_at(self, record_ids: Sequence[str]) -> None:
+        """Finds what is known of these records, before `of` is asked about them."""
+        org, name = self._context.org, self._name
+        with reading(self._context.state) as connection:
+            self._held_out = held_out.find(connection, org, name, record_ids)
+            self._links = links.find(connection, org, name, record_ids)
+            self._delivered = links.changed_at(connection, org, name, record_ids)
 
     def _held(self, connection: Connection, org: str, name: str) -> int | None:
         found = [plan for plan in plans.with_status(connection, plans.HELD, org=org) if name in plan.target.split("+")]
@@ -174,7 +183,7 @@ class _Reasons:
     def of(self, row: dict[str, Any], *, is_there: bool) -> tuple[str, str]:
         """Why, and since when."""
         name, link = str(row["_id"]), self._links.get(str(row["_id"]))
-        when = self._delivered.get(name, "its first delivery")
+        when = f"{self._delivered[name]:%Y-%m-%d %H:%M}" if name in self._delivered else "its first delivery"
         if name in self._pending:
             return (HELD, f"plan {self._question}") if self._question else (PENDING, self._pending[name])
         if row["_fingerprint"] in self._held_out.get(name, {}):
@@ -200,18 +209,6 @@ class _Reasons:
         return bool(row["_version"]) and str(row["_version"])[:19].replace(" ", "T") >= self._watermark[:19]
 
 
-def _delivered_at(connection: Connection, org: str, name: str, record_ids: Sequence[str]) -> dict[str, str]:
-    columns = record_links.c
-    query = select(columns.record_id, columns.updated_at).where(
-        columns.org == org, columns.mapping == name, is_one_of(connection, columns.record_id, record_ids)
-    )
-    return {row[0]: _moment(row[1]) for row in connection.execute(query)}
-
-
-def _moment(value: datetime) -> str:
-    return f"{value:%Y-%m-%d %H:%M}"
-
-
 def _pending(context: Context, batches: Iterable[inbox.Batch]) -> dict[str, str]:
     """Records that were read and have no outcome yet."""
     found = {}
@@ -223,9 +220,7 @@ def _pending(context: Context, batches: Iterable[inbox.Batch]) -> dict[str, str]
     return found
 
 
-def save(context: Context, folder: Any, found: Comparison) -> None:
-    """Writes comparison.json beside the plan."""
-    content = {name: value for name, value in vars(found).items() if name != "first"}
-    content["first"] = [asdict(item) for item in found.first]
-    staging = context.staging if context.dry is None else context.dry.staging
-    staging.write_text(folder, FILE, json.dumps(content, indent=1, default=str))
+def save(context: Context, found: Comparison) -> None:
+    """Writes comparison.json beside the plan, with which it is kept and goes."""
+    content = {"same": found.same, "counts": found.counts, "plan": found.plan, "first": [*map(asdict, found.first)]}
+    context.kept_staging.write_text(found.folder, FILE, json.dumps(content, indent=1, default=str))

@@ -21,6 +21,7 @@ from salesforce_sync.salesforce.metadata import ObjectInfo
 from salesforce_sync.staging import PLANS, Staging
 from salesforce_sync.state import runs
 from salesforce_sync.state.leases import Held
+from salesforce_sync.state.plans import Plan
 
 SHOWN_EXAMPLES = 3
 _ENDINGS: tuple[tuple[type[SyncError], str], ...] = ((BudgetExhausted, runs.LIMITED), (MustWait, runs.WAITING))
@@ -38,7 +39,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Brakes:
-    """What a delivery may do without a person: see brakes.py. None: everything of that kind. `approve`: nothing at all."""
+    """What a delivery may do without a person: see brakes.py. None: everything of that kind. `approve`: nothing at
+    all."""
 
     first_contact: int | None = None  # records, to where hardly any was delivered before
     empty_percent: int | None = None  # points by which a field's share of empty values may rise
@@ -56,8 +58,8 @@ NO_BRAKES = Brakes()
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a dry run leaves behind goes here, and nowhere else: its plans' rows into the real state database, their files
-    beside those of other plans."""
+    """What a dry run leaves behind goes here, and nowhere else: its plans' rows into the real state database, their
+    files beside those of other plans."""
 
     state: Engine
     staging: Staging
@@ -80,6 +82,7 @@ class Context:
     made: int = 0  # how often records that were made here were registered
     active: list[SyncRun] = field(default_factory=list)  # the sync runs that are under way, the innermost last
     brakes: Brakes = NO_BRAKES
+    questions: list[Plan] = field(default_factory=list)  # held plans that people are to be told of now
     dry: DryRun | None = None  # set in a dry run, in which `state` is a copy that is thrown away
 
     @property
@@ -92,11 +95,15 @@ class Context:
         """The org's 18-character id: what state is kept apart by."""
         return self.client.org_id if self.client is not None else self.known_org
 
+    @property
+    def kept_staging(self) -> Staging:
+        """Where plans lie: those of a dry run beside the others."""
+        return self.staging if self.dry is None else self.dry.staging
+
     def plan_folder(self, target: str, number: str) -> Any:
-        """Where the files of a plan lie. Plans of a dry run are kept beside the others."""
-        staging = self.staging if self.dry is None else self.dry.staging
+        """Where the files of a plan lie."""
         part = number if self.dry is None else f"dry-{uuid4().hex}"
-        return staging.folder(PLANS, self.org, target, part)
+        return self.kept_staging.folder(PLANS, self.org, target, part)
 
     @property
     def calls(self) -> int:

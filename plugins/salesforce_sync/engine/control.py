@@ -24,8 +24,9 @@ LET_IN = "LET_IN"
 
 
 def decide(context: Context, plan_id: int, *, allow: bool, person: str, reason: str = "") -> Plan:
-    """Lets the held plan pass, or rejects it; gives it as it is after that. Nothing is written by this: the next delivery of its target plans
-    again, and writes what is still the same, or leaves out what was rejected. InvalidParameter when the plan is not held."""
+    """Lets the held plan pass, or rejects it; gives it as it is after that. Nothing is written by this: the next
+    delivery of its target plans again, and writes what is still the same, or leaves out what was rejected.
+    InvalidParameter when the plan is not held."""
     with reading(context.state) as connection:
         plan = plans.get(connection, plan_id)
     if plan is None:

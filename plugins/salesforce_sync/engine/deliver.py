@@ -25,7 +25,7 @@ from salesforce_sync.engine import brakes
 from salesforce_sync.engine.commit import commit
 from salesforce_sync.engine.context import Context, SyncRun, refuse_too_many, sync_run
 from salesforce_sync.engine.dry import keep_rehearsed
-from salesforce_sync.engine.gate import Gate, as_error, chunks_of, covers_all, described, is_approval
+from salesforce_sync.engine.gate import Gate, covers_all, described
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.lease import Lease, Pulse, hold
 from salesforce_sync.engine.plan import Chunk, Look, Mask, PlanWriter, facts_of, newest
@@ -100,10 +100,10 @@ class End(Protocol):
     ) -> None:
         """Writes the chunks for the changed rows, in the order in which they are to be sent.
 
-        Rows that turn out to need no call become settled results of their member's look. With `peek`, the other side is asked nothing: the
-        plan is only to show whether it is held. With `keep_doomed`, deletions are going to wait, and what cannot wait of them is planned apart.
-        Of a chunk's facts, `urgent` says that it waits for no person, `deletes` that it deletes.
-        """  # fmt: skip
+        Rows that turn out to need no call become settled results of their member's look. With `peek`, the other side is
+        asked nothing: the plan is only to show whether it is held. With `keep_doomed`, deletions are going to wait, and
+        what cannot wait of them is planned apart. Of a chunk's facts, `urgent` says that it waits for no person,
+        `deletes` that it deletes. """  # fmt: skip
 
     def rows_per_chunk(self) -> int: ...
 
@@ -113,14 +113,13 @@ class End(Protocol):
 
 @dataclass
 class Delivered:
-    """What a delivery did: counts by mapping; `limited` says why it stopped, when the API budget was spent; `held` which plan waits for a
-    person, and `remind` whether it is time to say so."""
+    """What a delivery did: counts by mapping; `limited` says why it stopped, when the API budget was spent; `held`
+    which plan waits for a person."""
 
     counts: dict[str, Counts] = field(default_factory=dict)
     limited: str = ""
     refused: set[str] = field(default_factory=set)  # ids of refused records
     held: Plan | None = None
-    remind: bool = False
     summary: Summary | None = None  # of a dry run, and the id of its plan
     rehearsed: int | None = None
 
@@ -222,7 +221,7 @@ class _Delivery:
         if not holds_all and (peek or unanswered):  # most of it is written now, so the other side has to be asked
             remove_folder(writer.folder)
             looks, writer = self._plan(batches, peek=False, keep_doomed=bool(unanswered))
-        now, later = self._divide(gate, reasons, writer)
+        now, later = self._divide(gate, unanswered, writer)
         plan_id = self._make(looks, now)
         self._commit_settled(looks, notes=any(not chunk.facts.get("urgent") for chunk in now.chunks) or later is None)
         for chunk in now.chunks:
@@ -233,7 +232,10 @@ class _Delivery:
                 gate.settle(connection, done=self._wrote_all)
         if later is None:
             return self._finish(release=self.owns_lease)
-        self._hold(gate, reasons, looks, later)
+        self.delivered.held = gate.ask(
+            self.lease, later, reasons, lambda asked: self._summary(looks, later, asked),
+            sync_run_id=self.steps[self.group.names[0]].id,
+        )  # fmt: skip
         return self._finish(release=self.owns_lease, status=runs.HELD)
 
     def _finish_empty(self) -> bool:
@@ -268,31 +270,31 @@ class _Delivery:
             )
 
     def _divide(
-        self, gate: Gate, reasons: Sequence[Reason], writer: PlanWriter
+        self, gate: Gate, unanswered: Sequence[Reason], writer: PlanWriter
     ) -> tuple[PlanWriter, PlanWriter | None]:
-        """What is written now, and what waits for a person, None for nothing."""
-        unanswered = gate.unanswered(reasons)
+        """What is written now, and what waits for a person, None for nothing. What is done of one record is done
+        together."""
         if not unanswered and not self.context.brakes.approve:
             return writer, None
+        passing: list[Mask] = []
+        held: set[tuple[str, str]] = set()
+        for chunk in writer.chunks:
+            table = self.context.staging.read_table(chunk.path)
+            passing.append(self._passes(gate, unanswered, chunk, table))
+            waiting = table.column("_id").filter(pa.array(~passing[-1])).to_pylist()
+            held.update((chunk.member, str(name)) for name in waiting)
+        if not held:
+            return writer, None
         now, later = (replace(writer, folder=self._folder(part), chunks=[]) for part in ("now", "held"))
-        held: set[tuple[str, str]] = set()  # what is done of one record is done together
-        for chunk in writer.chunks:
+        for chunk, mask in zip(writer.chunks, passing, strict=True):
             table = self.context.staging.read_table(chunk.path)
-            waits = ~self._passes(gate, unanswered, chunk, table)
-            held.update((chunk.member, str(name)) for name in table.column("_id").filter(pa.array(waits)).to_pylist())
-        for chunk in writer.chunks:
-            table = self.context.staging.read_table(chunk.path)
-            passes = self._passes(gate, unanswered, chunk, table)
             if not chunk.facts.get("urgent"):
                 names = table.column("_id").to_pylist()
-                passes &= np.array([(chunk.member, str(name)) not in held for name in names], dtype=bool)
-            for part, mask in ((now, passes), (later, ~passes)):
-                part.add(chunk.member, [table.filter(pa.array(mask))], **chunk.facts)
-        if later.chunks:
-            remove_folder(writer.folder)
-            return now, later
-        remove_folder(now.folder)
-        return writer, None
+                mask[[(chunk.member, str(name)) in held for name in names]] = False
+            now.add(chunk.member, [table.filter(pa.array(mask))], **chunk.facts)
+            later.add(chunk.member, [table.filter(pa.array(~mask))], **chunk.facts)
+        remove_folder(writer.folder)
+        return now, later
 
     def _passes(self, gate: Gate, unanswered: Sequence[Reason], chunk: Chunk, table: pa.Table) -> Mask:
         """Which rows of the chunk wait for nobody."""
@@ -304,31 +306,6 @@ class _Delivery:
             (member,) = [member for member in self.group.members if member.name == chunk.member]
             return gate.approved(table, member.mapping.consent)
         return np.ones(chunk.rows, dtype=bool)
-
-    def _hold(self, gate: Gate, reasons: Sequence[Reason], looks: Mapping[str, Look], later: PlanWriter) -> None:
-        """Leaves the rows where they are, and asks people about them."""
-        rows = sum(chunk.rows for chunk in later.chunks)
-        asked = list(reasons)
-        if self.context.brakes.approve:
-            text = f"{rows:,} changes of {self.group.name} wait, as every plan of {self.context.run.dag_id} does"
-            asked.append(Reason(brakes.APPROVAL, "", self.group.name, rows, rows, text))
-        summary = self._summary(looks, later, asked)
-        if gate.held is None:
-            summary.save(self.context, later.folder)
-        with self.lease.transaction() as connection:
-            if gate.allowed is not None and not gate.unanswered(reasons):
-                plans.finish(connection, gate.allowed.id)
-            gate.hold(
-                connection, epoch=self.lease.epoch, folder=str(later.folder), chunks=len(later.chunks), counts=summary.counts,
-                reasons=asked, sync_run_id=self.steps[self.group.names[0]].id,
-            )  # fmt: skip
-        if gate.held is not None:
-            remove_folder(later.folder)  # people are asked about the plan that is held already
-        else:
-            summary.tell(log)
-        assert gate.asked is not None
-        log.warning("%s", described(gate.asked))
-        self.delivered.held, self.delivered.remind = gate.asked, gate.is_new
 
     def _summary(self, looks: Mapping[str, Look], writer: PlanWriter, reasons: Sequence[Reason]) -> Summary:
         tables = (self.context.staging.read_table(chunk.path) for chunk in writer.chunks)
@@ -617,7 +594,7 @@ class _Delivery:
             self._commit(connection, name, [result])
 
     def _chunk_of(self, note: Note) -> pa.Table | None:
-        folder = type(self.context.staging.root)(note.path)
+        folder = self.context.staging.place(note.path)
         try:
             return self.context.staging.read_table(str(folder / file_name(note.chunk)))
         except StagedDataMissing as error:
@@ -705,11 +682,8 @@ class _Delivery:
 
     def _raise_held(self) -> None:
         """The run that first asks is red, unless it is the DAG's setting that asks."""
-        gate = self.gate
-        if gate is not None and gate.asked is not None and gate.held is None and not is_approval(gate.asked.reasons):
-            table = next(iter(chunks_of(self.context, gate.asked)), None)
-            ids = [] if table is None else table.column("_id").slice(0, brakes.SHOWN).to_pylist()
-            raise as_error(gate.asked, [mask_text(str(name)) for name in ids])
+        if self.gate is not None:
+            self.gate.raise_if_new()
 
     def _trouble(self) -> str:
         """What a task that has to wait first is to fail with afterwards; empty for nothing."""

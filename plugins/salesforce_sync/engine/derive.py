@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection
 
-from salesforce_sync.engine.brakes import APPROVAL, SHOWN
 from salesforce_sync.engine.context import Context, SyncRun, sync_run
 from salesforce_sync.engine.deliver import (
     NoteJobs,
@@ -28,17 +27,16 @@ from salesforce_sync.engine.deliver import (
     wait_for_others,
 )
 from salesforce_sync.engine.dry import keep_rehearsed
-from salesforce_sync.engine.gate import Gate, as_error, chunks_of, described, is_approval
+from salesforce_sync.engine.gate import Gate, described
 from salesforce_sync.engine.lease import Lease, hold
 from salesforce_sync.engine.plan import Mask, PlanWriter
 from salesforce_sync.engine.summary import Summary, summarize
 from salesforce_sync.errors import SyncError
 from salesforce_sync.mapping.fingerprint import fingerprints
-from salesforce_sync.privacy import mask_text
 from salesforce_sync.records import Counts, Reason, RecordResult, WriteResult
 from salesforce_sync.salesforce import rows as row_limits
 from salesforce_sync.salesforce.rows import WriteRequest
-from salesforce_sync.staging import in_parts, remove_folder
+from salesforce_sync.staging import in_parts
 from salesforce_sync.state import dead_letters, held_out, plans, runs, sync_log
 from salesforce_sync.state.engine import reading
 
@@ -74,10 +72,9 @@ class Derived:
     ) -> list[RecordResult]:
         """Notes, sends and commits the rows, and gives their results, each made by `make` of the row and the answer.
 
-        Columns that begin with `_` are not sent. Rows that are not `counted` are in the log, and in no count. Rows that wait for a person have
-        no result. `first` is called with the rows that are about to be sent, in the transaction that notes them. `answer` sends them, if that is
-        not for the Salesforce client to do.
-        """
+        Columns that begin with `_` are not sent. Rows that are not `counted` are in the log, and in no count. Rows that
+        wait for a person have no result. `first` is called with the rows that are about to be sent, in the transaction
+        that notes them. `answer` sends them, if that is not for the Salesforce client to do."""
         made: list[RecordResult] = []
         passing = self._passing(request, table) if table.num_rows else table
         for part in in_parts([passing] if passing.num_rows else [], row_limits.JOB_ROWS):
@@ -100,14 +97,13 @@ class Derived:
         brakes = self.context.brakes
         if self.context.dry is None and not brakes.approve and not self.reasons:
             return table
-        named = table.append_column("_id", _names(request, table)).append_column(
-            "_fingerprint", pa.array(_marks(table))
-        )
         ids = table.column("Id") if "Id" in table.column_names else pa.nulls(table.num_rows, pa.string())
         facts = {"object": request.object, "operation": str(request.operation), "key": request.key}
-        marked = named.append_column("_target", ids).replace_schema_metadata(
-            {"facts": json.dumps(facts | {"member": self.name})}
-        )
+        marked = table.replace_schema_metadata({"facts": json.dumps(facts | {"member": self.name})})
+        for name, column in (
+            ("_id", _names(request, table)), ("_fingerprint", pa.array(_marks(table))), ("_target", ids),
+        ):  # fmt: skip
+            marked = marked.append_column(name, column)
         passes = np.ones(table.num_rows, dtype=bool)
         if self.context.dry is not None or self.gate.unanswered(self.reasons):
             passes[:] = False
@@ -138,30 +134,13 @@ class Derived:
             with self.lease.transaction() as connection:
                 self.gate.settle(connection)
             return
-        rows = sum(chunk.rows for chunk in later.chunks)
-        asked = self.gate.unanswered(self.reasons)
-        if self.context.brakes.approve:
-            text = f"{rows:,} changes of {self.name} wait, as every plan of {self.context.run.dag_id} does"
-            asked.append(Reason(APPROVAL, "", self.name, rows, rows, text))
-        summary = self._summary(later, asked)
-        summary.save(self.context, later.folder)
+        plan = self.gate.ask(
+            self.lease, later, self.reasons, lambda asked: self._summary(later, asked), sync_run_id=self.run.id
+        )
+        self.run.notes.append(described(plan))
+        self.gate.raise_if_new()
         with self.lease.transaction() as connection:
-            self.gate.hold(
-                connection, epoch=self.lease.epoch, folder=str(later.folder), chunks=len(later.chunks), counts=summary.counts,
-                reasons=asked, sync_run_id=self.run.id,
-            )  # fmt: skip
-            plan = self.gate.asked
-            assert plan is not None
-            self.run.notes.append(described(plan))
-            if self.gate.held is not None or is_approval(plan.reasons):
-                self.run.finish(connection, status=runs.HELD)
-        log.warning("%s", described(plan))
-        if self.gate.held is not None:
-            remove_folder(later.folder)
-        elif not is_approval(plan.reasons):
-            tables = chunks_of(self.context, plan)
-            names = [str(name) for table in tables for name in table.column("_id").slice(0, SHOWN).to_pylist()]
-            raise as_error(plan, [mask_text(name) for name in names[:SHOWN]])
+            self.run.finish(connection, status=runs.HELD)
 
     def _rehearse(self, later: PlanWriter | None) -> None:
         if later is None:

@@ -1,7 +1,8 @@
 """Dry runs: the real code, on a copy of the state that is thrown away, up to the plan.
 
-A dry run cannot leave anything behind, because its transactions go into the copy; only its plan, and that it ran, are written
-into the real state database. Tasks of one DAG run hand each other what they staged in a file, since the inbox of a copy ends with it.
+A dry run cannot leave anything behind, because its transactions go into the copy; only its plan, and that it ran, are
+written into the real state database. Tasks of one DAG run hand each other what they staged in a file, since the inbox
+of a copy ends with it.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def keep_rehearsed(
 
 
 def pretended(hook: Any) -> Any:
-    """The vendor's hook without its verbs that change something there. What a reading changes (a queue that is emptied) is left as it is;
-    a delivery does not get so far."""
+    """The vendor's hook without its verbs that change something there. What a reading changes (a queue that is emptied)
+    is left as it is; a delivery does not get so far."""
     return _Pretended(hook)
 
 

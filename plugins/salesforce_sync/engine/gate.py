@@ -1,14 +1,13 @@
 """The gate in front of a target: which rows of a plan pass, and which wait for a person.
 
 There is one question for a target at a time. What a person lets pass is a brake with its counts or, where plans are
-approved, a set of rows; never the old file: the delivery plans again, and writes the rows that are the same. What is not
-the same waits for the next question. A withdrawal of consent waits for nobody.
-"""
+approved, a set of rows; never the old file: the delivery plans again, and writes the rows that are the same. What is
+not the same waits for the next question. A withdrawal of consent waits for nobody."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,23 +15,26 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection
 
-from salesforce_sync.engine.brakes import APPROVAL, DELETIONS, FLOOR
+from salesforce_sync.engine.brakes import APPROVAL, DELETIONS, FLOOR, SHOWN
 from salesforce_sync.engine.context import Context
-from salesforce_sync.engine.plan import Mask, facts_of
+from salesforce_sync.engine.lease import Lease
+from salesforce_sync.engine.plan import BEFORE, Mask, PlanWriter, facts_of
+from salesforce_sync.engine.summary import Summary
 from salesforce_sync.errors import HeldBack, StagedDataMissing
 from salesforce_sync.mapping.fingerprint import fingerprints
+from salesforce_sync.privacy import mask_text
 from salesforce_sync.records import Reason
-from salesforce_sync.staging import file_name
+from salesforce_sync.staging import file_name, remove_folder
 from salesforce_sync.state import plans
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.plans import Plan
 
 log = logging.getLogger(__name__)
 
-BEFORE = "_before:"  # in front of a column's name: what the target has there, when the plan was made
 GROWTH = 1.1  # what was allowed may have grown by a tenth, or by FLOOR records, until it is written
+Summarized = Callable[[Sequence[Reason]], Summary]
 HOW = "Look at it with the DAG sync_control (action `list`), and let it pass, or reject it, by its id"
-# What makes a row of a plan the same row: what is written, to whom, over which values.
+# What makes a row of a plan the same row: what is written, to which record, over which values.
 _SAME = ("_id", "_version", "_fingerprint", "_target", "_vendor_id", "_gone", "_code")
 
 
@@ -54,7 +56,6 @@ class Gate:
     held: Plan | None = None
     allowed: Plan | None = None
     asked: Plan | None = None  # the question that this delivery leaves open
-    is_new: bool = False  # whether nobody knows of it yet
     _keys: set[str] | None = field(default=None, repr=False)
 
     @classmethod
@@ -85,29 +86,57 @@ class Gate:
                     self._keys.update(row_keys(table, consent))
         return np.array([key in self._keys for key in row_keys(chunk, consent)], dtype=bool)
 
-    def hold(
-        self,
-        connection: Connection,
-        *,
-        epoch: int,
-        folder: str,
-        chunks: int,
-        counts: Mapping[str, int],
-        reasons: Sequence[Reason],
-        sync_run_id: int,
-    ) -> None:
-        """Asks people about the plan in the folder, in the caller's transaction. A question that is open already stays as it is."""
+    def ask(
+        self, lease: Lease, later: PlanWriter, reasons: Sequence[Reason], summarized: Summarized, *, sync_run_id: int
+    ) -> Plan:
+        """People are asked about the rows in `later`, unless a question is open already, which then stays as it is.
+        Gives the open question.
+
+        `reasons` are the brakes that were pulled; `summarized` gives the plan's summary. What a person let pass before
+        is over."""
+        rows, context = sum(chunk.rows for chunk in later.chunks), self.context
+        asked = list(reasons)
+        if context.brakes.approve:
+            text = f"{rows:,} changes of {self.target} wait, as every plan of {context.run.dag_id} does"
+            asked.append(Reason(APPROVAL, "", self.target, rows, rows, text))
+        if self.held is None:
+            summary = summarized(asked)
+            summary.save(context, later.folder)
+            summary.tell(log)
+        with lease.transaction() as connection:
+            if self.allowed is not None and not self.unanswered(reasons):
+                plans.finish(connection, self.allowed.id)
+            if self.held is not None:
+                self.asked, is_due = self.held, plans.remind(connection, self.held.id, now=datetime.now(UTC))
+            else:
+                plan_id = plans.make(
+                    connection, org=context.org, target=self.target, epoch=lease.epoch, path=str(later.folder),
+                    chunks=len(later.chunks), counts=summary.counts, sync_run_id=sync_run_id, run=context.run,
+                    status=plans.HELD, reasons=asked,
+                )  # fmt: skip
+                self.asked, is_due = plans.get(connection, plan_id), is_approval(asked)  # a brake makes the run red
+        assert self.asked is not None
         if self.held is not None:
-            self.asked, self.is_new = self.held, plans.remind(connection, self.held.id, now=datetime.now(UTC))
+            remove_folder(later.folder)
+        if is_due:
+            context.questions.append(self.asked)
+        log.warning("%s", described(self.asked))
+        return self.asked
+
+    def raise_if_new(self) -> None:
+        """HeldBack when a brake holds rows, and this delivery is the first to ask about them."""
+        if self.asked is None or self.held is not None or is_approval(self.asked.reasons):
             return
-        plan_id = plans.make(
-            connection, org=self.context.org, target=self.target, epoch=epoch, path=folder, chunks=chunks, counts=counts,
-            sync_run_id=sync_run_id, run=self.context.run, status=plans.HELD, reasons=reasons,
-        )  # fmt: skip
-        self.asked, self.is_new = plans.get(connection, plan_id), True
+        ids = [
+            name
+            for table in chunks_of(self.context, self.asked)
+            for name in table.column("_id").slice(0, SHOWN).to_pylist()
+        ]
+        raise as_error(self.asked, [mask_text(str(name)) for name in ids[:SHOWN]])
 
     def settle(self, connection: Connection, *, done: bool = True) -> None:
-        """After a delivery that held nothing back: what was allowed is written (`done`: all of it), and an open question has come to nothing."""
+        """After a delivery that held nothing back: what was allowed is written (`done`: all of it), and an open
+        question has come to nothing."""
         if self.allowed is not None and done:
             plans.finish(connection, self.allowed.id)
         if self.held is not None and self.asked is None:
@@ -140,7 +169,7 @@ def as_error(plan: Plan, samples: Sequence[str]) -> HeldBack:
 
 def chunks_of(context: Context, plan: Plan) -> Iterable[pa.Table]:
     """The plan's chunks, as far as their files are there."""
-    folder = type(context.staging.root)(plan.path)
+    folder = context.staging.place(plan.path)
     for number in range(plan.chunks):
         try:
             yield context.staging.read_table(str(folder / file_name(number)))

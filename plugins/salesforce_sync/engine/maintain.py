@@ -29,7 +29,8 @@ class Retention:
 
 
 def keep_house(context: Context, retention: Retention, *, now: datetime | None = None) -> bool:
-    """Removes what is past its retention, and logs what does not balance; at most once an hour, and not in a dry run. True when it did."""
+    """Removes what is past its retention, and logs what does not balance; at most once an hour, and not in a dry run.
+    True when it did."""
     if context.dry is not None:
         return False
     now = now or datetime.now(UTC)
@@ -52,7 +53,7 @@ def keep_house(context: Context, retention: Retention, *, now: datetime | None =
         old_plans = plans.paths_older_than(connection, now - timedelta(days=retention.plan_days))
         kept = inbox.paths_in_use(connection)
     for plan_id, path in old_plans:
-        remove_folder(type(context.staging.root)(path))
+        remove_folder(context.staging.place(path))
         with context.state.begin() as connection:
             plans.forget(connection, plan_id)
     context.staging.sweep(keep=kept, now=now)

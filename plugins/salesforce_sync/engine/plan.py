@@ -43,6 +43,8 @@ MARKS = {
     "_target": pa.string(),  # the record's id on the side that is written, as far as its link knows it
 }  # fmt: skip
 
+BEFORE = "_before:"  # in front of a column's name: what the target has there, when the plan was made
+
 
 @dataclass
 class Settled:
@@ -123,9 +125,7 @@ class Look:
     taken: frozenset[str] = frozenset()  # vendor ids and unique keys that such a chunk may still write
     left_out: int = 0
     unlinked: int = 0  # changed records that were never delivered
-    emptied: Counter[str] = field(
-        default_factory=Counter
-    )  # by column: changed records, delivered before, that lose their value
+    emptied: Counter[str] = field(default_factory=Counter)  # column -> delivered records that lose their value there
     kept: set[str] = field(default_factory=set)  # records that a person holds out, but for their withdrawal of consent
 
     def changed(self, batch: Batch, chosen: Mask) -> pa.Table | None:
@@ -267,8 +267,8 @@ class Look:
         self, batch: Batch, rows: StagedRows, places: Places, made: Sequence[str], over: Sequence[bool], fresh: Mask,
         known: Mapping[str, Link], values: pa.Table,
     ) -> None:  # fmt: skip
-        """Rows that a person rejected or undid, and that would write the same again, are left out. Of a record that is gone, only the deletion
-        is: what else its end means is done. A withdrawal of consent is done, too."""
+        """Rows that a person rejected or undid, and that would write the same again, are left out. Of a record that is
+        gone, only the deletion is: what else its end means is done. A withdrawal of consent is done, too."""
         name, org = self.member.name, self.context.org
         with reading(self.context.state) as connection:
             if not held_out.any_of(connection, org, name):

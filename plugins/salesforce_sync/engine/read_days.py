@@ -28,8 +28,8 @@ class WindowedSource(Protocol):
 
 @dataclass(frozen=True)
 class Span:
-    """Which days a run is about. A `scheduled` run also takes the days from `oldest` on that should have been read; one that
-    takes what is `due` also those of refused records that are to be read again."""
+    """Which days a run is about. A `scheduled` run also takes the days from `oldest` on that should have been read; one
+    that takes what is `due` also those of refused records that are to be read again."""
 
     window: DateWindow
     scheduled: bool = False

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from salesforce_sync.engine.context import Context
-from salesforce_sync.engine.gate import BEFORE
-from salesforce_sync.engine.plan import Settled, facts_of
+from salesforce_sync.engine.plan import BEFORE, Settled, facts_of
 from salesforce_sync.privacy import mask_text, shown_value
 from salesforce_sync.records import Counts, Outcome, Reason
 
@@ -27,17 +26,14 @@ _SETTLED = {
     Outcome.UNCHANGED: UNCHANGED, Outcome.SKIPPED: SKIP, Outcome.REJECTED: REFUSE, Outcome.WAITING: WAIT,
     Outcome.CREATED: CREATE, Outcome.UPDATED: UPDATE, Outcome.DELETED: DELETE,
 }  # fmt: skip
-_OUTCOMES = {
-    CREATE: "created", UPDATE: "updated", DELETE: "deleted", UNCHANGED: "unchanged", SKIP: "skipped", REFUSE: "rejected",
-    WAIT: "waiting",
-}  # fmt: skip
+_OUTCOMES = {action: str(outcome) for outcome, action in _SETTLED.items()}
 
 
 @dataclass
 class Summary:
-    """`counts`: records by action; `by_mapping` the same, apart. `codes`: why records are skipped, refused or wait, and how
-    many; `fields`: how many records change a field, and how many of them lose its value (`changed` is None where the values
-    before are not known). `changes` are the first ones, field -> [before, after], without personal data."""
+    """`counts`: records by action; `by_mapping` the same, apart. `codes`: why records are skipped, refused or wait, and
+    how many; `fields`: how many records change a field, and how many of them lose its value (`changed` is None where
+    the values before are not known). `changes` are the first ones, field -> [before, after], without personal data."""
 
     target: str
     counts: Counter[str] = field(default_factory=Counter)
@@ -72,8 +68,7 @@ class Summary:
 
     def save(self, context: Context, folder: Any) -> None:
         """Writes summary.json into the plan's folder."""
-        staging = context.staging if context.dry is None else context.dry.staging
-        staging.write_text(folder, FILE, json.dumps(self.as_dict(), indent=1, default=str))
+        context.kept_staging.write_text(folder, FILE, json.dumps(self.as_dict(), indent=1, default=str))
 
     def lines(self) -> Iterator[str]:
         """The summary for people to read, a line at a time."""

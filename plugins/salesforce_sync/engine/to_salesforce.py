@@ -10,10 +10,9 @@ import pyarrow as pa
 
 from salesforce_sync.engine.context import Context, mapping_problems
 from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
-from salesforce_sync.engine.gate import BEFORE
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.lease import Lease
-from salesforce_sync.engine.plan import Look, PlanWriter, facts_of
+from salesforce_sync.engine.plan import BEFORE, Look, PlanWriter, facts_of
 from salesforce_sync.engine.read import records_writer
 from salesforce_sync.engine.summary import texts
 from salesforce_sync.errors import InvalidMapping, MissingMetadata

@@ -19,9 +19,8 @@ import pyarrow as pa
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
 from salesforce_sync.engine.from_salesforce import CONTACT, CONVERTED, DELETED, MASTER
-from salesforce_sync.engine.gate import BEFORE
 from salesforce_sync.engine.group import Group, Member
-from salesforce_sync.engine.plan import Look, PlanWriter, facts_of
+from salesforce_sync.engine.plan import BEFORE, Look, PlanWriter, facts_of
 from salesforce_sync.errors import InvalidMapping, RequestRejected, SyncError
 from salesforce_sync.mapping.apply import Mapped, apply_to_vendor
 from salesforce_sync.mapping.columns import Columns
@@ -480,9 +479,8 @@ class _Decisions:
         )
         stays = own is not None and own.vendor_id and own.unique_key in (None, row.key)
         vendor_id = own.vendor_id if own is not None and (stays or self._moves(place)) else self._has_it(row.key, place)
-        if (
-            vendor_id
-        ):  # of several records that take what they are along to one value, the first does, and the others become it
+        # Of several records that take what they are along to one value, the first does, and the others become it.
+        if vendor_id:
             vendor_id = vendor_id if stays else self.becoming.get(row.key, vendor_id)
             self.becoming.setdefault(row.key, vendor_id)
         if self._is_resting(row, own, vendor_id):
@@ -498,11 +496,13 @@ class _Decisions:
             self._abandon(member, row, own)
         elif consent == NO and own is not None and own.consent == YES and own.vendor_id:
             # By itself first: it has to arrive also when the vendor refuses the rest of the record.
-            told = f"consent withdrawn at {own.vendor_id}"
-            self.steps.append(
-                _Step(WITHDRAW, row, own.vendor_id, NO, Outcome.UPDATED, CONSENT_WITHDRAWN, told, is_extra=True)
-            )
+            self._withdraw_apart(row, own.vendor_id, CONSENT_WITHDRAWN)
         self.steps.append(step)
+
+    def _withdraw_apart(self, row: _Row, vendor_id: str, code: str) -> None:
+        """Consent is withdrawn at a customer, beside what else is done of the record."""
+        told = f"consent withdrawn at {vendor_id}"
+        self.steps.append(_Step(WITHDRAW, row, vendor_id, NO, Outcome.UPDATED, code, told, is_extra=True))
 
     def _is_resting(self, row: _Row, own: Link | None, vendor_id: str | None) -> bool:
         """Whether a call that may still land writes the same record at the vendor, or the same unique value."""
@@ -589,9 +589,7 @@ class _Decisions:
         vendor_id = str(own.vendor_id)
         self._free(vendor_id, (row.member, row.id))
         if self._must_withdraw(member, row, own):
-            told = f"consent withdrawn at {vendor_id}"
-            code = CONSENT_WITHDRAWN if row.consent == NO else LEFT_BEHIND
-            self.steps.append(_Step(WITHDRAW, row, vendor_id, NO, Outcome.UPDATED, code, told, is_extra=True))
+            self._withdraw_apart(row, vendor_id, CONSENT_WITHDRAWN if row.consent == NO else LEFT_BEHIND)
         if self.end.delete and not self._others(vendor_id, (row.member, row.id)):
             told = f"{vendor_id} is nobody any more"
             self.steps.append(_Step(DELETE, row, vendor_id, None, Outcome.DELETED, LEFT_BEHIND, told, is_extra=True))
@@ -614,12 +612,7 @@ class _Decisions:
             keeps = row.id in self.looks[row.member].kept
             if self.end.delete and not others and not takers and not keeps:
                 if self.keep_doomed and self._must_withdraw(member, row, link):
-                    told = f"consent withdrawn at {link.vendor_id}"
-                    self.steps.append(
-                        _Step(
-                            WITHDRAW, row, link.vendor_id, NO, Outcome.UPDATED, CONSENT_WITHDRAWN, told, is_extra=True
-                        )
-                    )
+                    self._withdraw_apart(row, link.vendor_id, CONSENT_WITHDRAWN)
                 self.steps.append(_Step(DELETE, row, link.vendor_id, None, Outcome.DELETED, code, message))
             elif self._must_withdraw(member, row, link):
                 self.steps.append(_Step(WITHDRAW, row, link.vendor_id, NO, Outcome.SKIPPED, code, message))
@@ -635,8 +628,8 @@ class _Decisions:
         *,
         link: Link | None = None,
     ) -> None:
-        """An outcome without a call. A record that is gone, or goes nowhere, leaves its version, also when it was never delivered: an older
-        reading may follow."""
+        """An outcome without a call. A record that is gone, or goes nowhere, leaves its version, also when it was never
+        delivered: an older reading may follow."""
         look = self.looks[row.member]
         if row.gone:
             look.settled.results.append(self._tombstone(row, link, outcome, code, message))
@@ -646,8 +639,8 @@ class _Decisions:
         )
         look.settled.results.append(
             RecordResult(
-                row.id, outcome, row.id, code, message, fingerprint=NOTHING if is_unknown else None, version=row.version,
-                reading=row.reading, batch=row.batch, row=row.row, key=row.key,
+                row.id, outcome, row.id, code, message, fingerprint=NOTHING if is_unknown else None,
+                version=row.version, reading=row.reading, batch=row.batch, row=row.row, key=row.key,
             )
         )  # fmt: skip
 
@@ -741,12 +734,12 @@ class _Decisions:
                 if (step.row.member, step.operation, step.releases) == (member.name, operation, releases)
             ]
             # A record that leaves a customer withdraws there when it leaves: with the write that moves it.
-            moving = [step for step in steps if operation == WITHDRAW and step.code == LEFT_BEHIND]
-            others = [step for step in steps if operation != WITHDRAW or step.code != LEFT_BEHIND]
+            urgent = [step for step in steps if operation == WITHDRAW and step.code != LEFT_BEHIND]
+            others = [step for step in steps if operation != WITHDRAW or step.code == LEFT_BEHIND]
+            if urgent:
+                self._write_chunk(member, urgent, urgent=True)
             if others:
-                self._write_chunk(member, self._free_first(others), urgent=operation == WITHDRAW)
-            if moving:
-                self._write_chunk(member, moving, urgent=False)
+                self._write_chunk(member, self._free_first(others), urgent=False)
 
     def _free_first(self, steps: list[_Step]) -> list[_Step]:
         """Those that free the value which another one wants come before it; in a ring, any order is right."""
@@ -1013,13 +1006,15 @@ def _refused(row: Mapping[str, Any], answer: VendorResult) -> RecordResult:
 def _settled(row: Mapping[str, Any]) -> RecordResult:
     """The outcome that the row was planned to have once its call succeeded; the link learns that consent is withdrawn.
 
-    Also when the rest of the record is written apart: that may wait, and the withdrawal is not to be repeated meanwhile.
+    Also when the rest of the record is written apart: that may wait, and the withdrawal is not to be repeated
+    meanwhile.
     """
     withdrew = row["_code"] == CONSENT_WITHDRAWN
     return RecordResult(
         row["_id"], Outcome(row["_outcome"]), row["_master"] or row["_id"], row["_code"], row["_message"],
-        fingerprint=None if row["_extra"] and not withdrew else NOTHING, vendor_id=row["_vendor_id"], unique_key=row["_old_key"],
-        consent=NO if withdrew else WITHDRAWN, gone=row["_gone"] and not row["_extra"], key=row["_key"], **_place(row),
+        fingerprint=None if row["_extra"] and not withdrew else NOTHING, vendor_id=row["_vendor_id"],
+        unique_key=row["_old_key"], consent=NO if withdrew else WITHDRAWN, gone=row["_gone"] and not row["_extra"],
+        key=row["_key"], **_place(row),
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """Undo: what a run wrote is taken back, where nothing has happened to it since.
 
-A record is restored only while its link still says what the run delivered, no call may still write it, and the target still
-reads as it was delivered. Everything else is left alone and listed. What is undone is held out: the link keeps what was
-delivered, so the next run does not write it again, until something else is to be written, or a person lets it in.
+A record is restored only while its link still says what the run delivered, no call may still write it, and the target
+still reads as it was delivered. Everything else is left alone and listed. What is undone is held out: the link keeps
+what was delivered, so the next run does not write it again, until something else is to be written, or a person lets it
+in.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any, Protocol
 import pyarrow as pa
 from sqlalchemy import Connection
 
-from salesforce_sync.engine.context import NO_BRAKES, Context
+from salesforce_sync.engine.context import NO_BRAKES, Context, require_objects
 from salesforce_sync.engine.derive import Derived, derived
-from salesforce_sync.engine.gate import BEFORE, chunks_of
+from salesforce_sync.engine.gate import chunks_of
 from salesforce_sync.engine.group import Group
-from salesforce_sync.engine.plan import facts_of
+from salesforce_sync.engine.plan import BEFORE, facts_of
 from salesforce_sync.engine.summary import texts
 from salesforce_sync.errors import InvalidParameter, RequestRejected, SyncError
+from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.paths import as_text, nested, value_at
 from salesforce_sync.privacy import mask_text
@@ -52,7 +54,8 @@ NOTHING_CHANGED = "the run changed nothing of it"
 
 @dataclass(frozen=True)
 class Selection:
-    """What to undo: a DAG run, or the last thing that was written of some records; of these `fields` alone, if there are any."""
+    """What to undo: a DAG run, or the last thing that was written of some records; of these `fields` alone, if there
+    are any."""
 
     dag_id: str = ""
     run_id: str = ""
@@ -63,7 +66,8 @@ class Selection:
 
 @dataclass
 class Undone:
-    """What became of the records: how many were restored or deleted, and why the others were left alone."""
+    """How many records were restored or deleted, how many of these writes were refused, and why the others were left
+    alone."""
 
     restored: int = 0
     deleted: int = 0
@@ -73,7 +77,8 @@ class Undone:
 
 @dataclass
 class _Written:
-    """A record as a run wrote it; `values` are texts by column, `before` what was there before, as far as it is known."""
+    """A record as a run wrote it; `values` are texts by column, `before` what was there before, as far as it is
+    known."""
 
     record_id: str
     target: str
@@ -110,7 +115,8 @@ class Side(Protocol):
 
 
 def undo(context: Context, name: str, mapping: MappingFile, side: Side, selection: Selection, *, person: str) -> Undone:
-    """Undoes what the selection says of the mapping's records. In a dry run, its plan is made and kept, and nothing is written."""
+    """Undoes what the selection says of the mapping's records. In a dry run, its plan is made and kept, and nothing is
+    written."""
     free = replace(context, brakes=NO_BRAKES)  # a person asks for it
     with derived(free, f"{UNDO}{name}", side.objects, step=f"{UNDO}{name}", keeps_letters=False) as flow:
         return _Undo(free, flow, name, mapping, side, selection, person).run()
@@ -225,9 +231,8 @@ class _Undo:
         kept = {}
         for record_id, item in written.items():
             link = known.get(record_id)
-            buried = (
-                link is not None and link.gone and item.fingerprint in out.get(record_id, {})
-            )  # by an undo that died
+            is_held_out = item.fingerprint in out.get(record_id, {})
+            buried = link is not None and link.gone and is_held_out  # by an undo that died
             if link is None or (link.gone and not buried):
                 self.done.left[record_id] = GONE
             elif link.fingerprint != item.fingerprint and not buried:
@@ -370,7 +375,8 @@ class _Undo:
         return make
 
     def _hold_out(self, items: Sequence[_Written], *, bury: bool = False) -> Any:
-        """Noted with the chunk: a task that dies after its call must not leave a record that the next run writes again."""
+        """Noted with the chunk: a task that dies after its call must not leave a record that the next run writes
+        again."""
         by_name = {item.record_id: item for item in items}
 
         def first(connection: Connection, part: pa.Table) -> None:
@@ -384,7 +390,8 @@ class _Undo:
                 ],
             )
             if bury:
-                links.bury_records(connection, self.context.org, self.name, [item.record_id for item in found])
+                names = [item.record_id for item in found]
+                links.bury(connection, self.context.org, self.name, names, by="record_id")
 
         return first
 
@@ -464,24 +471,16 @@ class InSalesforce:
 
     def _typed(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
         """The texts in the types of their fields."""
-        info = self.context.salesforce.describe([self.mapping.salesforce.object])[self.mapping.salesforce.object]
+        name_of_object = self.mapping.salesforce.object
+        taken = describe.targets(self.mapping, require_objects(self.context, [name_of_object])[name_of_object])
         for name in names:
-            field_info = info.find(name) if info is not None and "." not in name else None
-            kind = None if field_info is None else _KINDS.get(field_info.type)
-            if kind is not None:
-                column = table.column(name).cast(kind)
-                table = table.set_column(table.column_names.index(name), name, column)
+            column = table.column(name).cast(taken[name].arrow_type)
+            table = table.set_column(table.column_names.index(name), name, column)
         return table
 
     def delete(self, flow: Derived, rows: Sequence[Mapping[str, str]], make: Any, first: Any) -> list[RecordResult]:
         table = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in ("Id", "_name")})
         return flow.write(WriteRequest(self.mapping.salesforce.object, Operation.DELETE), table, make, first=first)
-
-
-_KINDS = {
-    "boolean": pa.bool_(), "int": pa.int64(), "double": pa.float64(), "currency": pa.float64(), "percent": pa.float64(),
-    "date": pa.date32(), "datetime": pa.timestamp("s", tz="UTC"),
-}  # fmt: skip
 
 
 def _made_here(chunk: pa.Table) -> list[bool]:
@@ -512,7 +511,8 @@ class Customers(Protocol):
 
 @dataclass
 class AtVendor:
-    """An undo's side that is a vendor. Consent is never undone, nor what makes a record unique: other records hang on it."""
+    """An undo's side that is a vendor. Consent is never undone, nor what makes a record unique: other records hang on
+    it."""
 
     system: str
     mapping: MappingFile

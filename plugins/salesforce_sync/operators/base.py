@@ -134,7 +134,7 @@ def salesforce_context(context: Any, *, dry: bool | None = None) -> Iterator[Con
     hook = SalesforceSyncHook(state=state, budget=budget, jobs=jobs, patience=patience)
     try:
         hook.client.read_only = rehearses = is_dry(context) if dry is None else dry
-        with _rehearsed(_engine_context(context, client=hook.client), rehearses) as work:
+        with _at_work(context, _engine_context(context, client=hook.client), dry=rehearses) as work:
             yield work
         jobs.forget()
     finally:
@@ -142,21 +142,29 @@ def salesforce_context(context: Any, *, dry: bool | None = None) -> Iterator[Con
 
 
 @contextmanager
-def _rehearsed(work: Context, dry: bool) -> Iterator[Context]:
+def _at_work(context: Any, work: Context, *, dry: bool) -> Iterator[Context]:
+    """The engine's context; in a dry run, one that leaves nothing behind. At its end, a mail tells people of plans that
+    wait for them."""
     from salesforce_sync.engine.dry import rehearsal
+    from salesforce_sync.engine.gate import HOW, described
+    from salesforce_sync.operators.alerts import remind
 
-    if not dry:
-        yield work
+    if dry:
+        with rehearsal(work) as copy:
+            yield copy
         return
-    with rehearsal(work) as copy:
-        yield copy
+    try:
+        yield work
+    finally:  # also of a task that has to wait: nobody would be told before tomorrow
+        for plan in work.questions:
+            remind(context, described(plan), fix=f"{HOW}: plan {plan.id}.")
 
 
 @contextmanager
 def vendor_context(context: Any) -> Iterator[Context]:
     """What the engine needs for a task that speaks to a vendor: it knows the org by the last sign-in, and holds no
     Salesforce credentials. In a dry run, its state is a copy that is thrown away."""
-    with _rehearsed(_context_without_client(context), is_dry(context)) as work:
+    with _at_work(context, _context_without_client(context), dry=is_dry(context)) as work:
         yield work
 
 
@@ -167,15 +175,6 @@ def vendor(context: Any, system: str) -> Any:
 
     hook = vendor_hook(system)
     return pretended(hook) if is_dry(context) else hook
-
-
-def tell_of_held(context: Any, delivered: Any) -> None:
-    """Mails that a plan waits for a person, when it is new and once a day."""
-    from salesforce_sync.engine.gate import HOW, described
-    from salesforce_sync.operators.alerts import remind
-
-    if delivered.held is not None and delivered.remind:
-        remind(context, described(delivered.held), fix=f"{HOW}: plan {delivered.held.id}.")
 
 
 def _context_without_client(context: Any) -> Context:
@@ -272,13 +271,17 @@ def window(context: Any, *, days_behind: int) -> DateWindow:
 
 
 def is_about_today(context: Any) -> bool:
-    """Whether somebody, or another DAG, triggered the run without naming days: it also reads refused records again that are due."""
-    params, run = context["params"], context["dag_run"]
-    kind = str(getattr(run.run_type, "value", run.run_type))
-    return kind not in ("scheduled", "backfill") and not params.get("start_date")
+    """Whether somebody, or another DAG, triggered the run without naming days: it also reads refused records again that
+    are due."""
+    return _kind(context) not in ("scheduled", "backfill") and not context["params"].get("start_date")
 
 
 def is_scheduled(context: Any) -> bool:
     """Whether the scheduler made the run for its day: no backfill, nobody's trigger, no dates of its own."""
-    params, run = context["params"], context["dag_run"]
-    return str(getattr(run.run_type, "value", run.run_type)) == "scheduled" and not params.get("start_date")
+    return _kind(context) == "scheduled" and not context["params"].get("start_date")
+
+
+def _kind(context: Any) -> str:
+    """Airflow's type of the run: scheduled, backfill, manual, ..."""
+    kind = context["dag_run"].run_type
+    return str(getattr(kind, "value", kind))

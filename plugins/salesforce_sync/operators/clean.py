@@ -13,8 +13,9 @@ from salesforce_sync.settings import Setting, read_setting
 class CleanOperator(SyncOperator):
     """Deletes the records of `object` whose `date_field` is more days ago than `keep` says; returns the counts.
 
-    A record exactly as old as that stays. A setting that breaks its rule deletes nothing and fails the task. More records than the Variable
-    brake_delete_percent lets pass wait for a person. `mapping` names the links of these records, `record_id_field` what the log calls them.
+    A record exactly as old as that stays. A setting that breaks its rule deletes nothing and fails the task. More
+    records than the Variable brake_delete_percent lets pass wait for a person. `mapping` names the links of these
+    records, `record_id_field` what the log calls them.
     """
 
     def __init__(

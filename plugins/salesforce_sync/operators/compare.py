@@ -1,4 +1,4 @@
-"""Comparing: both sides of a mapping are read, and what differs is told, with the reason."""
+"""Comparing: both sides of a mapping are read, and each difference gets its reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class CompareOperator(SyncOperator):
-    """Compares the mappings' two sides; returns the counts by why records differ. Fails when something differs that nothing explains.
+    """Compares the mappings' two sides; returns the counts by why records differ. Fails when something differs that
+    nothing explains.
 
     Skipped in a run whose parameter `mapping` names another one.
     """
@@ -43,11 +44,10 @@ class CompareOperator(SyncOperator):
             with rehearsal(real, look_at_all=True) as work:
                 delivered = self.rehearse(context, work, mappings, pretended(vendor_hook(self.system)))
                 found = compare(work, mappings, delivered, real)
-                folder = work.plan_folder("comparisons", "")
-                save(work, folder, found)
+                save(work, found)
         for line in found.lines():
             log.info("%s", line)
-        log.info("The figures are in %s", folder / FILE)
+        log.info("The figures are in %s", found.folder / FILE)
         judge(found)
         return {"same": found.same, **found.counts}
 
@@ -57,8 +57,8 @@ class CompareOperator(SyncOperator):
 
 
 class CompareDaysOperator(CompareOperator):
-    """For a mapping to Salesforce whose vendor is read by days: those of the last `days` (the run's parameter), but for the last
-    `days_behind`."""
+    """For a mapping to Salesforce whose vendor is read by days: those of the last `days` (the run's parameter), but for
+    the last `days_behind`."""
 
     def __init__(self, *, mapping: str, days_behind: int = 1, **kwargs: Any) -> None:
         super().__init__(mappings=[mapping], **kwargs)

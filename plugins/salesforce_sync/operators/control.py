@@ -1,5 +1,5 @@
-"""What people decide, as tasks of the DAG sync_control: plans let pass or rejected, undo, replay, and the question in Airflow's Required
-Actions."""
+"""What people decide, as tasks of the DAG sync_control: plans let pass or rejected, undo, replay, and the question in
+Airflow's Required Actions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from salesforce_sync.operators.base import SyncOperator, log, salesforce_context, vendor, vendor_context
+from salesforce_sync.operators.base import SyncOperator, log, salesforce_context, staging, vendor, vendor_context
 
 if TYPE_CHECKING:
     from salesforce_sync.engine.undo import Undone
@@ -18,8 +18,8 @@ ACTIONS = (LIST, ALLOW, REJECT, UNDO, LET_IN, REPLAY, RESOLVE)
 
 
 class ControlOperator(SyncOperator):
-    """Does what the run parameter `action` says, in the name of the person who triggered the run; returns what became of it, and under `dags`
-    the DAGs that are to run now."""
+    """Does what the run parameter `action` says, in the name of the person who triggered the run. Returns the outcome, and
+    under `dags` the DAGs that are to run now."""
 
     def run_step(self, context: Any) -> dict[str, Any]:
         params = context["params"]
@@ -46,14 +46,8 @@ class ControlOperator(SyncOperator):
             letters = dead_letters.counts(connection)
         for plan in found:
             who = f"allowed by {plan.decided_by}, to be written by the next run" if plan.decided_by else described(plan)
-            log.info(
-                "Plan %d, made %s by %s %s: %s",
-                plan.id,
-                f"{plan.made_at:%Y-%m-%d %H:%M} UTC",
-                plan.dag_id,
-                plan.run_id,
-                who,
-            )
+            made = f"{plan.made_at:%Y-%m-%d %H:%M} UTC"
+            log.info("Plan %d, made %s by %s %s: %s", plan.id, made, plan.dag_id, plan.run_id, who)
             log.info("  its figures and first changes: %s/summary.json", plan.path)
         for (mapping, code), count in letters.items():
             log.info("%s refused records of %s: %s", f"{count:,}", mapping, code)
@@ -156,18 +150,17 @@ class ControlOperator(SyncOperator):
                 log.info("Resolved: %s", counts or "nothing")
                 return {"resolved": counts, "dags": []}
             counts = replay(work, letters)
-            named = (
-                {params["mapping"]} if params["mapping"] else set()
-            )  # what waits for a key is looked at by every run
+            # What waits for a key is looked at by every run of its flow, so a mapping that is named runs in any case.
+            mappings = {*counts, *([params["mapping"]] if params["mapping"] else [])}
             with reading(work.state) as connection:
-                dags = dags_of(connection, sorted({*counts, *named}))
+                dags = dags_of(connection, sorted(mappings))
         log.info("Due now: %s; read and sent again by %s", counts or "nothing", ", ".join(dags) or "no DAG")
         return {"due": counts, "dags": dags}
 
 
 class AskOperator(ApprovalOperator):
-    """Asks people, in Airflow's Required Actions, about the oldest plan that waits and that nobody was asked about; skipped when there is
-    none, and in a run that does something else. Returns the DAGs that are to run now."""
+    """Asks people, in Airflow's Required Actions, about the oldest plan that waits and that nobody was asked about; skipped
+    when there is none, and in a run that does something else. Returns the DAGs that are to run now."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(subject="A plan waits", body="", **kwargs)
@@ -186,7 +179,8 @@ class AskOperator(ApprovalOperator):
         if plan is None or plan.status != plans.HELD:
             raise AirflowSkipException("No plan waits for a question.")
         self.subject = f"Plan {plan.id}: {plan.target}"
-        # Airflow shows a block of code as one paragraph; a list has a line for each of its items, and code is not read as Markdown.
+        # Airflow shows a block of code as one paragraph. A list has a line for each of its items, and code in it is not
+        # read as Markdown.
         self.body = "\n".join([described(plan), "", *(f"- `{line.strip()}`" for line in _shown(plan.path))])
         return super().execute(context)
 
@@ -224,17 +218,11 @@ class FlowsOperator(SyncOperator):
 
 def _shown(path: str) -> list[str]:
     """The plan's summary, a line at a time; nothing when it is gone."""
-    import json
-    from pathlib import Path
-
     from salesforce_sync.engine.summary import FILE, Summary
+    from salesforce_sync.errors import StagingFailed
 
+    store = staging()
     try:
-        root: Any = Path(path)
-        if "://" in path:
-            from airflow.sdk import ObjectStoragePath
-
-            root = ObjectStoragePath(path)
-        return list(Summary.read(json.loads((root / FILE).read_bytes())).lines())
-    except (OSError, ValueError):
+        return list(Summary.read(store.read_json(store.place(path) / FILE)).lines())
+    except StagingFailed:
         return []

@@ -13,7 +13,6 @@ from salesforce_sync.operators.base import (
     retention,
     run_identity,
     salesforce_context,
-    tell_of_held,
     vendor,
     vendor_context,
 )
@@ -43,9 +42,7 @@ class DeliverOperator(SyncOperator):
 
         with salesforce_context(context) as work:
             try:
-                delivered = deliver_to_salesforce(work, self.mapping, load_mapping(self.mapping))
-                tell_of_held(context, delivered)
-                done = delivered.counts
+                done = deliver_to_salesforce(work, self.mapping, load_mapping(self.mapping)).counts
                 log.info("%s: delivered in all: %s", self.mapping, done[self.mapping])
             except LeaseHeld:
                 if _waits(work, context, [self.mapping]):
@@ -79,9 +76,7 @@ class DeliverToVendorOperator(SyncOperator):
         mappings = {name: load_mapping(name) for name in self.mappings}
         with vendor_context(context) as work:
             try:
-                delivered = deliver_to_vendor(work, self.system, mappings, hook, delete=delete)
-                tell_of_held(context, delivered)
-                done = delivered.counts
+                done = deliver_to_vendor(work, self.system, mappings, hook, delete=delete).counts
             except LeaseHeld:
                 if _waits(work, context, self.mappings):
                     raise

@@ -148,8 +148,8 @@ class Reader:
                 yield None if said is not None else _checked_page(body, statement)
 
     def by_ids(self, object_name: str, ids: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
-        """These fields of the live records with these ids, `Id` first; RETRIEVED of them cost one call. Paths to parents cost one for some
-        hundreds."""
+        """These fields of the live records with these ids, `Id` first; RETRIEVED of them cost one call. Paths to
+        parents cost one for some hundreds."""
         names = list(dict.fromkeys(["Id", *paths]))
         if any("." in name for name in names):
             yield from self.matching(object_name, "Id", ids, names)

@@ -1,4 +1,5 @@
-"""Records that a person holds out: what they rejected or undid is not written again, until something else is to be written."""
+"""Records that a person holds out: what they rejected or undid is not written again, until something else is to be
+written."""
 
 from __future__ import annotations
 

@@ -136,7 +136,8 @@ def settle(connection: Connection, outcomes: Mapping[int, tuple[Sequence[int], C
 
 
 def filled_since(connection: Connection, org: str, mapping: str, since: datetime) -> tuple[Counter[str], Counter[str]]:
-    """How many records of the mapping were read by each path, and delivered, since this moment; and how many of them had a value there."""
+    """How many records of the mapping were read by each path, and delivered, since this moment; and how many of them
+    had a value there."""
     columns = inbox.c
     query = select(columns.count, columns.paths, columns.filled).where(
         columns.org == org, columns.mapping == mapping, columns.status == DONE, columns.count > 0,

@@ -125,6 +125,14 @@ def by_salesforce_id(
     return {row[1]: (row[0], Link(*row[1:])) for row in connection.execute(query)}
 
 
+def changed_at(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> dict[str, datetime]:
+    """When the links of these records were last written: with a delivery, mostly."""
+    columns = record_links.c
+    these = is_one_of(connection, columns.record_id, record_ids)
+    query = select(columns.record_id, columns.updated_at).where(columns.org == org, columns.mapping == mapping, these)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def any_of(connection: Connection, org: str, mapping: str) -> bool:
     """Whether the mapping has any link."""
     columns = record_links.c
@@ -155,14 +163,16 @@ def save(connection: Connection, org: str, mapping: str, results: Iterable[Recor
     upsert_rows(connection, record_links, COLUMNS, rows, keep=["linked_at"])
 
 
-def bury(connection: Connection, org: str, mapping: str, salesforce_ids: Sequence[str]) -> None:
-    """Makes tombstones of the links of records that are gone from Salesforce: they would be created again."""
+def bury(connection: Connection, org: str, mapping: str, ids: Sequence[str], *, by: str = "salesforce_id") -> None:
+    """Makes tombstones of the links that have these ids in the column `by`: their records are gone from the side that
+    they were delivered to, and nobody there is theirs any more. They would be created again."""
     columns = record_links.c
-    gone = is_one_of(connection, columns.salesforce_id, salesforce_ids)
-    values = {"gone": True, "fingerprint": NOTHING, "staged_fingerprint": None, "updated_at": datetime.now(UTC)}
-    connection.execute(
-        update(record_links).where(columns.org == org, columns.mapping == mapping, gone).values(**values)
-    )
+    these = (columns.org == org) & (columns.mapping == mapping) & is_one_of(connection, columns[by], ids)
+    values = {
+        "gone": True, "fingerprint": NOTHING, "staged_fingerprint": None, "unique_key": None, "consent": None,
+        "updated_at": datetime.now(UTC),
+    }  # fmt: skip
+    connection.execute(update(record_links).where(these).values(**values))
 
 
 def forget_values(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
@@ -172,18 +182,6 @@ def forget_values(connection: Connection, org: str, mapping: str, record_ids: Se
     connection.execute(
         update(record_links).where(these).values(fingerprint=NOTHING, staged_fingerprint=None, version="", reading=0)
     )
-
-
-def bury_records(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
-    """Makes tombstones of the links of these records, which are gone from the side that they were delivered to: nobody there is
-    theirs any more."""
-    columns = record_links.c
-    these = (columns.org == org) & (columns.mapping == mapping) & is_one_of(connection, columns.record_id, record_ids)
-    values = {
-        "gone": True, "fingerprint": NOTHING, "staged_fingerprint": None, "unique_key": None, "consent": None,
-        "updated_at": datetime.now(UTC),
-    }  # fmt: skip
-    connection.execute(update(record_links).where(these).values(**values))
 
 
 def purge(connection: Connection, *, before: datetime) -> None:

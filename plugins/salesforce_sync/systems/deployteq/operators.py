@@ -97,7 +97,7 @@ class TellOutcomesOperator(SyncOperator):
         from salesforce_sync.systems.deployteq.campaign import tell
 
         if is_dry(context):
-            log.info("Dry run: nobody is told anything.")
+            log.info("Dry run: no outcome goes to Deployteq.")
             return {}
         with vendor_context(context) as work:
             hook, groups = vendor(context, self.system), read_setting(SYNCHRONIZE)[self.kind]

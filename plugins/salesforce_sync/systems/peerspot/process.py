@@ -208,7 +208,8 @@ class _Process:
         }  # fmt: skip
         table = pa.table({name: pa.array([row[name] for row in changes], kind) for name, kind in columns.items()})
         table = table.append_column("_place", pa.array(range(len(changes)), pa.int64()))
-        # What is approved of an activity is approved as it was: with other products, which a stamp to the second may not tell, it is asked of again.
+        # What is approved of an activity is approved as it was: with other products, which a stamp to the second may
+        # not tell, it is asked of again.
         versions = [f"{row['SystemModstamp']} {row['Products__c']}" for row in changes]
         table = table.append_column("_version", pa.array(versions, pa.string()))
 
