@@ -25,7 +25,7 @@ os.environ |= {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME / 'airflow.db'}",
 }
 
-from support.databases import postgres_server  # noqa: E402
+from support.databases import open_folder, postgres_server  # noqa: E402
 from support.world import World  # noqa: E402 - after the environment is clean
 
 
@@ -43,8 +43,8 @@ def world(_world: World) -> World:
 
 
 @pytest.fixture(scope="session")
-def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+def _postgres() -> Iterator[str]:
+    with open_folder("postgres-") as folder, postgres_server(folder) as url:
         yield url
 
 

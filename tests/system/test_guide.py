@@ -73,8 +73,6 @@ def test_the_guides_system_runs_and_keeps_the_houses_rules(copy: Path) -> None:
     _run(copy, "ruff", "format", "--check", *names)
     _run(copy, "lint-imports", "--no-cache")
     tests = ["tests/system/test_helpdesk.py", "tests/system/test_dag_policy.py"]
-    # A temporary folder of its own: a second pytest closes the common one to other users, and with it to PostgreSQL's
-    # own in a test beside this one.
-    options = ["--basetemp", str(copy / "temporary"), "-p", "no:cacheprovider", "-rA", "-k", "helpdesk"]
+    options = ["-p", "no:cacheprovider", "-rA", "-k", "helpdesk"]
     said = _run(copy, "python", "-m", "pytest", *options, *tests)
     assert "5 passed" in said, said  # the guide's three, and the policy of its two DAGs
