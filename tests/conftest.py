@@ -26,13 +26,17 @@ os.environ |= {
 }
 
 from support.databases import open_folder, postgres_server  # noqa: E402
+from support.spotio import DOCUMENT, judge  # noqa: E402
 from support.world import World  # noqa: E402 - after the environment is clean
 
 
 @pytest.fixture(scope="session")
 def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with World.start(tmp_path_factory.mktemp("emulators")) as world:
+        world.spotio.traffic = [] if DOCUMENT.exists() else None
         yield world
+        if world.spotio.traffic:
+            judge(world.spotio)
 
 
 @pytest.fixture

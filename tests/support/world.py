@@ -19,6 +19,7 @@ from emulators.vendors.app import Vendors
 from emulators.vendors.app import create_app as vendors_app
 from emulators.vendors.deployteq import Deployteq
 from emulators.vendors.peerspot import PeerSpot
+from emulators.vendors.spotio import Spotio
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.metadata import DescriptionStore
 from salesforce_sync.salesforce.session import Session
@@ -88,6 +89,10 @@ class World:
     def deployteq(self) -> Deployteq:
         return self.vendors.systems["deployteq"]
 
+    @property
+    def spotio(self) -> Spotio:
+        return self.vendors.systems["spotio"]
+
     def add_activities(self, *records: dict[str, Any]) -> None:
         self.peerspot.order({"add": list(records)})
 
@@ -110,6 +115,10 @@ class World:
     @property
     def deployteq_credentials(self) -> dict[str, Any]:
         return self.deployteq.credentials(self.vendors_url)
+
+    @property
+    def spotio_credentials(self) -> dict[str, Any]:
+        return self.spotio.credentials(self.vendors_url)
 
     def add_customer(self, values: dict[str, Any]) -> None:
         """A customer that Deployteq has from elsewhere."""
