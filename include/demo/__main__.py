@@ -34,7 +34,7 @@ SCHEDULED_SECONDS = 30
 def up(root: Path) -> None:
     started = time.monotonic()
     root.mkdir(parents=True, exist_ok=True)
-    root.chmod(0o700)  # Airflow's keys and the demo's data are in it
+    services.keep_private(root)
     _say("Starting the emulators of Salesforce and the vendors")
     emulators = services.start_emulators(root)
     _say("Starting Airflow (about half a minute the first time)")

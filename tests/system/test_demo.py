@@ -224,8 +224,10 @@ def test_every_server_listens_on_loopback_only(root: Path) -> None:
 
 
 def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) -> None:
+    before = root.stat().st_mode
     done = _demo("up", root)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert root.stat().st_mode == before  # else the database that runs could not reach its files any more
     dry, month, poll, moments, campaign, undone = _summary(root)["runs"]
     assert (dry["state"], dry["created"], dry["unchanged"]) == ("success, dry", 0, 30 * PER_DAY - 1)
     assert undone["updated"] == campaign["updated"]

@@ -52,6 +52,7 @@ class VendorHook(HttpHook):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(method="GET", http_conn_id=self.system)
         self._last_request = 0.0
+        self.said_date = ""  # the Date of the vendor's last answer: its clock
 
     def test(self) -> str:
         """A sentence that says that the vendor can be used; raises when it cannot."""
@@ -129,20 +130,7 @@ class VendorHook(HttpHook):  # type: ignore[misc]
     def _once(
         self, method: str, path: str, params: Mapping[str, Any] | None, headers: Mapping[str, str], body: Any = None
     ) -> Any:
-        try:
-            reply = self.session.request(
-                method,
-                self.root_url + path,
-                params=dict(params or {}),
-                headers=dict(headers),
-                json=body,
-                timeout=TIMEOUT_SECONDS,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            raise ServiceUnavailable(f"{self.system} gave no answer ({type(error).__name__}).") from None
-        if not 200 <= reply.status_code < 300:
-            raise self._error(reply)
+        reply = self.call(method, path, params=params, headers=headers, json=body)
         if reply.status_code == 204 or (method != "GET" and not reply.content):
             return None
         try:
@@ -154,6 +142,35 @@ class VendorHook(HttpHook):  # type: ignore[misc]
                 f"{self.system} answered with {said} ({kind}) where JSON belongs.",
                 fix=f"If it stays so: check base_url and path in {self.system}_credentials, and whether a proxy or a maintenance page answers.",
             ) from None
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str],
+        json: Any = None,
+        data: bytes | None = None,
+    ) -> requests.Response:
+        """One call, with `json` or `data` as its body; its answer, if that is a success, else the error that it stands for."""
+        try:
+            reply = self.session.request(
+                method,
+                self.root_url + path,
+                params=dict(params or {}),
+                headers=dict(headers),
+                json=json,
+                data=data,
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise ServiceUnavailable(f"{self.system} gave no answer ({type(error).__name__}).") from None
+        self.said_date = reply.headers.get("date", self.said_date)
+        if not 200 <= reply.status_code < 300:
+            raise self._error(reply)
+        return reply
 
     def _error(self, reply: requests.Response) -> SyncError:
         if reply.is_redirect:
