@@ -57,6 +57,19 @@ class Reason(NamedTuple):
     text: str
 
 
+class PairChange(NamedTuple):
+    """What a record's outcome means for a pair that is kept equal both ways. `agreed` are the packed marks (see
+    mapping/merge.py) of the fields in which both sides agree now; `ended` says why the pair is one no more; `left` is the
+    Salesforce record that the pair was of before, if it moves."""
+
+    flow: str
+    salesforce_id: str
+    vendor_id: str
+    agreed: bytes = b""
+    ended: str | None = None
+    left: str | None = None
+
+
 class RecordResult(NamedTuple):
     """What became of one record of a run; a row of the sync log is made of it.
 
@@ -86,6 +99,7 @@ class RecordResult(NamedTuple):
     batch: int = 0
     row: int = 0
     origin: str | None = None
+    pair: PairChange | None = None
 
 
 @dataclass(frozen=True)

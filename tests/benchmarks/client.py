@@ -6,7 +6,6 @@ Each contender works in a process of its own, all of them in turn in every round
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.result import Result
+from benchmarks.result import Result, measured
 
 PULLED, PUSHED, MANY = 200_000, 100_000, 2_000_000
 ROUNDS = 5
@@ -103,12 +102,9 @@ def _measure(name: str, url: str, runs: Runs, rows: int | None = None) -> None:
     count = rows or (PUSHED if name in PUSHES else PULLED)
     _calls(url)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.contender", name, url, str(count), folder]
-        environment = os.environ | {"AIRFLOW_HOME": folder}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    measured = json.loads(done.stdout.strip().splitlines()[-1])
-    runs.seconds.append(measured["seconds"])
-    runs.megabytes.append(measured["megabytes"])
+        figures = measured("contender", name, url, count, folder, home=folder)
+    runs.seconds.append(figures["seconds"])
+    runs.megabytes.append(figures["megabytes"])
     runs.calls = _calls(url)
 
 

@@ -10,7 +10,7 @@ import tempfile
 import urllib.request
 from typing import Any
 
-from benchmarks.result import Result
+from benchmarks.result import Result, measured
 
 MANY, FEW = 200_000, 20_000
 FIELDS = [
@@ -59,9 +59,7 @@ def _measure(contacts: int) -> dict[str, float]:
             _post(
                 f"{known['salesforce']}/_emulator/generate", {"object": "Contact", "count": contacts, "fields": FIELDS}
             )
-            task = [sys.executable, "-m", "benchmarks.deployteq_task", folder, line]
-            done = subprocess.run(task, capture_output=True, text=True, check=True, env=environment)
-            figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+            figures = measured("deployteq_task", folder, line, home=folder)
             figures["salesforce_calls"] = _get(f"{known['salesforce']}/_emulator/usage")["api_calls"]
             figures["deployteq_calls"] = _get(f"{known['vendors']}/_emulator/deployteq/calls")["insert_bulk_unique"]
         finally:

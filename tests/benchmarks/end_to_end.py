@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 
 from benchmarks.client import ROUNDS, Runs, replay_server
 from benchmarks.end_to_end_task import RECORDS
-from benchmarks.result import Result
+from benchmarks.result import Result, measured
 
 EVERY = 50  # 2 %
 WORK = {"ours": ("ours", 0), "ours_changed": ("ours", EVERY), "peer": ("peer", 0), "peer_changed": ("peer", EVERY)}
@@ -24,12 +20,12 @@ def run() -> list[Result]:
         for number in range(ROUNDS + 1):
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                 for name, (who, changed) in WORK.items():
-                    measured = _measure(who, changed, url, folder)
-                    sent[name] = measured["sent"]
+                    figures = measured("end_to_end_task", who, changed, url, folder, home=folder)
+                    sent[name] = int(figures["sent"])
                     if number:  # the first round makes the server's bodies
-                        found[name].seconds.append(measured["seconds"])
-                        pushes[name].seconds.append(measured["push_seconds"])
-                        found[name].megabytes.append(measured["megabytes"])
+                        found[name].seconds.append(figures["seconds"])
+                        pushes[name].seconds.append(figures["push_seconds"])
+                        found[name].megabytes.append(figures["megabytes"])
     for name, runs in found.items():
         push = pushes[name].median
         print(
@@ -66,11 +62,3 @@ def run() -> list[Result]:
             found["peer_changed"].median,
         ),
     ]
-
-
-def _measure(who: str, changed: int, url: str, folder: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.end_to_end_task", who, str(changed), url, folder]
-    environment = os.environ | {"AIRFLOW_HOME": folder}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    measured: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return measured

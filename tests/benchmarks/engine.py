@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 
 from benchmarks.client import ROUNDS, replay_server
-from benchmarks.result import Result
+from benchmarks.result import Result, measured
 from support.databases import new_database, postgres_server
 
 ROWS, MANY = 100_000, 1_000_000
@@ -43,8 +39,4 @@ def run() -> list[Result]:
 def _measure(what: str, rows: int, *places: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         arguments = [what, str(rows), folder, *(place.format(folder=folder) for place in places)]
-        command = [sys.executable, "-m", "benchmarks.engine_task", *arguments]
-        environment = os.environ | {"AIRFLOW_HOME": folder}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    measured: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return measured
+        return measured("engine_task", *arguments, home=folder)

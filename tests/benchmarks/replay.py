@@ -273,7 +273,7 @@ def describe(name: str) -> dict[str, object]:
     fields = [
         {
             "name": field, "label": field, "type": TYPES.get(field, "string"), "length": 255, "createable": True, "updateable": True,
-            "nillable": True, "defaultedOnCreate": False, "externalId": field == "External__c", "unique": field == "External__c",
+            "nillable": True, "defaultedOnCreate": False, "externalId": field == "External__c", "calculated": False, "unique": field == "External__c",
             "restrictedPicklist": False, "picklistValues": [], "referenceTo": [], "relationshipName": None,
         }
         for field in (*FIELDS, "External__c", *TEXTS)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +34,16 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"ratio": self.ratio, "met": self.met}
+
+
+def measured(module: str, *arguments: object, home: str) -> dict[str, float]:
+    """What a process of its own measured: the JSON in the last line of what it prints. Its errors are shown."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"AIRFLOW_HOME": home})
+    if done.returncode:
+        raise RuntimeError(f"{module} failed:\n{done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
 
 
 def table(results: list[Result]) -> str:

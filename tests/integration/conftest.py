@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from salesforce_sync.state.engine import open_state
-from support.flows import Intent, Poll
+from support.flows import BothWays, Intent, Poll
 from support.world import World
 
 
@@ -42,3 +42,24 @@ def deployteq_hook(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
 def poll(world: World, state_url: str, tmp_path: Path, deployteq_hook: Any) -> Poll:
     """The contact poll's steps, once on SQLite and once on PostgreSQL."""
     return Poll(world, open_state(state_url), tmp_path / "staging", deployteq_hook)
+
+
+@pytest.fixture
+def spotio_hook(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes SPOTIO's hooks, with the emulator's credentials, which wait for nothing."""
+    from salesforce_sync.systems import vendor
+    from salesforce_sync.systems.spotio import hook
+    from support.airflow import variables
+
+    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
+    monkeypatch.setattr(hook, "FIRST_LOOK_SECONDS", 0.0)
+    credentials = world.spotio_credentials | {"requests_per_second": 100.0}
+    variables(monkeypatch, spotio_credentials=json.dumps(credentials))
+    monkeypatch.setattr(hook.SpotioHook, "_pace", lambda _: None)
+    return hook.SpotioHook
+
+
+@pytest.fixture
+def both_ways(world: World, state_url: str, tmp_path: Path, spotio_hook: Any) -> BothWays:
+    """The sync of records with SPOTIO, once on SQLite and once on PostgreSQL."""
+    return BothWays(world, open_state(state_url), tmp_path / "staging", spotio_hook)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,11 +19,13 @@ from emulators.vendors.deployteq import Deployteq
 from salesforce_sync.engine.context import NO_BRAKES, Brakes, Context, Timing
 from salesforce_sync.engine.deliver import Delivered
 from salesforce_sync.engine.from_salesforce import read_changes
+from salesforce_sync.engine.from_vendor import read_vendor_changes
 from salesforce_sync.engine.maintain import Retention, keep_house
 from salesforce_sync.engine.purge import PurgeRule, purge
 from salesforce_sync.engine.read_days import DaysRead, Span, read_days
 from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
 from salesforce_sync.engine.to_vendor import deliver_to_vendor
+from salesforce_sync.engine.two_way import Rules, deliver_both_ways, salesforce_extras, vendor_paths
 from salesforce_sync.errors import CallsMayLand, JobUnderWay, LeaseHeld
 from salesforce_sync.mapping.loader import load_mapping as read_mapping
 from salesforce_sync.mapping.model import MappingFile
@@ -42,6 +44,7 @@ from salesforce_sync.windows import DateWindow
 from support.world import World
 
 ACTIVITIES = "peerspot/activities"
+LEADS = "spotio/leads"
 POLLED = ["deployteq/contacts", "deployteq/leads"]
 MOMENTS = {"Lead": "deployteq/lead_moments", "Contact": "deployteq/contact_moments"}
 load_mapping = cache(read_mapping)
@@ -315,3 +318,63 @@ class Intent:
         delivered = self.load()
         self.process()
         return delivered
+
+
+@dataclass
+class BothWays:
+    """The sync of records between Salesforce and SPOTIO; every call is a run of its own."""
+
+    world: World
+    state: Engine
+    folder: Path
+    hook: Callable[[], Any]  # a new hook, as a new task has one
+    mapping: MappingFile = field(default_factory=lambda: load_mapping(LEADS))
+    rules: Rules = field(default_factory=lambda: Rules(first="all"))
+    runs: int = 0
+    timing: Timing = NO_REST
+    attempt: int = 1
+    brakes: Brakes = NO_BRAKES
+    extra: dict[str, Any] = field(default_factory=dict)
+    calls: int = 0  # of Salesforce, by the last delivery
+
+    def context(self, task: str, *, client: bool = True) -> Context:
+        run = RunIdentity("spotio_record_sync", f"run-{self.runs}", task, self.attempt)
+        found = self.world.client(SharedDescriptions(self.state, "secret"))
+        org = "" if client else self.world.client().org_id
+        return Context(
+            self.state, run, Staging(self.folder), found if client else None, org, timing=self.timing,
+            brakes=self.brakes, **self.extra,
+        )  # fmt: skip
+
+    def read_ours(self, *, full: bool = False) -> int:
+        return read_changes(
+            self.context("read_salesforce"),
+            f"{LEADS}/to_vendor",
+            self.mapping,
+            full=full,
+            also=salesforce_extras(self.mapping),
+        )
+
+    def read_theirs(self, *, full: bool = False) -> int:
+        return read_vendor_changes(
+            self.context("read_spotio", client=False), LEADS, self.mapping.vendor.stream, self.hook(),
+            vendor_paths(self.mapping), full=full, lookback=timedelta(minutes=5), whole_days=7,
+        )  # fmt: skip
+
+    def deliver(self) -> Delivered:
+        context = self.context("synchronize")
+        try:
+            return deliver_both_ways(context, "spotio", LEADS, self.mapping, self.hook(), self.rules)
+        finally:
+            self.calls = context.calls
+
+    def __call__(self, *, full: bool = False) -> Counts:
+        self.runs += 1
+        self.read_ours(full=full)
+        self.read_theirs(full=full)
+        return self.deliver().total
+
+    def history(self, record_id: str) -> list[tuple[str, str | None]]:
+        """What became of the record, the newest first."""
+        with self.state.connect() as connection:
+            return [(row["outcome"], row["code"]) for row in sync_log.of_record(connection, record_id)]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from salesforce_sync.engine.context import SyncRun
 from salesforce_sync.engine.plan import Places
 from salesforce_sync.records import SUPERSEDED, Counts, Outcome, RecordResult
-from salesforce_sync.state import claims, dead_letters, held_out, inbox, links, sync_log, waits
+from salesforce_sync.state import claims, dead_letters, held_out, inbox, links, pairs, sync_log, waits
 from salesforce_sync.state.waits import Wait
 
 LINKED = frozenset(
@@ -35,6 +35,7 @@ def commit(
     org = run.context.org
     _log(connection, run, results, unchanged)
     links.save(connection, org, mapping, [item for item in results if item.outcome in LINKED])
+    pairs.save(connection, org, [item.pair for item in results if item.pair is not None])
     dead_letters.record(connection, org, mapping, run.id, results)
     dead_letters.close(connection, org, mapping, [record_id for _, _, ids in unchanged for record_id in ids])
     _wait(connection, org, mapping, results)

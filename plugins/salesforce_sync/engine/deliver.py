@@ -713,7 +713,7 @@ def wait_for_others(context: Context, lease: Lease, target: str) -> None:
         rested = rested_so_far(context, note)
         with lease.transaction() as connection:
             plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
-        if note.job_id is not None and context.client is not None:
+        if note.job_id is not None and context.client is not None and ":" not in note.job_id:  # not a vendor's
             end_job(context, note.job_id)
         elif rested < context.timing.rest_seconds:
             resting.append((note, rested))

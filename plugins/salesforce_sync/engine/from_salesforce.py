@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from salesforce_sync.engine.context import Context, known_parents, require_objects
-from salesforce_sync.engine.read import reading
+from salesforce_sync.engine.read import WHOLE, is_whole_due, mark_first, reading
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.salesforce.changes import LOOKBACK, STAMP
@@ -20,7 +20,6 @@ from salesforce_sync.salesforce.soql import fields_in, in_lists
 from salesforce_sync.state import dead_letters, links, waits, watermarks
 from salesforce_sync.state.engine import reading as looking
 
-WHOLE = "/whole"  # behind a stream's name: the mark of its last reading of all records
 DELETED, MASTER = "IsDeleted", "MasterRecordId"  # how a record says that it is gone, and into which one it was merged
 CONVERTED, CONTACT = "IsConverted", "ConvertedContactId"  # how a Lead says that it lives on as a Contact
 STAMP_FORMAT = "%Y-%m-%d %H:%M:%S+00:00"
@@ -49,12 +48,13 @@ def read_changes(
     full: bool = False,
     resend: bool = False,
     span: Span = Span(),
+    also: Sequence[str] = (),
 ) -> int:
     """Registers the records that changed since the mapping's watermark, or whose parents did, deleted and merged ones among them; with
     `full`, and when it is time for it, all records, and links whose record is nowhere any more as gone. Gives how many.
 
     Records that wait for a key that is free now, and refused ones that are due, are read by their ids. Costs one API call
-    up to 2,000 records.
+    up to 2,000 records. `also` names further fields to be staged.
     """
     side = mapping.salesforce
     with reading(context, name, name=f"{name}/extract") as work:
@@ -63,10 +63,12 @@ def read_changes(
             last_whole = watermarks.get(connection, context.org, f"{name}{WHOLE}")
             due = _due(connection, context.org, name, mapping)
         described = require_objects(context, [side.object])[side.object]
-        fields = list(dict.fromkeys([*mapping.salesforce_paths, *extra_fields(described)]))
+        fields = list(dict.fromkeys([*mapping.salesforce_paths, *extra_fields(described), *also]))
         where = f"({side.where}) OR {CONVERTED} = true" if side.where and CONVERTED in fields else side.where
         began = datetime.now(UTC)
-        whole = full or watermark is None or _is_due(last_whole, began, _whole_days(context, mapping, described, span))
+        whole = (
+            full or watermark is None or is_whole_due(last_whole, began, _whole_days(context, mapping, described, span))
+        )
         since = None if whole else datetime.fromisoformat(str(watermark))
         changes = context.salesforce.changes(
             side.object, fields, since=since, where=where, include_deleted=True, lookback=span.lookback
@@ -89,6 +91,7 @@ def read_changes(
 
         def mark(connection: Connection) -> None:
             watermarks.advance(connection, context.org, name, changes.upper.isoformat())
+            mark_first(connection, context.org, name, changes.began)
             if whole:
                 watermarks.advance(connection, context.org, f"{name}{WHOLE}", began.isoformat())
             waits.remove(connection, context.org, name, given_up)
@@ -102,13 +105,6 @@ def _seen(tables: Iterator[pa.Table], seen: set[str]) -> Iterator[pa.Table]:
     for table in tables:
         seen.update(table.column("Id").to_pylist())
         yield table
-
-
-def _is_due(last_whole: str | None, now: datetime, days: int) -> bool:
-    """Whether the last reading of all records was begun at least so many days ago, by UTC date; never with 0."""
-    if not days:
-        return False
-    return last_whole is None or (now.date() - datetime.fromisoformat(last_whole).date()).days >= days
 
 
 def _whole_days(context: Context, mapping: MappingFile, described: ObjectInfo, span: Span) -> int:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -24,6 +25,9 @@ from salesforce_sync.state.engine import reading as looking
 from salesforce_sync.state.inbox import Batch
 
 log = logging.getLogger(__name__)
+
+WHOLE = "/whole"  # behind a stream's name: the mark of its last reading of all records
+FIRST = "/first"  # behind a stream's name: when its first reading began, by the clock of the side that was read
 
 
 @dataclass
@@ -91,6 +95,19 @@ def records_writer(staging: Staging, folder: Any, mapping: MappingFile, *, origi
     return staging.records(
         folder, id_path=mapping.vendor.id, paths=mapping.vendor_paths, origin=origin, whole_ids=mapping.is_update_only
     )
+
+
+def is_whole_due(last_whole: str | None, now: datetime, days: int) -> bool:
+    """Whether the last reading of all records was begun at least so many days ago, by UTC date; never with 0."""
+    if not days:
+        return False
+    return last_whole is None or (now.date() - datetime.fromisoformat(last_whole).date()).days >= days
+
+
+def mark_first(connection: Connection, org: str, stream: str, began: datetime) -> None:
+    """Keeps when the stream was first read."""
+    if watermarks.get(connection, org, f"{stream}{FIRST}") is None:
+        watermarks.advance(connection, org, f"{stream}{FIRST}", began.isoformat())
 
 
 def take_back(connection: Connection, org: str, batch: Batch) -> None:

@@ -59,10 +59,11 @@ class Mapped:
     misfits: bool = False  # whether some values do not fit what the org said of their fields
 
 
-def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target]) -> Mapped:
+def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target], *, accept: Any = ()) -> Mapped:
     """Maps the records; the table's columns are Salesforce fields, the external id first.
 
-    A value that is missing though required, cannot be transformed, or does not fit its field refuses its record.
+    A value that is missing though required, cannot be transformed, or does not fit its field refuses its record; not that
+    of rows which the mask `accept` marks.
     """
     problems = _Problems()
     key = mapping.salesforce.external_id
@@ -70,6 +71,8 @@ def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target])
     columns = {key: make_id(mapping.vendor.id, records, targets[key], problems)}
     for name, item in mapping.fields.items():
         columns[name] = _salesforce_column(name, item, records, targets[name], problems)
+    for place in np.flatnonzero(accept).tolist():
+        problems.pop(place, None)
     return _mapped(columns, problems, len(records))
 
 

@@ -18,12 +18,16 @@ SHIPPED = Path(__file__).resolve().parents[3] / "include" / "mappings"
 
 
 def load_mapping(name: str) -> MappingFile:
-    """The mapping of this name (`peerspot/activities`), from the override folder or the shipped one. InvalidMapping says what is wrong."""
+    """The mapping of this name (`peerspot/activities`), from the override folder or the shipped one. Of a mapping both ways,
+    `<name>/to_vendor` and `<name>/to_salesforce` are its two directions. InvalidMapping says what is wrong."""
     folders = _folders()
     for folder in folders:
         path = folder / f"{name}.yaml"
         if path.is_file():
             return read_mapping(path)
+    flow, _, direction = name.rpartition("/")
+    if direction in ("to_salesforce", "to_vendor") and is_mapping(flow):
+        return load_mapping(flow).one_way("to_vendor" if direction == "to_vendor" else "to_salesforce")
     searched = " or ".join(str(folder) for folder in folders)
     raise InvalidMapping(
         f"There is no mapping {name!r} in {searched}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -67,9 +68,22 @@ class FieldMapping(_Strict):
     transforms: tuple[TransformCall, ...] = Field(
         (), description="Named transforms, in order: `trim`, or `{truncate: 80}`."
     )
-    values: dict[str, str | bool] | None = Field(
+    values: dict[str, str | bool | tuple[str, ...]] | None = Field(
         None,
-        description="Value before -> value after, in the mapping's direction; a value that is not listed is refused.",
+        description="Value before -> value after, in the mapping's direction; a value that is not listed is refused. Both ways: Salesforce's "
+        "value -> the vendor's, or a list of the vendor's, of which the first is what the vendor gets.",
+    )
+    direction: Literal["to_salesforce", "to_vendor", "both"] = Field(
+        "both", description="In a mapping both ways: the side, or the sides, to which the field goes."
+    )
+    transforms_to_vendor: tuple[TransformCall, ...] = Field(
+        (),
+        description="In a mapping both ways: the transforms on the way to the vendor; `transforms` are those on the way to Salesforce.",
+    )
+    user: bool = Field(
+        False,
+        description="In a mapping both ways: the field holds a user, who is found on the other side by the id that the vendor has of Salesforce's "
+        "user, else by the e-mail address.",
     )
     when_empty: Literal["clear", "keep"] = Field(
         "clear",
@@ -85,7 +99,7 @@ class FieldMapping(_Strict):
         "other changes.",
     )
 
-    @field_validator("transforms", mode="before")
+    @field_validator("transforms", "transforms_to_vendor", mode="before")
     @classmethod
     def _parse_transforms(cls, value: Any) -> Any:
         if not isinstance(value, list):
@@ -101,10 +115,29 @@ class FieldMapping(_Strict):
             raise ValueError("a constant takes no transforms, values or required")
         return self
 
+    @property
+    def has_lists(self) -> bool:
+        """Whether several of the vendor's values are one of Salesforce's."""
+        return any(isinstance(value, tuple) for value in (self.values or {}).values())
+
 
 def _from_shorthand(value: Any) -> Any:
     """A bare string is the vendor path."""
     return {"vendor": value} if isinstance(value, str) else value
+
+
+class Creation(_Strict):
+    """Which records that are on one side only are created on the other."""
+
+    when: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Field of the record, in its own side's words -> the values of which it has to have one, for all of them; empty: every record.",
+    )
+
+
+class CreationRules(_Strict):
+    to_salesforce: Creation = Creation()
+    to_vendor: Creation = Creation()
 
 
 class MappingFile(_Strict):
@@ -118,7 +151,18 @@ class MappingFile(_Strict):
         None,
         description="To Salesforce, by `Id`: a vendor path; of records with the same value there, the last one is sent.",
     )
-    direction: Literal["to_salesforce", "to_vendor"] = Field("to_salesforce", description="Which side is written.")
+    direction: Literal["to_salesforce", "to_vendor", "both"] = Field(
+        "to_salesforce", description="Which side is written."
+    )
+    create: CreationRules = Field(
+        CreationRules(),
+        description="Both ways: which records are created on the other side. Once a record has a counterpart, its changes always go there.",
+    )
+    match: tuple[str, ...] = Field(
+        (),
+        description="Both ways: Salesforce fields by whose values, all of them, records without a counterpart are found on the other side, beside "
+        "the ids that each side has of the other.",
+    )
     yields_to: str | None = Field(
         None,
         description="To the vendor: a mapping; a record that is unique by a value that a record of that mapping has is left to it.",
@@ -138,6 +182,19 @@ class MappingFile(_Strict):
     @model_validator(mode="after")
     def _direction_fits(self) -> MappingFile:
         side = self.salesforce
+        if self.direction == "both":
+            _check_both_ways(self)
+            return self
+        one_way = [
+            name
+            for name, item in self.fields.items()
+            if item.direction != "both" or item.transforms_to_vendor or item.user or item.has_lists
+        ]
+        if one_way or self.match or self.create != CreationRules():
+            raise ValueError(
+                f"direction: {'fields.' + one_way[0] if one_way else '`match` and `create`'}: `direction`, `transforms_to_vendor`, `user` "
+                "and lists of values of a field, and `match` and `create`, are for both"
+            )
         if self.direction == "to_salesforce":
             if not side.external_id:
                 raise ValueError("salesforce.external_id: missing: a mapping to Salesforce needs an upsert key")
@@ -204,6 +261,18 @@ class MappingFile(_Strict):
                 )
         return self
 
+    def one_way(self, direction: Literal["to_salesforce", "to_vendor"]) -> MappingFile:
+        """What a mapping both ways does in one of its directions, as a mapping of that direction."""
+        fields = {
+            name: _one_way(item, direction)
+            for name, item in self.fields.items()
+            if item.direction in (direction, "both")
+        }
+        side = (
+            self.salesforce if direction == "to_salesforce" else self.salesforce.model_copy(update={"external_id": ""})
+        )
+        return self.model_copy(update={"direction": direction, "fields": fields, "salesforce": side})
+
     @property
     def is_update_only(self) -> bool:
         """Whether records are known by their Salesforce id, so that none is created."""
@@ -214,6 +283,13 @@ class MappingFile(_Strict):
         """Every vendor path that the mapping reads, the id first: all of a record that is staged."""
         paths = [self.vendor.id, *(item.vendor for item in self.fields.values() if item.vendor)]
         return tuple(dict.fromkeys(paths))
+
+    @property
+    def vendor_written(self) -> frozenset[str]:
+        """The vendor paths that a mapping both ways writes."""
+        return frozenset(
+            str(item.vendor) for item in self.fields.values() if item.vendor and item.direction != "to_salesforce"
+        )
 
     @property
     def salesforce_paths(self) -> tuple[str, ...]:
@@ -261,6 +337,42 @@ class MappingFile(_Strict):
         return frozenset(name for name, item in self.fields.items() if item.vendor and item.when_empty == "clear")
 
 
+def _check_both_ways(mapping: MappingFile) -> None:
+    """ValueError for what a mapping both ways cannot have."""
+    side = mapping.salesforce
+    if not side.external_id or side.external_id == "Id":
+        raise ValueError("salesforce.external_id: missing: both ways need a field that holds the vendor's id")
+    if mapping.yields_to or mapping.vendor.constants or mapping.create_only or mapping.deduplicate or side.converted:
+        raise ValueError(
+            "direction: `yields_to`, `constants`, `create_only`, `deduplicate` and `converted` are not for both"
+        )
+    for name, item in mapping.fields.items():
+        if item.unique or item.consent or item.vendor is None:
+            raise ValueError(f"fields.{name}: constants, `unique` and `consent` are not for both ways")
+        if "." in name and item.direction != "to_vendor":
+            raise ValueError(
+                f"fields.{name}: a parent's field can only go to the vendor: set its direction to to_vendor"
+            )
+    wanted = {*mapping.match}
+    unknown = sorted(wanted - mapping.fields.keys())
+    if unknown:
+        raise ValueError(f"match: {unknown[0]} is not among the fields")
+
+
+def _one_way(item: FieldMapping, direction: str) -> FieldMapping:
+    """A field of a mapping both ways, as that of a mapping in one direction."""
+    values: dict[str, str | bool | tuple[str, ...]] | None = None
+    if item.values is not None and direction == "to_vendor":
+        values = {ours: theirs[0] if isinstance(theirs, tuple) else theirs for ours, theirs in item.values.items()}
+    elif item.values is not None:
+        values = {}
+        for ours, theirs in item.values.items():
+            for one in theirs if isinstance(theirs, tuple) else (theirs,):
+                values.setdefault(str(one).lower() if isinstance(one, bool) else one, ours)
+    transforms = item.transforms_to_vendor if direction == "to_vendor" else item.transforms
+    return item.model_copy(update={"values": values, "transforms": transforms})
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema that editors check mapping files with."""
     schema = MappingFile.model_json_schema()
@@ -276,7 +388,8 @@ def json_schema() -> dict[str, Any]:
             },
         ]
     }
-    schema["$defs"]["FieldMapping"]["properties"]["transforms"]["items"] = call
+    for name in ("transforms", "transforms_to_vendor"):
+        schema["$defs"]["FieldMapping"]["properties"][name]["items"] = call
     schema["$defs"].pop("TransformCall", None)
     schema["properties"]["fields"]["additionalProperties"] = {
         "anyOf": [{"type": "string"}, {"$ref": "#/$defs/FieldMapping"}]

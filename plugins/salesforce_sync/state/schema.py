@@ -256,7 +256,7 @@ notes = Table(
     Column("target", String(255), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("content", String(64)),  # of a Bulk job: a hash of its rows
-    Column("job_id", String(18)),
+    Column("job_id", String(80)),  # of a vendor's job, with "vendor:" before it
     Column("rows", Text),  # JSON: the rows of the chunk whose outcome is not known; null: all of them
     Column("leases", Text, nullable=False),  # JSON: what the sender held, and so may have written
     Column("rested", Float, nullable=False),  # seconds that the chunk has rested since its sender's term ended
@@ -277,6 +277,19 @@ waits = Table(
     Column("origin", String(255)),
     Column("since", _Moment, nullable=False),
     Index(None, "org", "mapping", "key"),
+)  # fmt: skip
+
+pairs = Table(
+    "pairs", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("flow", String(200), primary_key=True),  # the name of a mapping both ways
+    Column("salesforce_id", String(18), primary_key=True),
+    Column("vendor_id", String(255), nullable=False),
+    Column("agreed", LargeBinary, nullable=False),  # marks of what both sides agreed on, by field: see mapping/merge.py
+    Column("ended", String(40)),  # why the pair is one no more; null: it is one
+    Column("paired_at", _Moment, nullable=False),
+    Column("updated_at", _Moment, nullable=False),
+    Index(None, "org", "flow", "vendor_id"),
 )  # fmt: skip
 
 held_out = Table(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SYSTEMS = {
     "deployteq": "DeployteqHook",
     "peerspot": "PeerSpotHook",
+    "spotio": "SpotioHook",
 }
 
 

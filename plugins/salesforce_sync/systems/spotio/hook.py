@@ -7,14 +7,20 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
 import requests
 
-from salesforce_sync.errors import AuthenticationFailed, RequestRejected, ServiceUnavailable, TransientError
+from salesforce_sync.errors import (
+    AuthenticationFailed,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    TransientError,
+)
 from salesforce_sync.hooks.credentials import read_credentials
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import MISSING_AT_VENDOR, VendorResult
@@ -69,6 +75,7 @@ class SpotioHook(VendorHook):
 
     def now(self) -> datetime:
         """The time by SPOTIO's own clock, at its last answer; of an answer that has no Date, nobody's: the year 1."""
+        _ = self.types  # there has been an answer, then
         try:
             return parsedate_to_datetime(self.said_date)
         except (TypeError, ValueError):
@@ -83,6 +90,10 @@ class SpotioHook(VendorHook):
     @cached_property
     def users(self) -> Users:
         return Users.of([user for page in self._pages("/api/v2/users/list", {"pageSize": 100}) for user in page])
+
+    def has_user(self, *, user_id: str, email: str) -> bool:
+        """Whether SPOTIO has the Salesforce user, by the external id or by the e-mail address."""
+        return self.users.find(external_id=user_id, email=email) is not None
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -105,8 +116,21 @@ class SpotioHook(VendorHook):
                 yield [records.deleted_record(item) for item in own]
 
     def look(self, stream: str, paths: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The records with these ids as they are now; those that are not there are left out."""
-        return self._look(find_type(self.types, stream), paths, ids)
+        """The records with these ids as they are now; of one that is not there, only that it is deleted."""
+        found = self._look(find_type(self.types, stream), paths, ids)
+        for name in ids:
+            if name not in found and not self._is_there(name):
+                found[name] = {"id": name, records.DELETED: True, records.UPDATED: _text(self.now())}
+        return found
+
+    def _is_there(self, name: str) -> bool:
+        try:
+            self._get(f"/api/DataObjects/{name}")
+        except RequestRejected as error:
+            if error.code == NOT_FOUND:
+                return False
+            raise
+        return True
 
     def _look(self, kind: ObjectType, paths: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         objects = self._objects(ids)
@@ -146,10 +170,8 @@ class SpotioHook(VendorHook):
             return _refusal(error)
         return VendorResult(str(made["id"]))
 
-    def patch(
-        self, stream: str, vendor_id: str, values: Mapping[str, Any], current: Mapping[str, Any], paths: Sequence[str]
-    ) -> tuple[VendorResult, dict[str, Any]]:
-        """Changes these values of a record that was just looked at; gives the answer, and the record afterwards."""
+    def patch(self, stream: str, vendor_id: str, values: Mapping[str, Any], current: Mapping[str, Any]) -> VendorResult:
+        """Changes these values of a record that was just looked at, as `current`."""
         kind = find_type(self.types, stream)
         try:
             body = records.body_of(values, kind, self.users)
@@ -158,10 +180,10 @@ class SpotioHook(VendorHook):
             if body.get("pin"):
                 body["pin"] = {**_place_of(current[""]), **body["pin"]}
             operations = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in body.items()]
-            answer = self._send("PATCH", f"/api/DataObjects/{vendor_id}/jsonp", operations, kind=JSON_PATCH)
+            self._send("PATCH", f"/api/DataObjects/{vendor_id}/jsonp", operations, kind=JSON_PATCH)
         except (RequestRejected, records.Unknown) as error:
-            return _refusal(error), {}
-        return VendorResult(vendor_id), records.record_of(answer, paths, kind, self.users)
+            return _refusal(error)
+        return VendorResult(vendor_id)
 
     def delete(self, stream: str, vendor_ids: Sequence[str]) -> None:  # noqa: ARG002 - ids are unique over all types
         """Deletes the records, so that people can see that they were; one that is gone already is no error."""
@@ -174,7 +196,9 @@ class SpotioHook(VendorHook):
 
     # -- many at once ------------------------------------------------------------------------------------------------
 
-    def new_job(self, stream: str, operation: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, dict[int, VendorResult]]:
+    def new_job(
+        self, stream: str, operation: str, rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, dict[int, VendorResult]]:
         """A job that was fed and not started: `create`, or `patch` with an `id` in each row. Gives its id, and the rows that
         cannot be sent, by place. Each row has an external id, by which its result is found."""
         kind = find_type(self.types, stream)
@@ -182,7 +206,9 @@ class SpotioHook(VendorHook):
         lines: list[bytes] = []
         for place, values in enumerate(rows):
             try:
-                body = records.body_of({path: value for path, value in values.items() if path != "id"}, kind, self.users)
+                body = records.body_of(
+                    {path: value for path, value in values.items() if path != "id"}, kind, self.users
+                )
             except records.Unknown as error:
                 refused[place] = _refusal(error)
                 continue
@@ -191,8 +217,12 @@ class SpotioHook(VendorHook):
         if not lines:
             return "", refused
         job = self._send("POST", JOBS, {"operation": operation, "dataObjectTypeId": int(kind.id)})
+        content = b"\n".join(lines)
+        # Only once: a second upload would be a second file, and all its records twice. Nobody starts a job whose answer was lost.
         self.tried(
-            lambda: self._call("PUT", f"{JOBS}/{job['id']}/data", data=b"\n".join(lines), kind=NDJSON), changes=True
+            lambda: self._call("PUT", f"{JOBS}/{job['id']}/data", data=content, kind=NDJSON),
+            again=RateLimited,
+            changes=True,
         )
         return str(job["id"]), refused
 
@@ -270,12 +300,18 @@ class SpotioHook(VendorHook):
 
     def _send(self, method: str, path: str, body: Any, *, kind: str = JSON) -> Any:
         """As VendorHook.send_json, with a token."""
-        again = TransientError if method in ("PUT", "DELETE") else _Refused429
+        again = TransientError if method in ("PUT", "DELETE") else RateLimited
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         return self.tried(lambda: _parsed(self._call(method, path, data=data, kind=kind)), again=again, changes=True)
 
     def _call(
-        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, data: bytes | None = None, kind: str = JSON
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: bytes | None = None,
+        kind: str = JSON,
     ) -> requests.Response:
         """One call with a token that is good: one that has expired is renewed once."""
         content = {} if data is None else {"content-type": kind}

@@ -139,7 +139,9 @@ def _owner(value: Mapping[str, Any], users: Users) -> int:
     """`value` names a Salesforce user by `id` and `email`."""
     user = users.find(external_id=value.get("id"), email=value.get("email"))
     if user is None:
-        raise Unknown(f"SPOTIO has no user whose external id or e-mail address is that of the Salesforce user {value.get('id')}")
+        raise Unknown(
+            f"SPOTIO has no user whose external id or e-mail address is that of the Salesforce user {value.get('id')}"
+        )
     return int(user.id)
 
 

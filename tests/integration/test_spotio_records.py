@@ -1,0 +1,335 @@
+"""Leads kept equal between Salesforce and SPOTIO, both ways, against both stand-ins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from emulators.vendors.spotio.workflow import LEAD
+from salesforce_sync.engine.two_way import Rules
+from salesforce_sync.mapping.model import Creation, CreationRules
+from support.flows import BothWays
+from support.world import World
+
+pytestmark = pytest.mark.airflow
+FIELDS = {
+    "Company": 1001,
+    "First Name": 1002,
+    "Last Name": 1003,
+    "Phone": 1004,
+    "Email": 1005,
+    "Employees": 1007,
+    "Notes": 1010,
+    "Title": 1012,
+}
+
+
+def lead(world: World, **values: Any) -> str:
+    """A Lead in Salesforce."""
+    (made,) = world.insert("Lead", {"Company": "Acme", "LastName": "Smit"} | values)
+    return made
+
+
+def spotio_lead(
+    world: World, *, stage: int = 1, pin: dict[str, str] | None = None, external: str | None = None, **values: str
+) -> str:
+    """A lead in SPOTIO; `First_Name` is the field First Name."""
+    return str(
+        world.spotio.state.create(
+            _body(values | {} if "Company" in values else {"Company": "Bolt", "Last_Name": "Vos"} | values)
+            | {"stageId": stage, "pin": pin, "externalDataObjectId": external}
+        )["id"]
+    )
+
+
+def _body(values: dict[str, str]) -> dict[str, Any]:
+    fields = [{"fieldId": str(FIELDS[name.replace("_", " ")]), "value": value} for name, value in values.items()]
+    return {"typeId": LEAD, "fields": fields}
+
+
+def edit(world: World, spotio_id: str, **values: str) -> None:
+    """Somebody edits fields in SPOTIO."""
+    world.spotio.state.change(spotio_id, {"fields": _body(values)["fields"]}, by=12)
+
+
+def at_spotio(world: World, spotio_id: str) -> dict[str, Any]:
+    known = world.spotio.state.objects[spotio_id]
+    names = {number: name for name, number in FIELDS.items()}
+    return {names[number]: value for number, value in known["fields"].items() if number in names} | {
+        "stage": known["stageId"]
+    }
+
+
+def in_salesforce(world: World, lead_id: str) -> dict[str, Any]:
+    (row,) = world.query(
+        f"SELECT Company, FirstName, LastName, Title, Phone, Email, NumberOfEmployees, Description, Status, City, SPOTIO_Id__c FROM Lead WHERE Id = '{lead_id}'"
+    )
+    return row
+
+
+def writes(world: World) -> int:
+    """The calls so far that changed something at SPOTIO."""
+    return sum(
+        count for name, count in world.spotio.calls.items() if not name.startswith("GET") and "apitoken" not in name
+    )
+
+
+def only_object(world: World) -> dict[str, Any]:
+    (known,) = world.spotio.state.objects.values()
+    return known
+
+
+@pytest.mark.requirement("SP-04", "SP-13")
+def test_a_lead_of_spotio_becomes_a_lead_in_salesforce(both_ways: BothWays, world: World) -> None:
+    spotio_id = spotio_lead(
+        world, Company="Bolt", First_Name="Rosa", Last_Name="Vos", Phone="+31 30 1234567", Employees="12", stage=2
+    )
+    assert both_ways().created == 1
+    (row,) = world.query("SELECT Id, Company, FirstName, Phone, NumberOfEmployees, Status, SPOTIO_Id__c FROM Lead")
+    row.pop("Id")
+    assert row == {
+        "Company": "Bolt", "FirstName": "Rosa", "Phone": "+31 30 1234567", "NumberOfEmployees": 12,
+        "Status": "Working - Contacted", "SPOTIO_Id__c": spotio_id,
+    }  # fmt: skip
+
+
+@pytest.mark.requirement("SP-06", "SP-08")
+def test_a_lead_of_salesforce_becomes_one_at_spotio(both_ways: BothWays, world: World) -> None:
+    lead_id = lead(world, FirstName="Jo", Email="jo@acme.example", NumberOfEmployees=7, City="Utrecht")
+    assert both_ways().created == 1
+    known = only_object(world)
+    assert known["externalDataObjectId"] == lead_id
+    assert at_spotio(world, known["id"]) == {
+        "Company": "Acme", "First Name": "Jo", "Last Name": "Smit", "Email": "jo@acme.example", "Employees": "7", "stage": 1,
+    }  # fmt: skip
+    assert known["pin"]["city"] == "Utrecht"
+
+
+def test_a_further_run_writes_nothing(both_ways: BothWays, world: World) -> None:
+    lead(world, Phone="555-123-4567", Email="Jo@Acme.Example", Country="Netherlands")
+    spotio_lead(world, Company="Bolt", Last_Name="Vos", Phone="555-765-4321")
+    both_ways()
+    both_ways()
+    before, stamps = writes(world), world.query("SELECT Id, SystemModstamp FROM Lead ORDER BY Id")
+    for full in (False, True, False):
+        counts = both_ways(full=full)
+        assert (counts.created, counts.updated, counts.rejected) == (0, 0, 0)
+    assert writes(world) == before
+    assert world.query("SELECT Id, SystemModstamp FROM Lead ORDER BY Id") == stamps
+
+
+@pytest.mark.requirement("SP-06", "SP-22", "SP-28")
+def test_changes_of_different_fields_go_both_ways(both_ways: BothWays, world: World) -> None:
+    lead_id = lead(world, Title="Buyer")
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    world.update("Lead", {"Id": lead_id, "Title": "CFO", "Status": "Working - Contacted"})
+    edit(world, spotio_id, Phone="+31 30 7654321")
+    counts = both_ways()
+    assert (counts.updated, counts.rejected) == (2, 0)
+    assert (at_spotio(world, spotio_id)["Title"], at_spotio(world, spotio_id)["stage"]) == ("CFO", 2)
+    assert (in_salesforce(world, lead_id)["Phone"], in_salesforce(world, lead_id)["Title"]) == ("+31 30 7654321", "CFO")
+
+
+@pytest.mark.parametrize(
+    ("policy", "winner"), [("salesforce_wins", "Ours"), ("vendor_wins", "Theirs"), ("newest", "Theirs")]
+)
+def test_a_field_that_changed_on_both_sides_follows_the_policy_and_is_logged(
+    both_ways: BothWays, world: World, policy: str, winner: str
+) -> None:
+    both_ways.rules = Rules(conflict=policy, first="all")
+    lead_id = lead(world)
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    world.update("Lead", {"Id": lead_id, "Title": "Ours"})
+    world.vendors.clock.shift(60)
+    edit(world, spotio_id, Title="Theirs")
+    both_ways()
+    assert (in_salesforce(world, lead_id)["Title"], at_spotio(world, spotio_id)["Title"]) == (winner, winner)
+    loser = {"Ours": spotio_id, "Theirs": lead_id}[winner]
+    assert (both_ways.history(loser)[0][1], both_ways.history(lead_id)[0][1]) == ("CONFLICT", "CONFLICT")
+
+
+def test_a_value_that_is_emptied_on_one_side_is_emptied_on_the_other(both_ways: BothWays, world: World) -> None:
+    lead_id = lead(world, Title="Buyer", Phone="030 1")
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    world.update("Lead", {"Id": lead_id, "Title": None})
+    edit(world, spotio_id, Phone="")
+    both_ways()
+    assert "Title" not in at_spotio(world, spotio_id)
+    assert in_salesforce(world, lead_id)["Phone"] is None
+
+
+def test_a_name_that_salesforce_has_no_room_for_stays_whole_at_spotio(both_ways: BothWays, world: World) -> None:
+    spotio_id = spotio_lead(world, Company="Bolt", Last_Name="x" * 100)
+    for _ in range(4):
+        both_ways()
+    (row,) = world.query("SELECT Id, LastName FROM Lead")
+    assert (len(row["LastName"]), len(at_spotio(world, spotio_id)["Last Name"])) == (80, 100)
+    world.update("Lead", {"Id": row["Id"], "Title": "CFO"})
+    both_ways()
+    assert (len(at_spotio(world, spotio_id)["Last Name"]), at_spotio(world, spotio_id)["Title"]) == (100, "CFO")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kept"),
+    [("Phone", "555-123-4567", "(555) 123-4567"), ("Email", "Jo@Acme.Example", "jo@acme.example")],
+)
+def test_what_spotio_keeps_in_another_form_is_no_change(
+    both_ways: BothWays, world: World, field: str, value: str, kept: str
+) -> None:
+    lead_id = lead(world, **{field: value})
+    for _ in range(3):
+        both_ways()
+    spotio_id = only_object(world)["id"]
+    world.update("Lead", {"Id": lead_id, "Title": "CFO"})
+    for _ in range(3):
+        both_ways()
+    assert (in_salesforce(world, lead_id)[field], at_spotio(world, spotio_id)[field]) == (value, kept)
+
+
+@pytest.mark.requirement("SP-15", "SP-16")
+def test_records_of_before_the_switch_on_are_not_created_on_the_other_side(both_ways: BothWays, world: World) -> None:
+    both_ways.rules = Rules(first="none")
+    lead_id = lead(world, Company="Older")
+    spotio_lead(world, Company="Older, too", Last_Name="Vos")
+    world.org.clock.shift(10)
+    world.vendors.clock.shift(10)
+    counts = both_ways()
+    assert (counts.created, counts.skipped) == (0, 2)
+    assert both_ways.history(lead_id)[0] == ("skipped", "BEFORE_SWITCH_ON")
+    world.org.clock.shift(10)
+    lead(world, Company="Newer")
+    world.update("Lead", {"Id": lead_id, "Title": "CFO"})
+    assert both_ways().created == 1
+
+
+@pytest.mark.requirement("SP-10", "SP-14")
+def test_selective_sync_gates_the_creation_of_records_and_nothing_else(both_ways: BothWays, world: World) -> None:
+    rules = CreationRules(to_salesforce=Creation(when={"stage": ("Won",)}))
+    both_ways.mapping = both_ways.mapping.model_copy(update={"create": rules})
+    both_ways.rules = Rules(first="selective")
+    spotio_id = spotio_lead(world)
+    assert both_ways().skipped == 1
+    assert both_ways.history(spotio_id)[0] == ("skipped", "NOT_SELECTED")
+    world.spotio.state.change(spotio_id, {"stageId": 4})
+    assert both_ways().created == 1
+    world.spotio.state.change(spotio_id, {"stageId": 2})
+    assert both_ways().updated == 1
+    assert [row["Status"] for row in world.query("SELECT Status FROM Lead")] == ["Working - Contacted"]
+
+
+def test_records_that_know_each_other_are_paired_and_a_value_beats_none(both_ways: BothWays, world: World) -> None:
+    lead_id = lead(world, Title="CFO")
+    spotio_id = spotio_lead(world, Company="Acme", Last_Name="Smit", Phone="+31 30 1234567", external=lead_id)
+    counts = both_ways()
+    assert (counts.created, counts.updated) == (0, 2)
+    assert (at_spotio(world, spotio_id)["Title"], in_salesforce(world, lead_id)["Phone"]) == ("CFO", "+31 30 1234567")
+
+
+def test_of_two_records_that_name_one_counterpart_none_is_paired(both_ways: BothWays, world: World) -> None:
+    lead_id = lead(world)
+    doubles = [spotio_lead(world, external=lead_id) for _ in range(2)]
+    counts = both_ways()
+    assert (counts.created, counts.rejected) == (0, 3)
+    assert {both_ways.history(name)[0] for name in (lead_id, *doubles)} == {("rejected", "MATCHES_SEVERAL")}
+
+
+@pytest.mark.requirement("SP-18")
+def test_what_the_org_requires_is_checked_before_anything_is_sent(both_ways: BothWays, world: World) -> None:
+    spotio_id = spotio_lead(world, Company="Bolt")
+    assert both_ways().rejected == 1
+    assert both_ways.history(spotio_id)[0] == ("rejected", "REQUIRED_IN_SALESFORCE")
+    edit(world, spotio_id, Last_Name="Vos")
+    assert both_ways().created == 1
+
+
+def test_a_pair_of_which_one_is_deleted_ends_and_is_not_created_again(both_ways: BothWays, world: World) -> None:
+    lead_id = lead(world)
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    world.delete("Lead", lead_id)
+    both_ways()
+    edit(world, spotio_id, Title="CFO")
+    assert both_ways().created == 0
+    assert both_ways.history(spotio_id)[0] == ("skipped", "DELETED_IN_SALESFORCE")
+    assert world.count("Lead") == 0
+
+
+def test_a_deletion_is_followed_when_it_is_set(both_ways: BothWays, world: World) -> None:
+    both_ways.rules = replace(both_ways.rules, follow_deletes=True)
+    first, second = lead(world), lead(world, Company="Other")
+    both_ways()
+    by_partner = {item["externalDataObjectId"]: item["id"] for item in world.spotio.state.objects.values()}
+    world.delete("Lead", first)
+    world.spotio.state.delete(by_partner[second])
+    assert both_ways().deleted == 2
+    assert (world.spotio.state.objects, world.count("Lead")) == ({}, 0)
+
+
+def test_an_owner_goes_along_when_both_sides_know_the_person(both_ways: BothWays, world: World) -> None:
+    users = [str(row["Id"]) for row in world.query("SELECT Id FROM User WHERE IsActive = true")]
+    known = world.spotio.state.workflow.users
+    known[12] = replace(known[12], external_id=users[0])
+    lead_id = lead(world)
+    both_ways()
+    assert world.query(f"SELECT OwnerId FROM Lead WHERE Id = '{lead_id}'")[0]["OwnerId"] == users[0]
+    assert only_object(world)["ownerId"] == 12
+
+
+def test_many_changes_go_by_one_job(both_ways: BothWays, world: World) -> None:
+    ids = [lead(world, Company=f"Company {number}") for number in range(12)]
+    both_ways()
+    assert world.spotio.calls["POST /api/jobs/dataObjects/bulk"] == 1
+    world.update("Lead", *({"Id": name, "Title": "CFO"} for name in ids))
+    assert both_ways().updated == 12
+    assert world.spotio.calls["POST /api/jobs/dataObjects/bulk"] == 2
+    assert {at_spotio(world, name)["Title"] for name in world.spotio.state.objects} == {"CFO"}
+
+
+def test_a_create_whose_answer_was_lost_is_found_and_not_repeated(both_ways: BothWays, world: World) -> None:
+    lead(world)
+    world.vendor_fault(kind="after", path="/api/DataObjects", method="POST", status=502)
+    both_ways.runs += 1
+    both_ways.read_ours()
+    both_ways.read_theirs()
+    with pytest.raises(Exception, match="502"):
+        both_ways.deliver()
+    both_ways.deliver()
+    assert len(world.spotio.state.objects) == 1
+    assert both_ways().created == 0
+
+
+def test_an_edit_between_the_plan_and_the_write_is_not_lost(
+    both_ways: BothWays, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lead_id = lead(world, Title="Buyer")
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    world.update("Lead", {"Id": lead_id, "Title": "CFO"})
+    from salesforce_sync.engine import two_way
+
+    plan = two_way.TwoWay.plan
+
+    def and_then(*arguments: Any, **options: Any) -> None:
+        plan(*arguments, **options)
+        world.vendors.clock.shift(5)
+        edit(world, spotio_id, Title="Director")
+
+    monkeypatch.setattr(two_way.TwoWay, "plan", and_then)
+    both_ways()
+    monkeypatch.undo()
+    assert at_spotio(world, spotio_id)["Title"] == "Director"
+
+
+def test_a_token_that_expires_is_renewed(both_ways: BothWays, world: World) -> None:
+    hook = both_ways.hook()
+    both_ways.hook = lambda: hook
+    both_ways()
+    world.vendors.clock.shift(timedelta(days=31).total_seconds())
+    lead(world)
+    assert both_ways().created == 1
