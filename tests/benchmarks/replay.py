@@ -12,6 +12,7 @@ import io
 import json
 import sys
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -174,7 +175,16 @@ class _Handler(BaseHTTPRequestHandler):
                     for item in requests
                 ]
                 self._json({"compositeResponse": answers})
-            case ["composite", "sobjects", *_]:
+            case ["composite", "sobjects", _]:  # records by their ids
+                asked = json.loads(body)
+                names = [name for name in asked["fields"] if name != "Id"]
+                self._json(
+                    [
+                        {"Id": record_id} | {name: value(name, place, rest=True) for name in names}
+                        for place, record_id in enumerate(asked["ids"])
+                    ]
+                )
+            case ["composite", "sobjects"]:
                 count = len(json.loads(body)["records"])
                 self._json(
                     [
@@ -193,11 +203,19 @@ class _Handler(BaseHTTPRequestHandler):
                     "id": f"750{len(self.uploads):012d}AAA",
                     "state": "UploadComplete" if kind == "query" else "Open",
                     "object": "Contact",
+                    "createdDate": _now(),
                 }
                 self.uploads[job["id"]] = []
                 self._json(job)
             case ["jobs", "query", _]:
-                self._json({"id": parts[2], "state": "JobComplete", "numberRecordsProcessed": bodies.rows})
+                self._json(
+                    {
+                        "id": parts[2],
+                        "state": "JobComplete",
+                        "createdDate": _now(),
+                        "numberRecordsProcessed": bodies.rows,
+                    }
+                )
             case ["jobs", "query", _, "results"]:
                 start, most = int(query.get("locator", ["0"])[0]), int(query.get("maxRecords", [str(BULK_PAGE)])[0])
                 end = min(start + most, bodies.rows)
@@ -217,6 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
                     {
                         "id": job,
                         "state": state,
+                        "createdDate": _now(),
                         "numberRecordsProcessed": count,
                         "numberRecordsFailed": 0,
                         "errorMessage": "",
@@ -286,6 +305,11 @@ def _login(host: str) -> bytes:
         '<?xml version="1.0"?><Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body><loginResponse><result>'
         f"<serverUrl>https://{host}/services/Soap/u/59.0/{ORG[:15]}</serverUrl><sessionId>{ORG}!x</sessionId></result></loginResponse></Body></Envelope>"
     ).encode()
+
+
+def _now() -> str:
+    """The moment as Salesforce writes it."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.000+0000"
 
 
 def main(rows: int) -> None:

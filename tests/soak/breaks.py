@@ -11,7 +11,8 @@ from unittest import mock
 import numpy as np
 from sqlalchemy import Connection, delete, select
 
-from salesforce_sync.engine import deliver, gate, plan, to_vendor, undo
+from salesforce_sync.engine import deliver, gate, plan, to_vendor, two_way, undo
+from salesforce_sync.mapping import merge
 from salesforce_sync.state import inbox, leases, links, plans, waits
 from salesforce_sync.state.schema import inbox as inbox_table
 from salesforce_sync.state.schema import leases as leases_table
@@ -70,6 +71,13 @@ def _every_consent(self: Any, member: Any, row: Any, own: Any, vendor_id: Any) -
     return row.consent
 
 
+def _nothing_moved(self: Any, *, theirs: bool) -> list[int]:
+    """What is read just before a write is not compared."""
+    ids = [row["_pair_theirs" if theirs else "_pair_ours"] for row in self.rows]
+    self.current = (self.end.look_at_theirs if theirs else self.end.look_at_ours)(ids)[0]
+    return list(range(len(self.rows)))
+
+
 BREAKS: dict[str, tuple[Any, str, Any]] = {
     "lease": (leases, "take", _take),
     "epoch": (leases, "prove", lambda *_: True),
@@ -83,4 +91,9 @@ BREAKS: dict[str, tuple[Any, str, Any]] = {
     "held-out": (plan.Look, "_hold_out", lambda *_: None),
     "look": (undo._Undo, "_why_not_restore", lambda *_: ""),
     "consent": (to_vendor._Decisions, "_consent", _every_consent),
+    # of records that are kept equal: FLOW=equal
+    "last look": (two_way._Sender, "_untouched", _nothing_moved),
+    "plan look": (two_way._Merging, "_refresh", lambda *_, **__: None),
+    "agreed": (merge, "unpack", lambda *_: {}),
+    "counterpart": (two_way._Merging, "_hints", lambda _: []),
 }

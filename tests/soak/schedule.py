@@ -14,32 +14,26 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, event, select, update
+from sqlalchemy import Engine, select, update
 
 from salesforce_sync.engine.context import Brakes
 from salesforce_sync.engine.control import decide
 from salesforce_sync.engine.gate import chunks_of
 from salesforce_sync.engine.undo import InSalesforce, Selection, undo
-from salesforce_sync.errors import CallsMayLand, LeaseHeld, ServiceUnavailable, SyncError
 from salesforce_sync.records import BatchRef
 from salesforce_sync.staging import Staging
 from salesforce_sync.state import dead_letters, held_out, inbox, links, plans, waits
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.schema import dead_letters as letters_table
 from salesforce_sync.state.schema import inbox as inbox_table
+from soak.faulty import KINDS, REST, Faulty
 from soak.sides import ORG_ID, Clock, FakeOrg, FakeVendor, key_of
 from support.flows import ACTIVITIES, Intent, Poll, Timing, load_mapping
 from support.world import activity
 
 Event = tuple[Any, ...]
 KEYS, PEOPLE, ADDRESSES = 3, 4, 6
-KINDS = ("kill", "done, then kill", "down", "done, then down", "late", "late", "pause", "pause")
-REST = 600.0
 POLLED = ("deployteq/contacts", "deployteq/leads")
-
-
-class Killed(BaseException):
-    """What a task that is killed ends with: nothing of it runs after that."""
 
 
 def make(seed: int) -> list[Event]:
@@ -122,26 +116,11 @@ class Verdict:
 
 
 @dataclass
-class _Task:
-    """A task at work: its faults by moment, and whether it was killed."""
-
-    faults: dict[int, str]
-    moment: int = 0
-    dead: bool = False
-
-
-@dataclass
-class Schedule:
+class Schedule(Faulty):
     """The state, both sides, and the tasks at work, the innermost last: a task that pauses has another one within it."""
 
-    state: Engine
-    folder: Path
-    rests: bool = True
-    tasks: list[_Task] = field(default_factory=list)
-    late: list[Callable[[], Any]] = field(default_factory=list)  # calls on their way, whose sender gave up on them
     flow: str = "intent"
     runs: int = 0
-    faults: int = 0
     source: dict[int, str] = field(default_factory=dict)  # activity -> its newest version
     addresses: dict[str, set[str]] = field(default_factory=dict)  # address -> who ever had it
     said_yes: dict[str, int] = field(default_factory=dict)  # contact -> the event at which its own field turned to yes
@@ -159,59 +138,14 @@ class Schedule:
         self.clock = Clock()
         self.org, self.vendor = FakeOrg(self.clock, self.around), FakeVendor(self.around)
         self.org.on_send = self._sent
-        event.listen(self.state, "begin", lambda _: self._in_database())
-        event.listen(self.state, "commit", lambda _: self._in_database(may_die=True))
+        self.listen()
 
     def client(self, descriptions: Any = None) -> FakeOrg:
         return self.org
 
     # -- moments -----------------------------------------------------------------------------------------------------
 
-    def _in_database(self, *, may_die: bool = False) -> None:
-        task = self.tasks[-1] if self.tasks else None
-        if task is None:
-            return
-        if task.dead:
-            raise Killed
-        if may_die:
-            task.moment += 1
-            if task.faults.get(task.moment) in ("kill", "done, then kill"):
-                self._die(task)
-
-    def _die(self, task: _Task) -> None:
-        self.faults += 1
-        task.dead = True
-        raise Killed
-
-    def around(self, arrive: Callable[[], Any]) -> Any:
-        """A call of the task at work to one of the sides."""
-        task = self.tasks[-1] if self.tasks else None
-        if task is None:
-            return arrive()
-        if task.dead:
-            raise Killed
-        task.moment += 1
-        fault = task.faults.get(task.moment)
-        self.faults += fault is not None
-        if fault == "pause":
-            self._run_another()
-        elif fault == "kill":
-            self.faults -= 1
-            self._die(task)
-        elif fault == "late":
-            self.late.append(arrive)
-            raise ServiceUnavailable("no answer")
-        elif fault == "down":
-            raise ServiceUnavailable("down")
-        answer = arrive()
-        if fault == "done, then kill":
-            self.faults -= 1
-            self._die(task)
-        if fault == "done, then down":
-            raise ServiceUnavailable("down")
-        return answer
-
-    def _run_another(self) -> None:
+    def run_another(self) -> None:
         """The task pauses, and another run of each flow begins and ends."""
         if len(self.tasks) < 2:
             self.run(self.flow, "both", ())
@@ -275,7 +209,7 @@ class Schedule:
                 context, ACTIVITIES, mapping, InSalesforce(context, ACTIVITIES, mapping), selection, person="ann"
             )
 
-        self._task(call, {})
+        self.task(call, {})
         for key, city in before.items():
             there = self.org.upserted.get(key)
             if there is None or there["City__c"] != city:
@@ -321,7 +255,7 @@ class Schedule:
         tasks = [name for name in ("read", "deliver") if which in (name, "both", "whole", "again")]
         left = dict(faults)
         for name in tasks:
-            self._task(self._call(flow, name, whole=which == "whole", again=which == "again"), left)
+            self.task(self._call(flow, name, whole=which == "whole", again=which == "again"), left)
 
     def _call(
         self, flow: str, name: str, *, whole: bool = False, again: bool = False
@@ -369,34 +303,6 @@ class Schedule:
 
         return Source()
 
-    def _task(self, call: Callable[[dict[str, Any]], Any], faults: dict[int, str]) -> None:
-        """Tries of one task, with what it waits for in between; a try that is killed is the last one."""
-        extra: dict[str, Any] = {}
-        for _ in range(6):
-            self.tasks.append(_Task(faults))
-            try:
-                call(extra)
-                return
-            except LeaseHeld as held:
-                extra["overdue"] = held.held  # nothing was heard of its holder for long, dead or paused
-            except CallsMayLand as resting:
-                if len(self.tasks) > 1:
-                    return  # the calls of a task that pauses land before a rest is over: see docs/known-limits.md
-                self._land()
-                extra["rested"] = dict.fromkeys(resting.notes, resting.seconds)
-            except SyncError:
-                faults = {}
-            except Killed:
-                return
-            finally:
-                self.tasks.pop()
-
-    def _land(self) -> None:
-        """Calls that were on their way arrive, as long as anything rests."""
-        for arrive in self.late:
-            arrive()
-        self.late.clear()
-
     # -- at rest -----------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -412,7 +318,7 @@ class Schedule:
                 due = connection.execute(select(letters_table.c.id).where(letters_table.c.due_at.is_not(None))).first()
             which = "deliver" if self.flow == "intent" and due is None else "both"
             self.run(self.flow, which, ())
-            self._land()
+            self.land()
             self.clock.now += timedelta(seconds=10)
 
     def verdict(self) -> Verdict:

@@ -361,24 +361,6 @@ class TwoWay:
         sides = {side.id: side for side in self.sides(known, theirs=theirs)}
         return sides, {ids[place]: problem for place, problem in mapped.problems.items()}
 
-    def marks_when_written(self, table: pa.Table, *, at_vendor: bool) -> list[dict[str, bytes]]:
-        """For each row of values that one side is sent, field -> the mark that this side's value will have there, if it
-        keeps the values as they are sent."""
-        if at_vendor:
-            ids = pa.array(["x"] * table.num_rows)
-            columns = Columns(table.append_column(self.mapping.vendor.id, ids))
-            everything = np.ones(table.num_rows, dtype=bool)
-            mapped = apply(self.theirs, columns, self.targets, accept=everything).table
-            names = {name: name for name in self.theirs.fields}
-        else:
-            everything = np.ones(table.num_rows, dtype=bool)
-            mapped = apply_to_vendor(self.ours, Columns(table), accept=everything).table
-            names = {name: str(item.vendor) for name, item in self.ours.fields.items()}
-        columns_of = {name: mapped.column(path).to_pylist() for name, path in names.items()}
-        return [
-            {name: merge.mark_of(values[row]) for name, values in columns_of.items()} for row in range(table.num_rows)
-        ]
-
 
 def _is_theirs(member: Member) -> bool:
     return member.name.endswith(f"/{THEIRS}")
@@ -434,9 +416,6 @@ class _Write(NamedTuple):
     values: Mapping[str, Any]  # by Salesforce field
     before: Mapping[str, str]
     expected: Mapping[str, str]  # field -> hexadecimal mark of what the written side has now
-    agreed: Mapping[
-        str, Agreed
-    ]  # of the fields that are settled by this write; the written side's mark comes from the values
     source: Side
     conflicts: Sequence[str]
 
@@ -672,13 +651,10 @@ class _Merging:
                 and item.when_empty == "keep"
             ):
                 decision = Decision.AGREE
-            if decision is Decision.NOTHING:
-                known = agreed.get(name)
-                if known is not None and known.sent:
-                    settled[name] = known._replace(sent="")
-                continue
-            if decision is Decision.AGREE:
-                settled[name] = Agreed(a.mark, b.mark)
+            if decision in (Decision.NOTHING, Decision.AGREE):
+                now = Agreed(a.mark, b.mark)
+                if agreed.get(name) != now:
+                    settled[name] = now
                 continue
             writes[decision is Decision.TO_VENDOR][name] = value
             if is_conflict:
@@ -710,12 +686,11 @@ class _Merging:
             if not values:
                 continue
             target, source = (theirs, ours) if at_vendor else (ours, theirs)
-            marks = {name: (ours.seen[name].mark, theirs.seen[name].mark) for name in values}
             write = _Write(
                 (pair.salesforce_id, pair.vendor_id), values,
                 {name: target.seen[name].raw or "" for name in values},
                 {name: _known_by(target.seen[name]) for name in values},
-                {name: Agreed(*found, "v" if at_vendor else "s") for name, found in marks.items()}, source, conflicts,
+                source, conflicts,
             )  # fmt: skip
             (self.to_theirs if at_vendor else self.to_ours).append(write)
 
@@ -803,14 +778,7 @@ class _Merging:
                 [as_text(value) if at_vendor and value is not None else value for value in found], kind
             )
         given = pa.table(values)
-        there = end.marks_when_written(given, at_vendor=at_vendor)
-        agreed = []
-        for write, marks in zip(writes, there, strict=True):
-            kept = {}
-            for name, item in write.agreed.items():
-                mark = marks.get(name, item.vendor if at_vendor else item.salesforce)
-                kept[name] = item._replace(vendor=mark) if at_vendor else item._replace(salesforce=mark)
-            agreed.append(merge.pack(kept))
+        agreed = [merge.pack(_agreed_by(write, at_vendor=at_vendor)) for write in writes]
         table = (
             given
             if at_vendor
@@ -924,14 +892,13 @@ class _Merging:
                 for name in values.column_names
             })  # fmt: skip
         own = {name: values.column(column).to_pylist() for name, column in columns.items()}
-        there = end.marks_when_written(values, at_vendor=not theirs)
         packed = []
-        for row, marks in enumerate(there):
+        for row in range(table.num_rows):
             agreed = {}
             for name in end.mapping.fields:
-                mine = merge.mark_of(own[name][row]) if name in own else merge.mark_of(None)
-                other = marks.get(name, merge.mark_of(None))
-                agreed[name] = Agreed(other, mine, "s") if theirs else Agreed(mine, other, "v")
+                value = own[name][row] if name in own else None
+                mine, sent = merge.mark_of(value), merge.mark_of_sent(value)
+                agreed[name] = Agreed(sent, mine, "s") if theirs else Agreed(mine, sent, "v")
             packed.append(merge.pack(agreed))
         ids = table.column("_id").to_pylist()
         made = values
@@ -990,6 +957,17 @@ def _known_by(seen: Seen) -> str:
 
 def _moment(stamp: str) -> datetime:
     return datetime.fromisoformat(stamp) if stamp else datetime.fromisoformat("0001-01-01T00:00:00+00:00")
+
+
+def _agreed_by(write: _Write, *, at_vendor: bool) -> dict[str, Agreed]:
+    """What both sides agree on once the values are written."""
+    source = write.source.seen
+    return {
+        name: Agreed(source[name].mark, merge.mark_of_sent(value), "v")
+        if at_vendor
+        else Agreed(merge.mark_of_sent(value), source[name].mark, "s")
+        for name, value in write.values.items()
+    }
 
 
 def _told(write: _Write, *, at_vendor: bool) -> str:

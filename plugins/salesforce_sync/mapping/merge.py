@@ -33,8 +33,8 @@ class Decision(StrEnum):
 
 
 class Agreed(NamedTuple):
-    """What both sides agreed on in one field: a mark of each side's value. `sent` names the side that was written and not
-    looked at since, "s" or "v": it may keep the value in another form."""
+    """What both sides agreed on in one field: a mark of each side's value. `sent` names the side, "s" or "v", that was
+    written and not looked at since: it may keep the value in another form, so its mark is `mark_of_sent`."""
 
     salesforce: bytes
     vendor: bytes
@@ -74,8 +74,12 @@ def decide(
     salesforce_wins: bool,
 ) -> tuple[Decision, bool]:
     """What to do in a field, and whether that passes over a change of the other side, a conflict. `ours` is Salesforce's."""
-    changed_ours = direction != "to_salesforce" and (agreed is None or agreed.salesforce != ours.mark)
-    changed_theirs = direction != "to_vendor" and (agreed is None or agreed.vendor != theirs.mark)
+    changed_ours = direction != "to_salesforce" and not _is_as_agreed(ours, agreed, "s")
+    changed_theirs = direction != "to_vendor" and not _is_as_agreed(theirs, agreed, "v")
+    if agreed is not None and changed_ours != changed_theirs:  # shortened: told by what the other side still has
+        side, raw, other = ("s", ours.raw, theirs) if changed_ours else ("v", theirs.raw, ours)
+        if agreed.sent == side and is_shortened(raw, _text(other.value)):
+            return Decision.AGREE, False
     if not changed_ours and not changed_theirs:
         return Decision.NOTHING, False
     if is_equal(ours, theirs, direction):
@@ -84,11 +88,7 @@ def decide(
         return _at_first(ours, theirs, salesforce_wins=salesforce_wins)
     if changed_ours and changed_theirs:
         return (Decision.TO_VENDOR if salesforce_wins else Decision.TO_SALESFORCE), True
-    if changed_ours:
-        kept = _is_kept_otherwise(ours.raw, theirs.value, "s", agreed)
-        return (Decision.AGREE if kept else Decision.TO_VENDOR), False
-    kept = _is_kept_otherwise(theirs.raw, ours.value, "v", agreed)
-    return (Decision.AGREE if kept else Decision.TO_SALESFORCE), False
+    return (Decision.TO_VENDOR if changed_ours else Decision.TO_SALESFORCE), False
 
 
 def is_equal(ours: Seen, theirs: Seen, direction: str) -> bool:
@@ -107,12 +107,17 @@ def _at_first(ours: Seen, theirs: Seen, *, salesforce_wins: bool) -> tuple[Decis
     return (Decision.TO_VENDOR if salesforce_wins else Decision.TO_SALESFORCE), True
 
 
-def _is_kept_otherwise(raw: str | None, sent: Any, side: str, agreed: Agreed | None) -> bool:
-    """Whether the side only keeps what we sent it in another form: shortened, in other letters, or in another format."""
-    if agreed is None or side != agreed.sent:
+def _is_as_agreed(seen: Seen, agreed: Agreed | None, side: str) -> bool:
+    """Whether the side has what it had when both agreed, or, if it was only sent that, keeps it in another form."""
+    if agreed is None:
         return False
-    text = _text(sent)
-    return is_shortened(raw, text) or is_alike(raw, text)
+    mark = agreed.salesforce if side == "s" else agreed.vendor
+    return (mark_of_sent(seen.raw) if agreed.sent == side else seen.mark) == mark
+
+
+def mark_of_sent(value: Any) -> bytes:
+    """Equal for values that are the same but for letter case, blanks and the format of numbers and times."""
+    return mark_of(_normal(_text(value)))
 
 
 def is_shortened(kept: str | None, sent: str) -> bool:

@@ -88,6 +88,48 @@ class DeliverToVendorOperator(SyncOperator):
         return {name: asdict(count) for name, count in counts.items()}
 
 
+class KeepEqualOperator(SyncOperator):
+    """Merges all that waits for the mapping both ways `flow`, and writes both sides: the one kind of task that holds the
+    credentials of both. Returns the counts of what its own run read, by direction.
+
+    `conflicts`, `first` and `deleted` are the settings behind the rules of engine.two_way: a value of `conflicts` that is
+    neither newest nor salesforce_wins lets the vendor win.
+    """
+
+    def __init__(
+        self, *, system: str, flow: str, conflicts: Setting, first: Setting, deleted: Setting, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.system, self.flow = system, flow
+        self.conflicts, self.first, self.deleted = conflicts, first, deleted
+
+    def run_step(self, context: Any) -> dict[str, dict[str, int]]:
+        from salesforce_sync.engine.maintain import keep_house
+        from salesforce_sync.engine.two_way import Rules, deliver_both_ways, group_of
+        from salesforce_sync.errors import LeaseHeld
+        from salesforce_sync.mapping.loader import load_mapping
+
+        policy = read_setting(self.conflicts)
+        rules = Rules(
+            conflict=policy if policy in ("newest", "salesforce_wins") else "vendor_wins",
+            first=read_setting(self.first), follow_deletes=read_setting(self.deleted) == "delete",
+        )  # fmt: skip
+        hook, mapping = vendor(context, self.system), load_mapping(self.flow)
+        names = group_of(self.system, self.flow, mapping).names
+        with salesforce_context(context) as work:
+            try:
+                done = deliver_both_ways(work, self.system, self.flow, mapping, hook, rules).counts
+            except LeaseHeld:
+                if _waits(work, context, names):
+                    raise
+                done = {}
+            keep_house(work, retention())
+            for name, count in done.items():
+                log.info("%s: delivered in all: %s", name, count)
+            counts = done if is_dry(context) else _own_counts(work, context, names) or done
+        return {name: asdict(count) for name, count in counts.items()}
+
+
 def _waits(work: Context, context: Any, mappings: Sequence[str]) -> bool:
     """Whether this task has to wait for the one that delivers: not when that one has delivered this run's batches."""
     from salesforce_sync.state import inbox

@@ -107,3 +107,54 @@ class ReadChangesOperator(SyncOperator):
                 counts[name] = read_changes(work, name, load_mapping(name), full=full, resend=resend, span=span)
                 log.info("%s: %d records changed", name, counts[name])
         return counts
+
+
+class ReadOursOperator(SyncOperator):
+    """Reads what changed in Salesforce for the mapping both ways `flow`; returns how many records.
+
+    The run parameter `full_sync` reads all records, as does a run that is due to.
+    """
+
+    def __init__(self, *, flow: str, **kwargs: Any) -> None:
+        super().__init__(**(PATIENT | kwargs))
+        self.flow = flow
+
+    def run_step(self, context: Any) -> int:
+        from salesforce_sync.engine.from_salesforce import Span, read_changes
+        from salesforce_sync.engine.two_way import OURS, salesforce_extras
+        from salesforce_sync.mapping.loader import load_mapping
+
+        mapping, full = load_mapping(self.flow), bool(context["params"].get("full_sync"))
+        span = Span(timedelta(minutes=read_setting(LOOKBACK_MINUTES)), read_setting(WHOLE_DAYS))
+        with salesforce_context(context) as work:
+            name, also = f"{self.flow}/{OURS}", salesforce_extras(mapping)
+            count = read_changes(work, name, mapping, full=full, span=span, also=also)
+        log.info("%s: %d records changed in Salesforce", self.flow, count)
+        return count
+
+
+class ReadTheirsOperator(SyncOperator):
+    """Reads what changed at the vendor for the mapping both ways `flow`; returns how many records. `lookback` is how many
+    minutes before the last reading it begins.
+
+    The run parameter `full_sync` reads all records, as does a run that is due to.
+    """
+
+    def __init__(self, *, system: str, flow: str, lookback: Setting, **kwargs: Any) -> None:
+        super().__init__(**(PATIENT | kwargs))
+        self.system, self.flow, self.lookback = system, flow, lookback
+
+    def run_step(self, context: Any) -> int:
+        from salesforce_sync.engine.from_vendor import read_vendor_changes
+        from salesforce_sync.engine.two_way import vendor_paths
+        from salesforce_sync.mapping.loader import load_mapping
+
+        mapping, full = load_mapping(self.flow), bool(context["params"].get("full_sync"))
+        hook, lookback = vendor(context, self.system), timedelta(minutes=read_setting(self.lookback))
+        with vendor_context(context) as work:
+            count = read_vendor_changes(
+                work, self.flow, mapping.vendor.stream, hook, vendor_paths(mapping), full=full, lookback=lookback,
+                whole_days=read_setting(WHOLE_DAYS),
+            )  # fmt: skip
+        log.info("%s: %d records changed at %s", self.flow, count, self.system)
+        return count
