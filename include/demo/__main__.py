@@ -17,14 +17,17 @@ from salesforce_sync.engine.compare import FILE as COMPARISON
 from salesforce_sync.engine.compare import read_lines
 from salesforce_sync.engine.summary import FILE, Summary
 
-PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL, COMPARE = (
+PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL, COMPARE, RECORDS, TASKS = (
     "peerspot_intent",
     "deployteq_contact_poll",
     "deployteq_contact_moments",
     "deployteq_campaign_sync",
     "sync_control",
     "sync_compare",
+    "spotio_record_sync",
+    "spotio_activity_tasks",
 )
+FOUND, VISITED = 12, 8  # leads in the field
 SHOWN_LINES = 12  # of a plan's summary
 GROUPS = {"contacts": {"queue": 7, "continue": 8, "success": 9, "error": 10, "limit": 11}}
 DAYS = 30
@@ -42,7 +45,9 @@ def up(root: Path) -> None:
     api = AirflowApi(url)
     _say(f"Airflow runs at {url}")
     _set_variables(api, emulators, root)
-    finished = [*_run_peerspot(api, root), *_run_deployteq(api, emulators)]
+    for dag in (RECORDS, TASKS):  # what is made after their first runs goes over: they run beside the others
+        _begun(api, dag)
+    finished = [*_run_peerspot(api, root), *_run_deployteq(api, emulators), *_run_spotio(api, emulators)]
     reports = [report_run(root / "airflow" / "salesforce_sync.db", run) for run in finished]
     summary = {
         "airflow": {"url": url, "login": services.LOGIN, "password": services.PASSWORD},
@@ -121,6 +126,29 @@ def _run_deployteq(api: AirflowApi, emulators: services.Emulators) -> list[dict[
     return [*polls, moments, campaign, api.watch(CONTROL, api.trigger(CONTROL, undo))]
 
 
+def _run_spotio(api: AirflowApi, emulators: services.Emulators) -> list[dict[str, object]]:
+    """Some leads that somebody finds in the field, and their sync; visits to them, and the Tasks that they become."""
+    control, now = f"{emulators.vendors}/_emulator/spotio", datetime.now(UTC)
+    leads = [_found_in_the_field(f"{now:%H%M%S}-{number}") for number in range(FOUND)]
+    made = services.get_json(control, body={"create": leads})["ids"]
+    records = _triggered(api, RECORDS)
+    visits = [{"id": name, "activity": {"title": "Visit", "notes": "Wants an offer"}} for name in made[:VISITED]]
+    services.get_json(control, body={"visit": visits})
+    return [records, _triggered(api, TASKS)]
+
+
+def _found_in_the_field(name: str) -> dict[str, Any]:
+    """A lead as SPOTIO's emulator takes it: company, last name and telephone number, in the second stage."""
+    values = {1001: f"Prospect {name}", 1003: "Owner", 1004: f"+31 30 {name[:6]}"}
+    fields = [{"fieldId": str(number), "value": value} for number, value in values.items()]
+    return {"typeId": 101, "stageId": 2, "fields": fields, "pin": {"street": "Main Street", "city": "Utrecht"}}
+
+
+def _triggered(api: AirflowApi, dag: str) -> dict[str, object]:
+    _say(f"{dag}: triggered")
+    return api.watch(dag, api.trigger(dag, {}))
+
+
 def _approved(api: AirflowApi, poll: dict[str, Any]) -> list[dict[str, object]]:
     """The poll; when a brake holds its plan, also the question in Airflow's Required Actions, and the poll after the
     answer."""
@@ -140,8 +168,7 @@ def _run(api: AirflowApi, dag: str) -> dict[str, object]:
     finished = _switch_on(api, dag)
     if finished:
         return finished[0]
-    _say(f"{dag}: triggered")
-    return api.watch(dag, api.trigger(dag, {}))
+    return _triggered(api, dag)
 
 
 def _switch_on(api: AirflowApi, dag: str) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-DELIVERING = ("load", "push", "control")
+DELIVERING = ("load", "push", "synchronize", "control")
 HELD = "held"  # red, because a brake holds its plan until a person has looked at it
 TEXT_COLUMNS = 3  # the first columns hold text, the others numbers
 COLUMNS = ("read", "created", "updated", "unchanged", "skipped", "rejected", "waiting", "api_calls")

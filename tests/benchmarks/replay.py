@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _any  # noqa: N815 - http.server looks methods up by these names
 
-    def _data(self, parts: list[str], query: dict[str, list[str]], body: bytes) -> None:
+    def _data(self, parts: list[str], query: dict[str, list[str]], body: bytes) -> None:  # noqa: PLR0912 - a case a path
         bodies = self.bodies
         match parts:
             case ["composite"]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from salesforce_sync.state.engine import open_state
-from support.flows import BothWays, Intent, Poll
+from support.flows import BothWays, FieldActivities, Intent, Poll
 from support.world import World
 
 
@@ -63,3 +63,9 @@ def spotio_hook(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
 def both_ways(world: World, state_url: str, tmp_path: Path, spotio_hook: Any) -> BothWays:
     """The sync of records with SPOTIO, once on SQLite and once on PostgreSQL."""
     return BothWays(world, open_state(state_url), tmp_path / "staging", spotio_hook)
+
+
+@pytest.fixture
+def activities(both_ways: BothWays) -> FieldActivities:
+    """The sync of activities, beside that of records."""
+    return FieldActivities(both_ways)

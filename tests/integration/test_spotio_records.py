@@ -64,9 +64,7 @@ def at_spotio(world: World, spotio_id: str) -> dict[str, Any]:
 
 
 def in_salesforce(world: World, lead_id: str) -> dict[str, Any]:
-    (row,) = world.query(
-        f"SELECT Company, FirstName, LastName, Title, Phone, Email, NumberOfEmployees, Description, Status, City, SPOTIO_Id__c FROM Lead WHERE Id = '{lead_id}'"
-    )
+    (row,) = world.query(f"SELECT Company, LastName, Title, Phone, Email, Status FROM Lead WHERE Id = '{lead_id}'")
     return row
 
 

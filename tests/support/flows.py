@@ -40,6 +40,7 @@ from salesforce_sync.systems.deployteq.campaign import read_queue, tell
 from salesforce_sync.systems.deployteq.moments import MomentFlow, read_moments
 from salesforce_sync.systems.peerspot.companies import COMPANIES, companies
 from salesforce_sync.systems.peerspot.process import PRODUCTS, process
+from salesforce_sync.systems.spotio.activities import read_activities
 from salesforce_sync.windows import DateWindow
 from support.world import World
 
@@ -378,3 +379,29 @@ class BothWays:
         """What became of the record, the newest first."""
         with self.state.connect() as connection:
             return [(row["outcome"], row["code"]) for row in sync_log.of_record(connection, record_id)]
+
+
+@dataclass
+class FieldActivities:
+    """SPOTIO's activities on their way to Tasks; every call is a run of its own."""
+
+    records: BothWays  # the sync whose pairs say which Lead is which record
+    runs: int = 0
+
+    name = "spotio/activities"
+
+    def _context(self, task: str, *, client: bool) -> Context:
+        context = self.records.context(task, client=client)
+        context.run = RunIdentity("spotio_activity_tasks", f"run-{self.runs}", task)
+        return context
+
+    def read(self) -> int:
+        return read_activities(
+            self._context("extract", client=False), self.name, load_mapping(self.name), self.records.hook(), flow=LEADS,
+            lookback=timedelta(minutes=5),
+        )  # fmt: skip
+
+    def __call__(self) -> Counts:
+        self.runs += 1
+        self.read()
+        return deliver_to_salesforce(self._context("load", client=True), self.name, load_mapping(self.name)).total

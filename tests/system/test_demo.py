@@ -29,7 +29,7 @@ from support.databases import open_folder
 pytestmark = [pytest.mark.airflow, pytest.mark.system]
 DAG = "peerspot_intent"
 PER_DAY = 180
-UP_SECONDS, BACKFILL_SECONDS = 300, 180
+UP_SECONDS, BACKFILL_SECONDS = 420, 180
 
 
 def _demo(command: str, root: Path) -> subprocess.CompletedProcess[str]:
@@ -228,7 +228,8 @@ def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) ->
     done = _demo("up", root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert root.stat().st_mode == before  # else the database that runs could not reach its files any more
-    dry, month, poll, moments, campaign, undone = _summary(root)["runs"]
+    dry, month, poll, moments, campaign, undone, records, tasks = _summary(root)["runs"]
+    assert (records["created"], records["updated"], tasks["created"]) == (12, 0, 8)
     assert (dry["state"], dry["created"], dry["unchanged"]) == ("success, dry", 0, 30 * PER_DAY - 1)
     assert undone["updated"] == campaign["updated"]
     assert (campaign["state"], campaign["updated"], campaign["rejected"]) == ("success", campaign["read"], 0)

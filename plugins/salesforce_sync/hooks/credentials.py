@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -25,6 +26,15 @@ def require_https(url: str) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
         raise ValueError("must begin with https:// (http:// only for this machine)")
     return url.rstrip("/")
+
+
+def require_zone(name: str) -> str:
+    """The name, if it is that of a time zone; ValueError otherwise."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError("is no time zone, such as Europe/Amsterdam") from None
+    return name
 
 
 class SystemCredentials(BaseModel):

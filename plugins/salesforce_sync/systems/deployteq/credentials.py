@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, Field, field_validator
 
-from salesforce_sync.hooks.credentials import SystemCredentials, require_https, secret
+from salesforce_sync.hooks.credentials import SystemCredentials, require_https, require_zone, secret
 
 CALLED_WITH = {"version": "1.24", "type": "literal"}  # as clang.wsdl describes the API
 
@@ -41,14 +40,7 @@ class DeployteqCredentials(SystemCredentials):
         given = {name: value for name, value in parse_qsl(url.query) if name != "wsdl"}
         return url._replace(query=urlencode(CALLED_WITH | given)).geturl()
 
-    @field_validator("timezone")
-    @classmethod
-    def _is_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError("is no time zone, such as Europe/Amsterdam") from None
-        return value
+    _zone = field_validator("timezone")(require_zone)
 
     @field_validator("online_version_url")
     @classmethod

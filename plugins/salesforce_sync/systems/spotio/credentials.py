@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from salesforce_sync.hooks.credentials import SystemCredentials, require_https, secret
+from salesforce_sync.hooks.credentials import SystemCredentials, require_https, require_zone, secret
 
 
 class SpotioCredentials(SystemCredentials):
@@ -17,4 +17,7 @@ class SpotioCredentials(SystemCredentials):
         5.0, gt=0, le=100, description="How fast the API is called. SPOTIO publishes no limit."
     )
 
+    timezone: str = Field("UTC", description="Where the company is: the day of an activity is the day there.")
+
+    _zone = field_validator("timezone")(require_zone)
     _https = field_validator("base_url")(require_https)

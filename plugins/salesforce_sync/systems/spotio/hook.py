@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import requests
 
@@ -22,6 +23,7 @@ from salesforce_sync.errors import (
     TransientError,
 )
 from salesforce_sync.hooks.credentials import read_credentials
+from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import MISSING_AT_VENDOR, VendorResult
 from salesforce_sync.systems.spotio import records
@@ -37,6 +39,7 @@ JOBS = "/api/jobs/dataObjects/bulk"
 IDS_PER_CALL = 100  # 2,500 characters of an address; every server takes 4,000
 JOB_SECONDS = 1_800  # how long a job is waited for
 FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.2, 10.0
+PEOPLE = ("Note", "Event")  # the kinds of activities that people do; the others are the system's own events
 OPEN, COMPLETE, FAILED, ABORTED = "Open", "JobComplete", "Failed", "Aborted"
 NOT_FOUND = "404"
 
@@ -273,30 +276,115 @@ class SpotioHook(VendorHook):
                 data = item.get("Data") or {}
                 yield str(data.get("externalDataObjectId") or data.get("ExternalDataObjectId")), item
 
+    # -- activities --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def templates(self) -> dict[str, str]:
+        """Activity template -> its name."""
+        return {str(item["id"]): str(item["name"]) for item in self._get("/api/workflow/activityTemplates")}
+
+    def activities(self, *, since: datetime) -> Iterator[list[dict[str, Any]]]:
+        """The activities of people that were made, changed, planned or done since then, whatever day they are of."""
+        changed = {"dateField": "ActivityUpdatedAt", "startDate": _text(since)}
+        saved = self._send("POST", "/api/v2/filters", changed)  # without a title: it is a temporary one
+        for page in self._pages("/api/v2/activities/feed", {"FilterId": saved["id"]}, scroll="ScrollId"):
+            people = [item for item in page if item["type"] in PEOPLE and item.get("dataObject")]
+            yield [self._activity(item, str(item["dataObject"]["id"])) for item in people]
+        created = self._created_at(str(saved["id"]))
+        for page in self._pages("/api/Exports/dataObjects/data", {"updatedAfter": _text(since)}):
+            for item in page:
+                if item.get("nextActivityTime"):
+                    planned = self._planned(str(item["id"]), since)
+                    yield [found | {"createdAt": created.get(found["id"])} for found in planned]
+
+    def _created_at(self, filter_id: str) -> dict[str, str]:
+        """When the activities of the filter were made, open ones among them: nothing else tells that of an open one."""
+        pages = self._pages("/api/Exports/activities/data/flexible", {}, body={"filterId": filter_id})
+        return {str(item["id"]): str(item["createdAt"]) for page in pages for item in page}
+
+    def _planned(self, object_id: str, since: datetime) -> list[dict[str, Any]]:
+        """What is planned at the object and was changed since then; of a series, what is in the calendar already."""
+        found = []
+        for page in self._pages(f"/api/DataObjects/{object_id}/appointments/upcoming", {}):
+            for item in page:
+                if not item.get("activityId"):
+                    continue  # the ghost of a series: it is no activity yet
+                whole = self._get(f"/api/v2/appointments/{item['id']}")
+                if datetime.fromisoformat(str(whole["updatedAt"])) >= since:
+                    found.append(self._activity(whole | {"id": whole["activityId"]}, object_id))
+        return found
+
+    def activities_by_id(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """These activities as they are now; those that are not there any more are left out."""
+        found = []
+        for name in ids:
+            try:
+                item = self._get(f"/api/v2/activities/{name}")
+            except RequestRejected as error:
+                if error.code == NOT_FOUND:
+                    continue
+                raise
+            found.append(self._activity(item, str(item["dataObjectId"])))
+        return found
+
+    def _activity(self, item: Mapping[str, Any], object_id: str) -> dict[str, Any]:
+        user = self.users.get(item.get("ownerId"))
+        kind = self.templates.get(str(item.get("activityTemplateId")), "")
+        owner = whole_id(user.external_id) if user and user.external_id.startswith("005") else None
+        return {
+            "id": str(item["id"]), "objectId": object_id, "title": item.get("title") or kind or item.get("type"),
+            "notes": item.get("notes") or item.get("text"), "kind": kind, "done": bool(item.get("done")),
+            "date": item.get("date"), "day": self._day(item), "owner": owner, "createdAt": item.get("createdAt"),
+            "updatedAt": item.get("updatedAt"),
+        }  # fmt: skip
+
+    def _day(self, item: Mapping[str, Any]) -> str | None:
+        """The day of the activity where the company is."""
+        if item.get("allDay") and item.get("allDayDate"):
+            return str(item["allDayDate"])[:10]
+        if not item.get("date"):
+            return None
+        moment = datetime.fromisoformat(str(item["date"]))
+        return moment.astimezone(ZoneInfo(self.credentials.timezone)).date().isoformat()
+
     # -- HTTP --------------------------------------------------------------------------------------------------------
 
     def _get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         return self.tried(lambda: _parsed(self._call("GET", path, params=params)))
 
-    def _pages(self, path: str, params: Mapping[str, Any], *, items: str = "items") -> Iterator[list[Any]]:
-        """The pages of a list, until the scroll id comes back as null."""
+    def _pages(
+        self,
+        path: str,
+        params: Mapping[str, Any],
+        *,
+        items: str = "items",
+        scroll: str = "scrollId",
+        body: Mapping[str, Any] | None = None,
+    ) -> Iterator[list[Any]]:
+        """The pages of a list, until the scroll id comes back as null; with a `body`, of one that is asked for by POST.
+        `scroll` is what the scroll id is called in the question."""
         asked, seen = dict(params), set[str]()
         while True:
-            page = self._get(path, asked)
+            page = self._get(path, asked) if body is None else self._ask(path, asked, body)
             if isinstance(page, list):  # as the document's example of some lists has it
                 yield page
                 return
             yield page.get(items) or []
-            scroll = page.get("scrollId")
-            if scroll is None:
+            following = page.get("scrollId")
+            if following is None:
                 return
-            if scroll in seen and not page.get(items):
+            if following in seen and not page.get(items):
                 raise RequestRejected(
                     f"spotio: the list {path} does not end: its scroll id comes back with nothing.",
                     fix="Try again later; tell SPOTIO's support if it stays so.",
                 )
-            seen.add(scroll)
-            asked = dict(params) | {"scrollId": scroll}
+            seen.add(following)
+            asked = dict(params) | {scroll: following}
+
+    def _ask(self, path: str, params: Mapping[str, Any], body: Mapping[str, Any]) -> Any:
+        """A question that is asked by POST, and changes nothing."""
+        data = json.dumps(dict(body)).encode()
+        return self.tried(lambda: _parsed(self._call("POST", path, params=params, data=data)))
 
     def _send(self, method: str, path: str, body: Any, *, kind: str = JSON) -> Any:
         """As VendorHook.send_json, with a token."""

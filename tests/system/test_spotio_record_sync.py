@@ -1,0 +1,76 @@
+"""The sync of records with SPOTIO as a whole, in Airflow, against the emulators."""
+
+from __future__ import annotations
+
+import pytest
+
+from emulators.vendors.spotio.workflow import LEAD
+from support.dags import DagRunner, dag_bag
+from support.world import World
+
+pytestmark = [pytest.mark.airflow, pytest.mark.system]
+DAG = "spotio_record_sync"
+NOTHING = dict.fromkeys(("read", "created", "updated", "deleted", "unchanged", "skipped", "rejected", "waiting"), 0)
+OURS, THEIRS = "spotio/leads/to_vendor", "spotio/leads/to_salesforce"
+
+
+def _in_the_field(world: World, company: str) -> str:
+    """A lead that somebody makes in SPOTIO."""
+    values = {1001: company, 1003: "Vos"}
+    fields = [{"fieldId": str(number), "value": value} for number, value in values.items()]
+    return str(world.spotio.state.create({"typeId": LEAD, "fields": fields})["id"])
+
+
+@pytest.mark.requirement("SP-02", "SP-11")
+def test_it_runs_every_ten_minutes_one_run_at_a_time(airflow: None) -> None:
+    dag = dag_bag().get_dag(DAG)
+    assert (dag.timetable.expression, dag.max_active_runs, dag.catchup) == ("*/10 * * * *", 1, False)
+
+
+@pytest.mark.requirement("SP-02", "SP-07", "SP-15")
+def test_records_that_are_made_after_the_switch_on_go_both_ways(dags: DagRunner, world: World) -> None:
+    world.insert("Lead", {"LastName": "Older", "Company": "Older"})
+    world.org.clock.shift(30)
+    world.vendors.clock.shift(30)
+    first = dags.run(DAG)
+    assert first.state == "success"
+    assert first.results["check_spotio"] == "You are successfully connected to SPOTIO: it has Account, Lead"
+    assert first.results["synchronize"] == {OURS: NOTHING | {"read": 1, "skipped": 1}, THEIRS: NOTHING}
+    world.org.clock.shift(60)
+    world.vendors.clock.shift(60)
+    world.insert("Lead", {"LastName": "Smit", "Company": "Acme"})
+    spotio_id = _in_the_field(world, "Bolt")
+    second = dags.run(DAG)
+    assert second.results["synchronize"][OURS]["created"] == 1
+    assert second.results["synchronize"][THEIRS] == NOTHING | {"read": 1, "created": 1}
+    assert world.query(f"SELECT Company FROM Lead WHERE SPOTIO_Id__c = '{spotio_id}'") == [{"Company": "Bolt"}]
+
+
+def test_a_dry_run_shows_both_directions_and_writes_nothing(dags: DagRunner, world: World) -> None:
+    dags.set_variable("spotio_initial_import", "all")
+    world.insert("Lead", {"LastName": "Smit", "Company": "Acme"})
+    _in_the_field(world, "Bolt")
+    found = dags.run(DAG, dry_run=True)
+    assert found.state == "success"
+    assert {name: counts["created"] for name, counts in found.results["synchronize"].items()} == {OURS: 1, THEIRS: 1}
+    changing = [name for name in world.spotio.calls if not name.startswith("GET") and "apitoken" not in name]
+    assert (changing, world.count("Lead"), len(world.spotio.state.objects)) == ([], 1, 1)
+
+
+def test_a_first_sync_of_many_waits_for_a_person(dags: DagRunner, world: World) -> None:
+    dags.set_variable("spotio_initial_import", "all")
+    dags.set_variable("brake_first_contact_records", "25")
+    world.insert("Lead", *({"LastName": f"L{number}", "Company": "Acme"} for number in range(40)))
+    assert dags.run(DAG).state == "failed"
+    assert world.spotio.state.objects == {}
+
+
+def test_the_calls_of_a_run_in_which_nothing_changed(dags: DagRunner, world: World) -> None:
+    dags.run(DAG)
+    world.org.clock.shift(600)
+    world.vendors.clock.shift(600)
+    calls = world.org.usage.used
+    world.spotio.calls.clear()
+    assert dags.run(DAG).state == "success"
+    assert world.org.usage.used - calls <= 2
+    assert sum(count for name, count in world.spotio.calls.items() if not name.startswith("GET")) == 3  # signing in
