@@ -78,7 +78,7 @@ def test_what_is_dated_back_or_edited_later_is_found(activities: FieldActivities
     assert [task["Description"] for task in world.query(TASKS)] == ["They bought"]
 
 
-@pytest.mark.requirement("SP-25")
+@pytest.mark.requirement("SP-25", "SP-A7")
 def test_what_is_planned_is_open_until_it_is_done(activities: FieldActivities, world: World, spotio_id: str) -> None:
     planned = world.spotio.state.plan_activity(spotio_id, date="2027-01-04T10:00:00+00:00", title="Call back", series=5)
     assert activities().created == 1

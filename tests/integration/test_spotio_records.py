@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from emulators.salesforce.merging import merge
 from emulators.vendors.spotio.workflow import LEAD
 from salesforce_sync.engine.two_way import Rules
 from salesforce_sync.mapping.model import Creation, CreationRules
@@ -80,7 +81,7 @@ def only_object(world: World) -> dict[str, Any]:
     return known
 
 
-@pytest.mark.requirement("SP-04", "SP-13")
+@pytest.mark.requirement("SP-04", "SP-13", "SP-17")
 def test_a_lead_of_spotio_becomes_a_lead_in_salesforce(both_ways: BothWays, world: World) -> None:
     spotio_id = spotio_lead(
         world, Company="Bolt", First_Name="Rosa", Last_Name="Vos", Phone="+31 30 1234567", Employees="12", stage=2
@@ -106,6 +107,7 @@ def test_a_lead_of_salesforce_becomes_one_at_spotio(both_ways: BothWays, world: 
     assert known["pin"]["city"] == "Utrecht"
 
 
+@pytest.mark.requirement("SP-A6")
 def test_a_further_run_writes_nothing(both_ways: BothWays, world: World) -> None:
     lead(world, Phone="555-123-4567", Email="Jo@Acme.Example", Country="Netherlands")
     spotio_lead(world, Company="Bolt", Last_Name="Vos", Phone="555-765-4321")
@@ -132,6 +134,7 @@ def test_changes_of_different_fields_go_both_ways(both_ways: BothWays, world: Wo
     assert (in_salesforce(world, lead_id)["Phone"], in_salesforce(world, lead_id)["Title"]) == ("+31 30 7654321", "CFO")
 
 
+@pytest.mark.requirement("SP-19", "SP-A2", "SP-A3", "SP-A4")
 @pytest.mark.parametrize(
     ("policy", "winner"), [("salesforce_wins", "Ours"), ("vendor_wins", "Theirs"), ("newest", "Theirs")]
 )
@@ -246,6 +249,7 @@ def test_what_the_org_requires_is_checked_before_anything_is_sent(both_ways: Bot
     assert both_ways().created == 1
 
 
+@pytest.mark.requirement("SP-A8")
 def test_a_pair_of_which_one_is_deleted_ends_and_is_not_created_again(both_ways: BothWays, world: World) -> None:
     lead_id = lead(world)
     both_ways()
@@ -331,3 +335,115 @@ def test_a_token_that_expires_is_renewed(both_ways: BothWays, world: World) -> N
     world.vendors.clock.shift(timedelta(days=31).total_seconds())
     lead(world)
     assert both_ways().created == 1
+
+
+@pytest.mark.requirement("SP-01", "SP-07")
+def test_the_connection_test_names_the_types_of_objects(spotio_hook: Any) -> None:
+    assert spotio_hook().test() == "You are successfully connected to SPOTIO: it has Account, Lead"
+
+
+@pytest.mark.requirement("SP-08", "SP-16", "SP-27", "SP-A2")
+@pytest.mark.parametrize(("first", "created"), [("none", 0), ("all", 2), ("selective", 1)])
+def test_what_a_first_import_brings_over(both_ways: BothWays, world: World, first: str, created: int) -> None:
+    rules = CreationRules(to_salesforce=Creation(when={"stage": ("Won",)}))
+    both_ways.mapping = both_ways.mapping.model_copy(update={"create": rules})
+    both_ways.rules = Rules(first=first)
+    spotio_lead(world, stage=4)
+    spotio_lead(world, stage=1)
+    world.vendors.clock.shift(60)
+    both_ways()
+    assert world.count("Lead") == created
+
+
+@pytest.mark.requirement("SP-09")
+def test_a_lead_without_an_address_is_made_and_counted(both_ways: BothWays, world: World) -> None:
+    with_one = spotio_lead(world, Company="With", Last_Name="Vos", pin={"city": "Utrecht"})
+    without = spotio_lead(world, Company="Without", Last_Name="Vos")
+    assert both_ways().created == 2
+    assert (both_ways.history(with_one)[0], both_ways.history(without)[0]) == (
+        ("created", None),
+        ("created", "NO_ADDRESS"),
+    )
+
+
+@pytest.mark.requirement("SP-13", "SP-17", "SP-A1")
+def test_a_field_goes_only_in_its_direction(both_ways: BothWays, world: World) -> None:
+    fields = dict(both_ways.mapping.fields)
+    fields["Title"] = fields["Title"].model_copy(update={"direction": "to_salesforce"})
+    fields["Description"] = fields["Description"].model_copy(update={"direction": "to_vendor"})
+    both_ways.mapping = both_ways.mapping.model_copy(update={"fields": fields})
+    lead_id = lead(world, Title="Ours", Description="Ours")
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    assert at_spotio(world, spotio_id).get("Title") is None
+    edit(world, spotio_id, Title="Theirs", Notes="Theirs")
+    both_ways()
+    assert (in_salesforce(world, lead_id)["Title"], at_spotio(world, spotio_id)["Notes"]) == ("Theirs", "Theirs")
+    world.update("Lead", {"Id": lead_id, "Title": "Ours again", "Description": "Ours again"})
+    both_ways()
+    assert (at_spotio(world, spotio_id)["Title"], at_spotio(world, spotio_id)["Notes"]) == ("Theirs", "Ours again")
+
+
+@pytest.mark.requirement("SP-19")
+def test_the_log_says_what_changed_from_what_to_what(both_ways: BothWays, world: World) -> None:
+    from salesforce_sync.state import sync_log
+
+    lead_id = lead(world, Title="Buyer")
+    both_ways()
+    world.update("Lead", {"Id": lead_id, "Title": "CFO"})
+    both_ways()
+    with both_ways.state.connect() as connection:
+        assert sync_log.of_record(connection, lead_id)[0]["message"] == "Title at the vendor: 'Buyer' -> 'CFO'"
+
+
+def test_a_merged_lead_hands_its_counterpart_to_the_lead_that_it_became(both_ways: BothWays, world: World) -> None:
+    loser = lead(world, Title="CFO")
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    both_ways.rules = Rules(first="none")
+    master = lead(world, Company="Acme Inc.", LastName="Smit")
+    merge(world.org, master, [loser])
+    for _ in range(2):
+        both_ways()
+    edit(world, spotio_id, Phone="+31 30 1111111")
+    both_ways()
+    assert in_salesforce(world, master)["Phone"] == "+31 30 1111111"
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"), [({"status": 429}, 1), ({"status": 503}, 1), ({"status": 401}, 1), ({"kind": "reset"}, 1)]
+)
+def test_a_call_that_fails_once_is_tried_again(
+    both_ways: BothWays, world: World, fault: dict[str, Any], times: int
+) -> None:
+    spotio_lead(world)
+    world.vendor_fault(**({"kind": "status", "path": "/api/Exports", "times": times} | fault))
+    assert both_ways().created == 1
+
+
+def test_a_secret_that_is_wrong_names_the_variable_and_is_not_shown(
+    world: World, spotio_hook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    from salesforce_sync.errors import AuthenticationFailed
+    from support.airflow import variables
+
+    variables(monkeypatch, spotio_credentials=json.dumps(world.spotio_credentials | {"secret": "wrong-secret"}))
+    with pytest.raises(AuthenticationFailed, match="Check the Variable spotio_credentials") as raised:
+        spotio_hook().test()
+    assert "wrong-secret" not in str(raised.value)
+
+
+def test_the_calls_of_a_run_are_counted_once(both_ways: BothWays, world: World) -> None:
+    from sqlalchemy import func, select
+
+    from salesforce_sync.state.schema import sync_runs
+
+    lead(world)
+    spotio_lead(world)
+    before = world.org.usage.used
+    both_ways()
+    with both_ways.state.connect() as connection:
+        counted = connection.execute(select(func.sum(sync_runs.c.api_calls))).scalar_one()
+    assert counted == world.org.usage.used - before

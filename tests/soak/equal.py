@@ -22,6 +22,7 @@ from salesforce_sync.engine import two_way
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.from_salesforce import read_changes
 from salesforce_sync.engine.from_vendor import read_vendor_changes
+from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Outcome, RunIdentity, VendorResult, WriteResult
 from salesforce_sync.salesforce.changes import Changes
@@ -148,7 +149,7 @@ class FakeLeads:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def add(self, values: Mapping[str, Any]) -> str:
-        name = f"00Q{next(self._numbers):015d}"
+        name = str(whole_id(f"00Q{next(self._numbers):012d}"))
         stamp = self.clock.tick()
         blank = dict.fromkeys([*FIELDS, KEY, "MasterRecordId", "ConvertedContactId"])
         self.records[name] = (
@@ -601,7 +602,7 @@ class Equal(Faulty):
                     found.stale.append(f"{ours['Id']}.{name} is {a!r}, and {b!r} at the vendor")
                 for side, record, other in (("ours", ours["Id"], self.vendor), ("theirs", theirs["id"], self.org)):
                     edit = self.last.get((side, record, name))
-                    if edit is None or _same(name, edit, a) or _same(name, edit, b):
+                    if not edit or _same(name, edit, a) or _same(name, edit, b):
                         continue
                     was_there = any(_same(name, edit, value) for value in other.written)
                     if edit in self.too_late:

@@ -6,6 +6,7 @@ import pytest
 
 from emulators.vendors.spotio.workflow import LEAD
 from support.dags import DagRunner, dag_bag
+from support.mail import MailSink
 from support.world import World
 
 pytestmark = [pytest.mark.airflow, pytest.mark.system]
@@ -27,7 +28,7 @@ def test_it_runs_every_ten_minutes_one_run_at_a_time(airflow: None) -> None:
     assert (dag.timetable.expression, dag.max_active_runs, dag.catchup) == ("*/10 * * * *", 1, False)
 
 
-@pytest.mark.requirement("SP-02", "SP-07", "SP-15")
+@pytest.mark.requirement("SP-02", "SP-03", "SP-07", "SP-15")
 def test_records_that_are_made_after_the_switch_on_go_both_ways(dags: DagRunner, world: World) -> None:
     world.insert("Lead", {"LastName": "Older", "Company": "Older"})
     world.org.clock.shift(30)
@@ -57,12 +58,14 @@ def test_a_dry_run_shows_both_directions_and_writes_nothing(dags: DagRunner, wor
     assert (changing, world.count("Lead"), len(world.spotio.state.objects)) == ([], 1, 1)
 
 
-def test_a_first_sync_of_many_waits_for_a_person(dags: DagRunner, world: World) -> None:
+@pytest.mark.requirement("SP-20")
+def test_a_first_sync_of_many_waits_for_a_person_who_gets_a_mail(dags: DagRunner, world: World, mail: MailSink) -> None:
     dags.set_variable("spotio_initial_import", "all")
     dags.set_variable("brake_first_contact_records", "25")
     world.insert("Lead", *({"LastName": f"L{number}", "Company": "Acme"} for number in range(40)))
     assert dags.run(DAG).state == "failed"
     assert world.spotio.state.objects == {}
+    assert any("waits for a person" in text for text in mail.texts)
 
 
 def test_the_calls_of_a_run_in_which_nothing_changed(dags: DagRunner, world: World) -> None:

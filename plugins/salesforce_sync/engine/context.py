@@ -126,8 +126,11 @@ class SyncRun:
 
     @property
     def api_calls(self) -> int:
-        """The calls of this run alone: those of a run inside it are counted there."""
-        return self.context.calls - self.calls_before - self.nested_calls
+        """The calls of this run alone: those of a run inside it, ended or not, are counted there."""
+        active = self.context.active
+        inside = active[active.index(self) + 1 :][:1] if self in active else []
+        nested = sum(self.context.calls - run.calls_before for run in inside)
+        return self.context.calls - self.calls_before - self.nested_calls - nested
 
     def finish(
         self,

@@ -611,7 +611,8 @@ class _Delivery:
         return [
             place
             for place, (batch, row) in enumerate(pairs)
-            if (noted is None or place in noted) and batch in still_open and bool(still_open[batch][row])
+            if (noted is None or place in noted)
+            and (not batch or (batch in still_open and bool(still_open[batch][row])))  # 0: of no row that waits
         ]
 
     def _learn_streams(self) -> None:
@@ -628,6 +629,10 @@ class _Delivery:
                 ids = found.setdefault(facts_of(chunk)["member"], set())
                 rows = chunk.take(pa.array(self._open_places(chunk, note), pa.int64()))
                 ids.update(rows.column("_id").to_pylist())
+                if "_pair_ours" in rows.column_names:  # both records of a pair rest, on whichever side they were read
+                    pairs = {*rows.column("_pair_ours").to_pylist(), *rows.column("_pair_theirs").to_pylist()}
+                    for name in self.group.names:
+                        found.setdefault(name, set()).update(pairs - {None})
                 for column in ("_vendor_id", "_key", "_old_key"):
                     if column in rows.column_names:
                         self.taken |= {value for value in rows.column(column).to_pylist() if value is not None}

@@ -440,6 +440,7 @@ class _Merging:
     to_theirs: list[_Write] = field(default_factory=list)
     doomed_ours: list[tuple[Pair, Side]] = field(default_factory=list)
     doomed_theirs: list[tuple[Pair, Side]] = field(default_factory=list)
+    moved: set[str] = field(default_factory=set)  # Salesforce records that get a merged one's counterpart
     created: int = 0
     first_contacts: int = 0
 
@@ -701,6 +702,7 @@ class _Merging:
             return
         master = whole_id(side.master) if side.gone == MERGED else None
         if master is not None and not self._is_taken(master):
+            self.moved.add(master)
             change = PairChange(self.end.flow, master, pair.vendor_id, left=pair.salesforce_id)
             self._settle(side, Outcome.SKIPPED, pair, change=change, code=MERGED, message=f"goes on as {master}")
             return
@@ -717,7 +719,7 @@ class _Merging:
                 self._settle(found, Outcome.SKIPPED, pair, change=change, code=side.gone)
 
     def _is_taken(self, master: str) -> bool:
-        if master in self.pairs:
+        if master in self.pairs or master in self.moved:
             return True
         with reading(self.end.context.state) as connection:
             return bool(pairs.of_salesforce(connection, self.end.context.org, self.end.flow, [master]))
@@ -848,7 +850,7 @@ class _Merging:
         settled = self._look_of(theirs=theirs).settled.results
         chosen = np.zeros(table.num_rows, dtype=bool)
         for row, record_id in enumerate(ids):
-            if record_id in self.matched:
+            if record_id in self.matched or record_id in self.moved:  # that one is merged when its pair is there
                 continue
             missing = [name for name in required if _is_nothing(needed[name][row])]
             outcome, code, message = Outcome.SKIPPED, "", ""
