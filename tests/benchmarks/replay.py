@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
                     for item in requests
                 ]
                 self._json({"compositeResponse": answers})
-            case ["composite", "sobjects", _]:  # records by their ids
+            case ["composite", "sobjects", _] if self.command == "POST":  # records by their ids
                 asked = json.loads(body)
                 names = [name for name in asked["fields"] if name != "Id"]
                 self._json(
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
                         for place, record_id in enumerate(asked["ids"])
                     ]
                 )
-            case ["composite", "sobjects"]:
+            case ["composite", "sobjects", *_]:
                 count = len(json.loads(body)["records"])
                 self._json(
                     [

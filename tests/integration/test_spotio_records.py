@@ -10,7 +10,7 @@ import pytest
 
 from emulators.salesforce.merging import merge
 from emulators.vendors.spotio.workflow import LEAD
-from salesforce_sync.engine.two_way import Rules
+from salesforce_sync.engine.two_way.sides import Rules
 from salesforce_sync.mapping.model import Creation, CreationRules
 from support.flows import BothWays
 from support.world import World
@@ -313,16 +313,16 @@ def test_an_edit_between_the_plan_and_the_write_is_not_lost(
     both_ways()
     spotio_id = only_object(world)["id"]
     world.update("Lead", {"Id": lead_id, "Title": "CFO"})
-    from salesforce_sync.engine import two_way
+    from salesforce_sync.engine.two_way import end
 
-    plan = two_way.TwoWay.plan
+    plan = end.TwoWay.plan
 
     def and_then(*arguments: Any, **options: Any) -> None:
         plan(*arguments, **options)
         world.vendors.clock.shift(5)
         edit(world, spotio_id, Title="Director")
 
-    monkeypatch.setattr(two_way.TwoWay, "plan", and_then)
+    monkeypatch.setattr(end.TwoWay, "plan", and_then)
     both_ways()
     monkeypatch.undo()
     assert at_spotio(world, spotio_id)["Title"] == "Director"

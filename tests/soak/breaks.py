@@ -11,7 +11,9 @@ from unittest import mock
 import numpy as np
 from sqlalchemy import Connection, delete, select
 
-from salesforce_sync.engine import deliver, gate, plan, to_vendor, two_way, undo
+from salesforce_sync.engine import deliver, gate, plan, to_vendor, undo
+from salesforce_sync.engine.two_way.merging import Merging
+from salesforce_sync.engine.two_way.sending import Sender
 from salesforce_sync.mapping import merge
 from salesforce_sync.state import inbox, leases, links, plans, waits
 from salesforce_sync.state.schema import inbox as inbox_table
@@ -92,8 +94,8 @@ BREAKS: dict[str, tuple[Any, str, Any]] = {
     "look": (undo._Undo, "_why_not_restore", lambda *_: ""),
     "consent": (to_vendor._Decisions, "_consent", _every_consent),
     # of records that are kept equal: FLOW=equal
-    "last look": (two_way._Sender, "_untouched", _nothing_moved),
-    "plan look": (two_way._Merging, "_refresh", lambda *_, **__: None),
+    "last look": (Sender, "_untouched", _nothing_moved),
+    "plan look": (Merging, "_refresh", lambda *_, **__: None),
     "agreed": (merge, "unpack", lambda *_: {}),
-    "counterpart": (two_way._Merging, "_hints", lambda _: []),
+    "counterpart": (Merging, "_hints", lambda _: []),
 }

@@ -18,10 +18,11 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Engine, select, update
 
-from salesforce_sync.engine import two_way
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.from_salesforce import read_changes
 from salesforce_sync.engine.from_vendor import read_vendor_changes
+from salesforce_sync.engine.two_way import sides
+from salesforce_sync.engine.two_way.end import deliver_both_ways
 from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Outcome, RunIdentity, VendorResult, WriteResult
@@ -111,14 +112,14 @@ def _faults(chance: random.Random) -> tuple[tuple[int, str], ...]:
 
 def run(events: list[Event], state: Engine, folder: Path, *, rests: bool = True) -> Verdict:
     """What a schedule comes to."""
-    few = two_way.FEW
+    few = sides.FEW
     schedule = Equal(state, folder, rests)
     try:
         schedule.happen(events)
         schedule.settle()
         return schedule.verdict()
     finally:
-        two_way.FEW = few
+        sides.FEW = few
 
 
 def _looking(arrive: Callable[[], Any]) -> Callable[[], Any]:
@@ -393,7 +394,7 @@ class Equal(Faulty):
     """A schedule at work."""
 
     runs: int = 0
-    rules: two_way.Rules = field(default_factory=lambda: two_way.Rules(first="all"))
+    rules: sides.Rules = field(default_factory=lambda: sides.Rules(first="all"))
     last: dict[tuple[str, str, str], str] = field(default_factory=dict)  # side, record and field -> the last edit there
     ended: set[str] = field(default_factory=set)  # records that people took away, and their counterparts
     chance: random.Random = field(default_factory=lambda: random.Random(1))
@@ -412,11 +413,11 @@ class Equal(Faulty):
     def happen(self, events: list[Event]) -> None:
         for kind, *rest in events:
             if kind == "policy":
-                self.rules = two_way.Rules(conflict=rest[0], first="all", follow_deletes=self.rules.follow_deletes)
+                self.rules = sides.Rules(conflict=rest[0], first="all", follow_deletes=self.rules.follow_deletes)
             elif kind == "jobs":
-                two_way.FEW = 1
+                sides.FEW = 1
             elif kind == "deletions are followed":
-                self.rules = two_way.Rules(self.rules.conflict, "all", follow_deletes=True)
+                self.rules = sides.Rules(self.rules.conflict, "all", follow_deletes=True)
             elif kind == "run":
                 self.run(*rest)
             elif kind.startswith("edit"):
@@ -514,20 +515,20 @@ class Equal(Faulty):
         return Context(self.state, run, staging, found, "" if client else ORG_ID, timing=timing, **extra)
 
     def _read_ours(self, extra: dict[str, Any], *, full: bool) -> Any:
-        also = two_way.salesforce_extras(MAPPING)
+        also = sides.salesforce_extras(MAPPING)
         context = self._context("read_salesforce", extra, client=True)
         return read_changes(context, f"{FLOW}/to_vendor", MAPPING, full=full, also=also)
 
     def _read_theirs(self, extra: dict[str, Any], *, full: bool) -> Any:
         return read_vendor_changes(
-            self._context("read_spotio", extra, client=False), FLOW, STREAM, self.vendor, two_way.vendor_paths(MAPPING),
+            self._context("read_spotio", extra, client=False), FLOW, STREAM, self.vendor, sides.vendor_paths(MAPPING),
             full=full, lookback=timedelta(seconds=20), whole_days=0,
         )  # fmt: skip
 
     def _deliver(self, extra: dict[str, Any]) -> Any:
         self.looks = 0
         context = self._context("synchronize", extra, client=True)
-        return two_way.deliver_both_ways(context, "spotio", FLOW, MAPPING, self.vendor, self.rules)
+        return deliver_both_ways(context, "spotio", FLOW, MAPPING, self.vendor, self.rules)
 
     # -- at rest -----------------------------------------------------------------------------------------------------
 
@@ -557,7 +558,7 @@ class Equal(Faulty):
         said = "\n".join(message or "" for _, _, message in logged)
         self._judge_doubles(found)
         self._judge_values(found, said)
-        self._judge_conflicts(found, [(name, message) for name, code, message in logged if code == two_way.CONFLICT])
+        self._judge_conflicts(found, [(name, message) for name, code, message in logged if code == sides.CONFLICT])
         return found
 
     def _judge_conflicts(self, found: Verdict, logged: Sequence[tuple[str, str]]) -> None:

@@ -25,7 +25,8 @@ from salesforce_sync.engine.purge import PurgeRule, purge
 from salesforce_sync.engine.read_days import DaysRead, Span, read_days
 from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
 from salesforce_sync.engine.to_vendor import deliver_to_vendor
-from salesforce_sync.engine.two_way import Rules, deliver_both_ways, salesforce_extras, vendor_paths
+from salesforce_sync.engine.two_way.end import deliver_both_ways
+from salesforce_sync.engine.two_way.sides import Rules, salesforce_extras, vendor_paths
 from salesforce_sync.errors import CallsMayLand, JobUnderWay, LeaseHeld
 from salesforce_sync.mapping.loader import load_mapping as read_mapping
 from salesforce_sync.mapping.model import MappingFile

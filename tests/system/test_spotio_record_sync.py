@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emulators.vendors.spotio.workflow import LEAD
+from salesforce_sync.state import plans
+from salesforce_sync.state.engine import open_state, reading
 from support.dags import DagRunner, dag_bag
 from support.mail import MailSink
 from support.world import World
@@ -77,3 +79,37 @@ def test_the_calls_of_a_run_in_which_nothing_changed(dags: DagRunner, world: Wor
     assert dags.run(DAG).state == "success"
     assert world.org.usage.used - calls <= 2
     assert sum(count for name, count in world.spotio.calls.items() if not name.startswith("GET")) == 3  # signing in
+
+
+def test_an_undo_says_that_a_flow_both_ways_has_none(dags: DagRunner, world: World, mail: MailSink) -> None:
+    dags.set_variable("spotio_initial_import", "all")
+    _in_the_field(world, "Bolt")
+    done = dags.run(DAG)
+    assert dags.run("sync_control", action="undo", dag=DAG, run=done.run_id).state == "failed"
+    assert any("goes both ways" in text for text in mail.texts)
+
+
+def test_a_plan_that_was_rejected_is_not_written_when_the_other_side_changes(dags: DagRunner, world: World) -> None:
+    dags.set_variable("spotio_initial_import", "all")
+    (lead_id,) = world.insert("Lead", {"LastName": "Smit", "Company": "Acme"})
+    dags.run(DAG)
+    dags.set_variable("approve_dags", DAG)
+    _minutes(world, 10)
+    world.update("Lead", {"Id": lead_id, "Title": "Rejected"})
+    dags.run(DAG)
+    with reading(open_state()) as connection:
+        (plan,) = plans.with_status(connection, plans.HELD)
+    dags.run("sync_control", action="reject", plan=plan.id)
+    dags.set_variable("approve_dags", "")
+    _minutes(world, 10)
+    (known,) = world.spotio.state.objects.values()
+    world.spotio.state.change(known["id"], {"stageId": 2})
+    dags.run(DAG)
+    (known,) = world.spotio.state.objects.values()
+    assert 1012 not in known["fields"]
+    assert world.query(f"SELECT Status FROM Lead WHERE Id = '{lead_id}'") == [{"Status": "Working - Contacted"}]
+
+
+def _minutes(world: World, count: int) -> None:
+    world.org.clock.shift(60 * count)
+    world.vendors.clock.shift(60 * count)

@@ -25,9 +25,8 @@ def load_mapping(name: str) -> MappingFile:
         path = folder / f"{name}.yaml"
         if path.is_file():
             return read_mapping(path)
-    flow, _, direction = name.rpartition("/")
-    if direction in ("to_salesforce", "to_vendor") and is_mapping(flow):
-        return load_mapping(flow).one_way("to_vendor" if direction == "to_vendor" else "to_salesforce")
+    if flow := flow_of(name):
+        return load_mapping(flow).one_way("to_vendor" if name.endswith("/to_vendor") else "to_salesforce")
     searched = " or ".join(str(folder) for folder in folders)
     raise InvalidMapping(
         f"There is no mapping {name!r} in {searched}.",
@@ -38,6 +37,12 @@ def load_mapping(name: str) -> MappingFile:
 def is_mapping(name: str) -> bool:
     """Whether there is a mapping of this name."""
     return any((folder / f"{name}.yaml").is_file() for folder in _folders())
+
+
+def flow_of(name: str) -> str:
+    """The mapping both ways that this is a direction of; "" when it is none."""
+    flow, _, direction = name.rpartition("/")
+    return flow if direction in ("to_salesforce", "to_vendor") and is_mapping(flow) else ""
 
 
 def _folders() -> list[Path]:

@@ -95,7 +95,7 @@ class ControlOperator(SyncOperator):
     def _mappings(self, params: Any) -> list[str]:
         """The mapping that is named, or those that the run, or the records, are about."""
         from salesforce_sync.errors import InvalidParameter
-        from salesforce_sync.mapping.loader import is_mapping
+        from salesforce_sync.mapping.loader import flow_of, is_mapping
         from salesforce_sync.state import links, runs
         from salesforce_sync.state.engine import open_state, reading
 
@@ -110,11 +110,16 @@ class ControlOperator(SyncOperator):
                         f"Several DAGs have a run {params['run']}: {', '.join(dags)}.",
                         fix="Name one in the parameter `dag`.",
                     )
-                names = [step for _, step in steps if is_mapping(step)]
+                names = [step for _, step in steps if is_mapping(step) or flow_of(step)]
             else:
                 names = sorted(
                     {link.mapping for name in params["records"] for link in links.of_record(connection, name)}
                 )
+        for flow in filter(None, map(flow_of, names)):
+            raise InvalidParameter(
+                f"{flow} goes both ways, and what it wrote is not undone by itself: the other side would take it for an edit.",
+                fix="Set the records right on one side; the plans of the run have the values before.",
+            )
         if not names:
             raise InvalidParameter(
                 f"Nothing is known of {params['run'] or ', '.join(params['records'])}.",

@@ -105,7 +105,8 @@ class KeepEqualOperator(SyncOperator):
 
     def run_step(self, context: Any) -> dict[str, dict[str, int]]:
         from salesforce_sync.engine.maintain import keep_house
-        from salesforce_sync.engine.two_way import Rules, deliver_both_ways, group_of
+        from salesforce_sync.engine.two_way.end import deliver_both_ways, group_of
+        from salesforce_sync.engine.two_way.sides import Rules
         from salesforce_sync.errors import LeaseHeld
         from salesforce_sync.mapping.loader import load_mapping
 

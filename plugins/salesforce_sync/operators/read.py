@@ -121,7 +121,7 @@ class ReadOursOperator(SyncOperator):
 
     def run_step(self, context: Any) -> int:
         from salesforce_sync.engine.from_salesforce import Span, read_changes
-        from salesforce_sync.engine.two_way import OURS, salesforce_extras
+        from salesforce_sync.engine.two_way.sides import OURS, salesforce_extras
         from salesforce_sync.mapping.loader import load_mapping
 
         mapping, full = load_mapping(self.flow), bool(context["params"].get("full_sync"))
@@ -146,7 +146,7 @@ class ReadTheirsOperator(SyncOperator):
 
     def run_step(self, context: Any) -> int:
         from salesforce_sync.engine.from_vendor import read_vendor_changes
-        from salesforce_sync.engine.two_way import vendor_paths
+        from salesforce_sync.engine.two_way.sides import vendor_paths
         from salesforce_sync.mapping.loader import load_mapping
 
         mapping, full = load_mapping(self.flow), bool(context["params"].get("full_sync"))

@@ -1,0 +1,254 @@
+"""Sending a chunk: a last look at the records, then Salesforce or the vendor, call by call or by a job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from salesforce_sync.engine.context import Context
+from salesforce_sync.engine.deliver import NoteJobs, Sent
+from salesforce_sync.engine.two_way import sides
+from salesforce_sync.engine.two_way.merging import result_of
+from salesforce_sync.engine.two_way.sides import (
+    CREATE,
+    DELETE,
+    EXTERNAL_ID,
+    JOB,
+    MAKE,
+    PATCH,
+    REMOVE,
+    SINCE_NOTE,
+    UPDATE,
+    Side,
+    is_nothing,
+    known_by,
+    vendor_paths,
+)
+from salesforce_sync.errors import SyncError
+from salesforce_sync.mapping.paths import as_text
+from salesforce_sync.records import MISSING_AT_VENDOR, Outcome, PairChange, RecordResult, VendorResult
+from salesforce_sync.salesforce.rows import Operation, WriteRequest
+
+
+@dataclass
+class Sender:
+    """Sends one chunk, after a last look at the records that it changes."""
+
+    end: TwoWay
+    context: Context
+    chunk: pa.Table
+    facts: Mapping[str, str]
+    jobs: NoteJobs
+    repeated: bool
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    results: list[RecordResult | None] = field(default_factory=list)
+
+    def run(self) -> Sent:
+        self.rows = self.chunk.to_pylist()
+        self.results = [None] * len(self.rows)
+        send = {
+            UPDATE: self._update, CREATE: self._create, DELETE: self._delete, PATCH: self._patch, MAKE: self._make,
+            REMOVE: self._remove,
+        }[self.facts["operation"]]  # fmt: skip
+        untouched = list(range(len(self.rows)))
+        try:
+            if self.facts["operation"] in (UPDATE, PATCH):
+                untouched = self._untouched(theirs=self.facts["operation"] == PATCH)
+            error, never_sent = send(untouched)
+        except SyncError as failure:
+            error, never_sent = failure, frozenset()
+        left = frozenset(row for row in range(len(self.rows)) if row not in untouched and self.results[row] is None)
+        return Sent(self.results, error, never_sent | left)
+
+    # -- the last look -----------------------------------------------------------------------------------------------
+
+    def _untouched(self, *, theirs: bool) -> list[int]:
+        """The rows whose record still has what it had when the plan was made. One that has what is to be written, as after
+        a call whose answer was lost, is done; what has moved otherwise is left to the next plan."""
+        column = "_pair_theirs" if theirs else "_pair_ours"
+        ids = list(dict.fromkeys(row[column] for row in self.rows))
+        look = self.end.look_at_theirs if theirs else self.end.look_at_ours
+        found, _ = look(ids)
+        self.current = found
+        untouched = []
+        for place, row in enumerate(self.rows):
+            side = found.get(row[column])
+            if side is None or side.gone:
+                continue
+            expected = json.loads(row["_expected"])
+            if all(known_by(side.seen[name]) == mark for name, mark in expected.items()):
+                untouched.append(place)
+            elif self.repeated and self._has_it(side, row):
+                self._done(place, Outcome.UPDATED)
+        return untouched
+
+    def _has_it(self, side: Side, row: Mapping[str, Any]) -> bool:
+        written = json.loads(row["_written"])
+        return all((side.seen[name].raw or "") == (as_text(row[column]) or "") for name, column in written.items())
+
+    # -- Salesforce --------------------------------------------------------------------------------------------------
+
+    def _update(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
+        clears = frozenset(filter(None, self.facts.get("clears", "").split(",")))
+        return self._write(places, WriteRequest(self.facts["object"], Operation.UPDATE, "Id", clears))
+
+    def _create(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
+        side = self.end.mapping.salesforce
+        return self._write(
+            places,
+            WriteRequest(
+                side.object, Operation.UPSERT, side.external_id, parent=side.parent, assign=side.assign_owners,
+                allow_duplicates=side.allow_duplicates,
+            ),
+        )  # fmt: skip
+
+    def _delete(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
+        return self._write(places, WriteRequest(self.facts["object"], Operation.DELETE))
+
+    def _write(self, places: Sequence[int], request: WriteRequest) -> tuple[SyncError | None, frozenset[int]]:
+        if not places:
+            return None, frozenset()
+        names = [name for name in self.chunk.column_names if not name.startswith("_")]
+        values = self.chunk.select(names).take(pa.array(places, pa.int64()))
+        answers, error = self.context.salesforce.answer(request, values, self.jobs)
+        for place, answer in zip(places, answers, strict=True):
+            if answer is None:
+                continue
+            if answer.outcome is Outcome.REJECTED:
+                self._refused(place, answer.code, answer.message, salesforce_id=answer.salesforce_id)
+            else:
+                self._done(place, answer.outcome, salesforce_id=answer.salesforce_id)
+        return error, frozenset()
+
+    # -- the vendor --------------------------------------------------------------------------------------------------
+
+    @property
+    def _stream(self) -> str:
+        return self.end.mapping.vendor.stream
+
+    def _values(self, place: int) -> dict[str, Any]:
+        """What the vendor is sent, by path: a user by id and e-mail address, what is emptied as None."""
+        row, mapping = self.rows[place], self.end.mapping
+        users = {str(item.vendor) for item in mapping.fields.values() if item.user}
+        if "_written" in row:
+            paths = list(json.loads(row["_written"]).values())
+        else:
+            paths = [name for name, value in row.items() if not name.startswith("_") and value is not None]
+        values: dict[str, Any] = {path: None if is_nothing(row[path]) else row[path] for path in paths}
+        for path in users & values.keys():
+            user_id = values[path]
+            values[path] = {"id": user_id, "email": self.end.users.get(user_id, "")} if user_id else None
+        return values
+
+    def _patch(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
+        if len(places) > sides.FEW:
+            rows = [
+                {
+                    "id": self.rows[place]["_pair_theirs"],
+                    EXTERNAL_ID: self.rows[place]["_pair_ours"],
+                    **self._values(place),
+                }
+                for place in places
+            ]
+            return self._by_job("patch", places, rows), frozenset()
+        for number, place in enumerate(places):
+            self.jobs.beat()
+            vendor_id = self.rows[place]["_pair_theirs"]
+            current = self.end.target.look(self._stream, vendor_paths(self.end.mapping), [vendor_id])
+            try:
+                answer = self.end.target.patch(self._stream, vendor_id, self._values(place), current[vendor_id])
+            except SyncError as error:
+                return error, frozenset(places[number + 1 :])
+            self._answered(place, answer)
+        return None, frozenset()
+
+    def _make(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
+        made: dict[str, str] = {}
+        if self.repeated:
+            since = datetime.fromisoformat(self.facts["since"])
+            made = self.end.target.find_created(self._stream, since=since - SINCE_NOTE) if since.year > 1 else {}
+        for place in places:
+            if self.rows[place]["_pair_ours"] in made:
+                self._answered(place, VendorResult(made[self.rows[place]["_pair_ours"]]))
+        left = [place for place in places if self.results[place] is None]
+        rows = [{EXTERNAL_ID: self.rows[place]["_pair_ours"], **self._values(place)} for place in left]
+        if len(self.rows) > 1:
+            return (self._by_job("create", left, rows) if left else None), frozenset()
+        for place, values in zip(left, rows, strict=True):
+            try:
+                self._answered(place, self.end.target.create(self._stream, values))
+            except SyncError as error:
+                return error, frozenset()
+        return None, frozenset()
+
+    def _remove(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
+        for number, place in enumerate(places):
+            self.jobs.beat()
+            try:
+                self.end.target.delete(self._stream, [self.rows[place]["_pair_theirs"]])
+            except SyncError as error:
+                return error, frozenset(places[number + 1 :])
+            self._done(place, Outcome.DELETED)
+        return None, frozenset()
+
+    def _by_job(self, operation: str, places: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> SyncError | None:
+        """By the job that the note names, if somebody started it; else by a new one, which is noted before it is started."""
+        target, content = self.end.target, digest(rows)
+        noted = (self.jobs.find(content) or "").removeprefix(JOB)
+        state = target.job_state(noted) if noted else ""
+        if state == "Open":  # nobody's late call may start it now
+            target.abort_job(noted)
+        refused: dict[int, VendorResult] = {}
+        if state in ("", "Open", "Aborted", "Failed"):
+            noted, refused = target.new_job(self._stream, operation, rows)
+            if noted:
+                self.jobs.remember(content, f"{JOB}{noted}")
+                target.start_job(noted)
+        results = target.finish_job(noted, beat=self.jobs.beat) if noted else {}
+        unknown = VendorResult(None, "NO_RESULT", "the job has no result for this record")
+        for number, place in enumerate(places):
+            answer = refused.get(number) or results.get(str(rows[number][EXTERNAL_ID]), unknown)
+            self._answered(place, answer)
+        return None
+
+    # -- results -----------------------------------------------------------------------------------------------------
+
+    def _answered(self, place: int, answer: VendorResult) -> None:
+        if answer.vendor_id is None:
+            gone = answer.code == MISSING_AT_VENDOR
+            self._refused(place, answer.code, "it is not there any more" if gone else answer.message)
+        else:
+            outcome = Outcome.CREATED if self.facts["operation"] == MAKE else Outcome.UPDATED
+            self._done(place, outcome, vendor_id=answer.vendor_id)
+
+    def _done(
+        self, place: int, outcome: Outcome, *, salesforce_id: str | None = None, vendor_id: str | None = None
+    ) -> None:
+        row = self.rows[place]
+        ours, theirs = str(row["_pair_ours"] or salesforce_id), str(row["_pair_theirs"] or vendor_id)
+        ended = row["_code"] if outcome is Outcome.DELETED else None
+        change = PairChange(self.end.flow, ours, theirs, row["_agreed"], ended=ended)
+        result = result_of(row, outcome, ours, theirs, code=row["_code"], message=row["_message"])
+        self.results[place] = result._replace(pair=change)
+
+    def _refused(self, place: int, code: str | None, message: str | None, *, salesforce_id: str | None = None) -> None:
+        row = self.rows[place]
+        result = result_of(
+            row, Outcome.REJECTED, row["_pair_ours"] or salesforce_id, row["_pair_theirs"], code=code, message=message
+        )
+        self.results[place] = result._replace(fingerprint=None)
+
+
+if TYPE_CHECKING:
+    from salesforce_sync.engine.two_way.end import TwoWay
+
+
+def digest(rows: Iterable[Mapping[str, Any]]) -> str:
+    content = "\n".join(json.dumps(row, sort_keys=True, default=str) for row in rows)
+    return hashlib.blake2b(content.encode(), digest_size=32).hexdigest()

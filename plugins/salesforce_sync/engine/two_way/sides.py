@@ -1,0 +1,162 @@
+"""What a flow both ways speaks of: its two sides, the rules, the codes, and a record as one side has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from salesforce_sync.engine.group import Member
+from salesforce_sync.mapping import merge
+from salesforce_sync.mapping.columns import Columns
+from salesforce_sync.mapping.merge import Seen
+from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.mapping.paths import as_text
+from salesforce_sync.records import VendorResult
+
+OURS, THEIRS = "to_vendor", "to_salesforce"  # the members, by where their rows go: ours are Salesforce's
+CREATED_DATE = "CreatedDate"
+EXTERNAL_ID, CREATED_AT, UPDATED_AT, DELETED = "externalId", "createdAt", "updatedAt", "deleted"
+UPDATE, CREATE, DELETE, PATCH, MAKE, REMOVE = "update", "upsert", "delete", "patch", "make", "remove"
+AT_VENDOR = frozenset({PATCH, MAKE, REMOVE})
+FEW = 5  # records that are written at the vendor call by call; more go by a job
+PATCH_ROWS, MAKE_ROWS, UPDATE_ROWS = 2_000, 10_000, 2_000  # of one note
+SINCE_NOTE = timedelta(
+    minutes=1
+)  # before a note, by the vendor's clock: from when a create without an answer is looked for
+JOB = "vendor:"  # before the id of a vendor's job in a note
+
+NOT_SELECTED, BEFORE_SWITCH_ON, CONFLICT, SEVERAL = "NOT_SELECTED", "BEFORE_SWITCH_ON", "CONFLICT", "MATCHES_SEVERAL"
+GONE_IN_SALESFORCE, MERGED, CONVERTED_THERE, GONE_AT_VENDOR = (
+    "DELETED_IN_SALESFORCE", "MERGED_IN_SALESFORCE", "CONVERTED_IN_SALESFORCE", "DELETED_AT_VENDOR",
+)  # fmt: skip
+NO_ADDRESS, MISSING, UNMAPPABLE, COUNTERPART_GONE = (
+    "NO_ADDRESS",
+    "REQUIRED_IN_SALESFORCE",
+    "UNMAPPABLE",
+    "COUNTERPART_GONE",
+)
+LONGEST_TOLD = 2_000  # characters of what a log row says of the changes
+
+
+class TwoWayTarget(Protocol):
+    """A vendor's hook, as far as keeping records equal needs it: see also from_vendor.ChangesSource."""
+
+    def problems(self, mapping: MappingFile) -> list[str]: ...
+    def now(self) -> datetime: ...
+    def look(self, stream: str, paths: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]: ...
+    def has_user(self, *, user_id: str, email: str) -> bool: ...
+    def create(self, stream: str, values: Mapping[str, Any]) -> VendorResult: ...
+    def patch(
+        self, stream: str, vendor_id: str, values: Mapping[str, Any], current: Mapping[str, Any]
+    ) -> VendorResult: ...
+    def delete(self, stream: str, vendor_ids: Sequence[str]) -> None: ...
+    def find_created(self, stream: str, *, since: datetime) -> dict[str, str]: ...
+    def new_job(
+        self, stream: str, operation: str, rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, dict[int, VendorResult]]: ...
+    def start_job(self, job_id: str) -> None: ...
+    def abort_job(self, job_id: str) -> None: ...
+    def job_state(self, job_id: str) -> str: ...
+    def finish_job(self, job_id: str, *, beat: Callable[[], None]) -> dict[str, VendorResult]: ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a flow does where both sides leave it open. `conflict`: newest, salesforce_wins or vendor_wins; `first`: which
+    records that were there before the flow was switched on are created on the other side: none, all or selective;
+    `follow_deletes`: whether a record that is gone on one side is deleted on the other."""
+
+    conflict: str = "newest"
+    first: str = "none"
+    follow_deletes: bool = False
+
+
+def salesforce_extras(mapping: MappingFile) -> list[str]:
+    """What a reading of Salesforce stages beside the mapped fields."""
+    return list(dict.fromkeys([mapping.salesforce.external_id, CREATED_DATE, *mapping.create.to_vendor.when]))
+
+
+def vendor_paths(mapping: MappingFile) -> list[str]:
+    """What a reading of the vendor stages."""
+    return list(
+        dict.fromkeys([
+            *mapping.vendor_paths, EXTERNAL_ID, CREATED_AT, UPDATED_AT, DELETED, *mapping.create.to_salesforce.when,
+        ])
+    )  # fmt: skip
+
+
+class Side(NamedTuple):
+    """One record of a pair as it is now. `partner` is the other side's id, as far as this side knows it; `marks` are those
+    of the row in the inbox, None for a record that is only looked at."""
+
+    id: str
+    seen: Mapping[str, Seen]
+    partner: str
+    stamp: str
+    created: str
+    selected: bool
+    gone: str  # why it is there no more; empty: it is there
+    master: str
+    fingerprint: str  # of the values as the other side would be given them
+    marks: Mapping[str, Any] | None = None
+
+
+def is_theirs(member: Member) -> bool:
+    return member.name.endswith(f"/{THEIRS}")
+
+
+def flags(columns: Columns, path: str, size: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if path not in columns.table.column_names:
+        return np.zeros(size, dtype=bool)
+    return np.array([str(value).lower() == "true" for value in columns.table.column(path).to_pylist()], dtype=bool)
+
+
+def texts(columns: Columns, path: str, size: int) -> list[str | None]:
+    """The column's values as texts; several choices with semicolons between them."""
+    if path not in columns.table.column_names:
+        return [None] * size
+    plain = columns.texts(path)
+    if plain is not None:
+        return list(plain.to_pylist())
+    found = columns.distinct(path)
+    texts = [";".join(map(str, value)) if isinstance(value, list) else as_text(value) for value in found.values]
+    return [texts[place] if place >= 0 else None for place in found.places.tolist()]
+
+
+def selected(columns: Columns, when: Mapping[str, Sequence[str]], size: int) -> list[bool]:
+    """Which records have, in each of these fields, one of the values that it names."""
+    chosen = np.ones(size, dtype=bool)
+    for path, values in when.items():
+        wanted = {value.strip().lower() for value in values}
+        chosen &= np.array([(text or "").lower() in wanted for text in texts(columns, path, size)], dtype=bool)
+    return list(chosen.tolist())
+
+
+def no_address(columns: Columns, size: int) -> list[bool]:
+    """Which records of the vendor show on no map; none, when the mapping reads no address."""
+    paths = [name for name in columns.table.column_names if name.startswith("pin.")]
+    known = [texts(columns, path, size) for path in paths]
+    return [bool(paths) and not any(texts[row] for texts in known) for row in range(size)]
+
+
+def why_gone(row: Mapping[str, Any], *, theirs: bool) -> str:
+    if row["_gone"]:
+        return GONE_AT_VENDOR if theirs else (MERGED if row["_master"] else GONE_IN_SALESFORCE)
+    return CONVERTED_THERE if row["_contact"] is not None else ""
+
+
+def is_nothing(value: Any) -> bool:
+    return value is None or value == ""
+
+
+def known_by(seen: Seen) -> str:
+    """How a value is known again at the last look: by what the side has, and by what it would give the other side."""
+    return merge.mark_of(seen.raw).hex() + seen.mark.hex()
+
+
+def moment(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp) if stamp else datetime.fromisoformat("0001-01-01T00:00:00+00:00")
