@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.result import Result, measured
@@ -48,6 +50,18 @@ def run() -> list[Result]:
 
 
 def _measure(contacts: int) -> dict[str, float]:
+    with emulators_with("Contact", contacts, FIELDS) as (folder, line, known):
+        figures = measured("deployteq_task", folder, line, home=folder)
+        figures["salesforce_calls"] = _get(f"{known['salesforce']}/_emulator/usage")["api_calls"]
+        figures["deployteq_calls"] = _get(f"{known['vendors']}/_emulator/deployteq/calls")["insert_bulk_unique"]
+    print(f"    {contacts:,} Contacts: {figures}", flush=True)
+    return figures
+
+
+@contextmanager
+def emulators_with(object_name: str, count: int, fields: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The emulators in a process of their own, with so many records in the org: a folder, the line that they print, and
+    what is in it."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         environment = os.environ | {"AIRFLOW_HOME": folder}
         command = [sys.executable, "-m", "emulators", "--seed", "empty"]
@@ -56,17 +70,12 @@ def _measure(contacts: int) -> dict[str, float]:
             assert emulators.stdout is not None
             line = emulators.stdout.readline()
             known: dict[str, Any] = json.loads(line)
-            _post(
-                f"{known['salesforce']}/_emulator/generate", {"object": "Contact", "count": contacts, "fields": FIELDS}
-            )
-            figures = measured("deployteq_task", folder, line, home=folder)
-            figures["salesforce_calls"] = _get(f"{known['salesforce']}/_emulator/usage")["api_calls"]
-            figures["deployteq_calls"] = _get(f"{known['vendors']}/_emulator/deployteq/calls")["insert_bulk_unique"]
+            order = {"object": object_name, "count": count, "fields": fields}
+            _post(f"{known['salesforce']}/_emulator/generate", order)
+            yield folder, line, known
         finally:
             emulators.terminate()
             emulators.wait()
-    print(f"    {contacts:,} Contacts: {figures}", flush=True)
-    return figures
 
 
 def _get(url: str) -> dict[str, Any]:

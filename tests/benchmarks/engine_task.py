@@ -1,7 +1,8 @@
 """One measurement of the delivery engine in a process of its own: python -m benchmarks.engine_task WHAT ROWS FOLDER [SALESFORCE DATABASE]
 
-WHAT is `load`: a vendor's records of 20 fields are read, planned, sent and committed, all for the first time; or `stage`: rows as Salesforce
-gives them are staged. Prints {"seconds", "cpu", "megabytes"}: the step's own time, and the process's peak resident memory.
+WHAT is `load`: a vendor's records of 20 fields are read, planned, sent and committed, all for the first time, and then
+once more, when nothing has changed; or `stage`: rows as Salesforce gives them are staged. Prints {"seconds", "cpu",
+"megabytes"}: the step's own time, and the process's peak resident memory; of `load` also {"again", "again_cpu"}.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class _Vendor:
             ]
 
 
-def load(rows: int, folder: Path, salesforce: str, database: str) -> tuple[float, float]:
+def load(rows: int, folder: Path, salesforce: str, database: str) -> dict[str, float]:
     from salesforce_sync.engine.context import Context
     from salesforce_sync.engine.read_days import Span, read_days
     from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
@@ -58,17 +59,20 @@ def load(rows: int, folder: Path, salesforce: str, database: str) -> tuple[float
     run = RunIdentity("bench", "run", "load")
     context = Context(open_state(database), run, Staging(folder / "staging"), client)
     day = date(2026, 11, 21)
-    started, used = time.perf_counter(), time.process_time()
-    for _ in _Vendor(rows).read("", window=None):  # making them is no work of the engine: its time is taken off
-        pass
-    started, used = 2 * time.perf_counter() - started, 2 * time.process_time() - used
-    read_days(context, _Vendor(rows), "bench/contacts", mapping, Span(DateWindow(day, day)))
-    counts = deliver_to_salesforce(context, "bench/contacts", mapping).total
-    assert counts.created == rows, counts
-    return time.perf_counter() - started, time.process_time() - used
+    figures: dict[str, float] = {}
+    for seconds, cpu in (("seconds", "cpu"), ("again", "again_cpu")):
+        started, used = time.perf_counter(), time.process_time()
+        for _ in _Vendor(rows).read("", window=None):  # making them is no work of the engine: its time is taken off
+            pass
+        started, used = 2 * time.perf_counter() - started, 2 * time.process_time() - used
+        read_days(context, _Vendor(rows), "bench/contacts", mapping, Span(DateWindow(day, day)))
+        counts = deliver_to_salesforce(context, "bench/contacts", mapping).total
+        assert rows in (counts.created, counts.unchanged), counts
+        figures |= {seconds: time.perf_counter() - started, cpu: time.process_time() - used}
+    return figures
 
 
-def stage(rows: int, folder: Path) -> tuple[float, float]:
+def stage(rows: int, folder: Path) -> dict[str, float]:
     from salesforce_sync.staging import Staging
 
     texts = {field: pa.array([f"{field} of {number}" for number in range(PAGE)]) for field in TEXTS}
@@ -78,13 +82,13 @@ def stage(rows: int, folder: Path) -> tuple[float, float]:
     started, used = time.perf_counter(), time.process_time()
     tables = (table for _ in range(0, rows, PAGE))
     staging.tables(staging.folder("bench"), tables, id_column="Id", stamp=lambda part: ["2026-11-21"] * part.num_rows)
-    return time.perf_counter() - started, time.process_time() - used
+    return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - used}
 
 
 def main(what: str, rows: int, folder: Path, *places: str) -> None:
-    seconds, cpu = {"load": load, "stage": stage}[what](rows, folder, *places)
+    figures = {"load": load, "stage": stage}[what](rows, folder, *places)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "cpu": cpu, "megabytes": peak}))
+    print(json.dumps(figures | {"megabytes": peak}))
 
 
 if __name__ == "__main__":
