@@ -60,7 +60,8 @@ class Reason(NamedTuple):
 class PairChange(NamedTuple):
     """What a record's outcome means for a pair that is kept equal both ways. `agreed` are the packed marks (see
     mapping/merge.py) of the fields in which both sides agree now; `ended` says why the pair is one no more; `left` is the
-    Salesforce record that the pair was of before, if it moves."""
+    Salesforce record that the pair was of before, if it moves; `written` is the mapping by which the record is read that
+    was written: what was last read of it counts no more."""
 
     flow: str
     salesforce_id: str
@@ -68,6 +69,7 @@ class PairChange(NamedTuple):
     agreed: bytes = b""
     ended: str | None = None
     left: str | None = None
+    written: str | None = None
 
 
 class RecordResult(NamedTuple):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from emulators.salesforce.merging import merge
+from emulators.salesforce.merging import merge, undelete
 from emulators.vendors.spotio.workflow import LEAD
 from salesforce_sync.engine.two_way.sides import Rules
+from salesforce_sync.errors import ServiceUnavailable
 from salesforce_sync.mapping.model import Creation, CreationRules
 from support.flows import BothWays
 from support.world import World
@@ -447,3 +448,44 @@ def test_the_calls_of_a_run_are_counted_once(both_ways: BothWays, world: World) 
     with both_ways.state.connect() as connection:
         counted = connection.execute(select(func.sum(sync_runs.c.api_calls))).scalar_one()
     assert counted == world.org.usage.used - before
+
+
+@pytest.mark.parametrize("lost", ["POST /start", "GET /progress", "GET /results/succeeded", "PUT /data"])
+def test_a_job_whose_answer_was_lost_is_taken_up_and_not_made_twice(
+    both_ways: BothWays, world: World, lost: str
+) -> None:
+    for number in range(8):
+        lead(world, Company=f"Company {number}")
+    world.spotio.jobs.looks = 3
+    method, _, path = lost.partition(" ")
+    world.vendor_fault(kind="after", path=path, method=method, times=6, status=502)
+    both_ways.runs += 1
+    both_ways.read_ours()
+    with pytest.raises(ServiceUnavailable):
+        both_ways.deliver()
+    world.vendors.faults.clear()
+    both_ways.deliver()
+    both_ways()
+    assert len(world.spotio.state.objects) == 8
+    assert len({item["externalDataObjectId"] for item in world.spotio.state.objects.values()}) == 8
+
+
+def test_rows_of_a_job_that_fail_are_refused_by_themselves(both_ways: BothWays, world: World) -> None:
+    ids = [lead(world, Company=f"Company {number}") for number in range(8)]
+    world.spotio.state.refused.add("Company 3")
+    counts = both_ways()
+    assert (counts.created, counts.rejected) == (7, 1)
+    assert both_ways.history(ids[3])[0] == ("rejected", "REFUSED")
+
+
+def test_a_lead_that_is_brought_back_is_kept_equal_again(both_ways: BothWays, world: World) -> None:
+    lead_id = lead(world)
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    world.delete("Lead", lead_id)
+    both_ways()
+    undelete(world.org, [lead_id])
+    edit(world, spotio_id, Title="CFO")
+    both_ways()
+    both_ways()
+    assert in_salesforce(world, lead_id)["Title"] == "CFO"

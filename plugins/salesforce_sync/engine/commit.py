@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from salesforce_sync.engine.context import SyncRun
 from salesforce_sync.engine.plan import Places
-from salesforce_sync.records import SUPERSEDED, Counts, Outcome, RecordResult
+from salesforce_sync.records import SUPERSEDED, Counts, Outcome, PairChange, RecordResult
 from salesforce_sync.state import claims, dead_letters, held_out, inbox, links, pairs, sync_log, waits
 from salesforce_sync.state.waits import Wait
 
@@ -35,7 +35,7 @@ def commit(
     org = run.context.org
     _log(connection, run, results, unchanged)
     links.save(connection, org, mapping, [item for item in results if item.outcome in LINKED])
-    pairs.save(connection, org, [item.pair for item in results if item.pair is not None])
+    _keep_pairs(connection, org, [item.pair for item in results if item.pair is not None])
     dead_letters.record(connection, org, mapping, run.id, results)
     dead_letters.close(connection, org, mapping, [record_id for _, _, ids in unchanged for record_id in ids])
     _wait(connection, org, mapping, results)
@@ -47,6 +47,17 @@ def commit(
     counts = Counts(read=sum(tally.values()), **{str(outcome): count for outcome, count in tally.items()})
     run.counts += counts
     return counts
+
+
+def _keep_pairs(connection: Connection, org: str, changes: Sequence[PairChange]) -> None:
+    """The pairs as they are now. Of a record that was written, what was read before tells nothing any more: somebody who
+    sets it back makes it look as it did then."""
+    pairs.save(connection, org, changes)
+    for name in sorted({change.written for change in changes if change.written}):
+        written = [change for change in changes if change.written == name]
+        at_vendor = name.endswith("/to_salesforce")
+        ids = [change.vendor_id if at_vendor else change.salesforce_id for change in written]
+        links.forget_staged(connection, org, name, ids)
 
 
 def _let_in(connection: Connection, org: str, mapping: str, results: Sequence[RecordResult]) -> None:

@@ -410,7 +410,7 @@ class _Delivery:
         """`notes`: also what writes of this plan mean for links of other records; not when those writes wait."""
         for name, look in looks.items():
             settled = look.settled
-            results = [*settled.results, *(settled.notes if notes else ())]
+            results = self._with_payloads([*settled.results, *(settled.notes if notes else ())])
             if results or settled.unchanged:
                 with self.lease.transaction() as connection:
                     self._commit(connection, name, results, settled.unchanged)

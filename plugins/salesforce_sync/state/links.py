@@ -184,6 +184,13 @@ def forget_values(connection: Connection, org: str, mapping: str, record_ids: Se
     )
 
 
+def forget_staged(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
+    """The next reading of these records is looked at, whether or not it is like the last one; their versions stay."""
+    columns = record_links.c
+    these = (columns.org == org) & (columns.mapping == mapping) & is_one_of(connection, columns.record_id, record_ids)
+    connection.execute(update(record_links).where(these).values(fingerprint=NOTHING, staged_fingerprint=None))
+
+
 def purge(connection: Connection, *, before: datetime) -> None:
     """Removes tombstones that were made before this moment."""
     connection.execute(delete(record_links).where(record_links.c.gone.is_(True), record_links.c.updated_at < before))

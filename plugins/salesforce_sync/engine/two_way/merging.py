@@ -34,6 +34,7 @@ from salesforce_sync.engine.two_way.sides import (
     PATCH,
     PATCH_ROWS,
     REMOVE,
+    RESTORABLE,
     SEVERAL,
     THEIRS,
     UNMAPPABLE,
@@ -54,6 +55,8 @@ from salesforce_sync.state import held_out, pairs, watermarks
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.links import NOTHING
 from salesforce_sync.state.pairs import Pair
+
+FORGET = "_forget"  # the mark of a row whose link is not to remember what was read
 
 
 class Write(NamedTuple):
@@ -248,7 +251,9 @@ class Merging:
     def _may_live(self, pair: Pair) -> bool:
         """Whether the pair has to be looked at: not one of which a side says that it is gone, or that ended."""
         sides = (self.ours.get(pair.salesforce_id), self.theirs.get(pair.vendor_id))
-        return not any(side.gone for side in sides if side is not None) and pair.ended in (None, GONE_IN_SALESFORCE)
+        return not any(side.gone for side in sides if side is not None) and (
+            pair.ended is None or pair.ended in RESTORABLE
+        )
 
     def _refresh(self, known: dict[str, Side], ids: Sequence[str], *, theirs: bool) -> None:
         """What the records are now, with the marks of their rows in the inbox."""
@@ -281,10 +286,8 @@ class Merging:
             if side is not None and side.gone:
                 self._end(pair, side, ours, theirs, is_theirs=gone_there)
                 return
-        if pair.ended is not None and pair.ended != GONE_IN_SALESFORCE:
-            self._skip_both(pair, ours, theirs, pair.ended)
-            return
-        if pair.ended is not None and (ours is None or ours.stamp == "?"):
+        both_there = ours is not None and theirs is not None and "?" not in (ours.stamp, theirs.stamp)
+        if pair.ended is not None and not (pair.ended in RESTORABLE and both_there):
             self._skip_both(pair, ours, theirs, pair.ended)
             return
         problems = [self.refused[name] for name in (pair.salesforce_id, pair.vendor_id) if name in self.refused]
@@ -326,6 +329,8 @@ class Merging:
                 conflicts.append(f"{name}: changed on both sides; {won}'s {as_text(value)!r} stays, and {lost!r} goes")
         ours = self._without_held(pair, ours, writes, at_vendor=True)
         theirs = self._without_held(pair, theirs, writes, at_vendor=False)
+        if writes[True] and writes[False]:  # both are written: what was read of either tells nothing of it afterwards
+            ours, theirs = (side._replace(marks=_forgetting(side.marks)) for side in (ours, theirs))
         change = PairChange(end.flow, pair.salesforce_id, pair.vendor_id, merge.pack(settled))
         self._plan_writes(pair, ours, theirs, writes, conflicts)
         if pair.salesforce_id in self.matched and any(writes.values()):
@@ -381,7 +386,9 @@ class Merging:
             self._settle(side, Outcome.SKIPPED, pair, change=change, code=MERGED, message=f"goes on as {master}")
             return
         follows = self.end.rules.follow_deletes and side.gone in (GONE_IN_SALESFORCE, GONE_AT_VENDOR)
-        if follows and side.marks is not None:
+        if follows and side.marks is None:
+            return  # only a look has seen it: it is followed when it is read
+        if follows:
             (self.doomed_ours if is_theirs else self.doomed_theirs).append((pair, side))
             other = ours if is_theirs else theirs
             if other is not None:
@@ -642,12 +649,17 @@ def changes_of(write: Write, *, at_vendor: bool) -> str:
     return "; ".join([*write.conflicts, *changes])[:LONGEST_TOLD]
 
 
+def _forgetting(marks: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return None if marks is None else {**marks, FORGET: True}
+
+
 def with_marks(
     table: pa.Table, sources: Sequence[Side], found: Sequence[tuple[str, str]], *, at_vendor: bool
 ) -> pa.Table:
     """The rows with the marks of those that ask for them; a record that is in no inbox has no batch."""
     blank: dict[str, Any] = {"_batch": 0, "_row": 0, "_version": "", "_reading": 0}
     rows = [side.marks if side.marks is not None else blank | {"_id": side.id} for side in sources]
+    table = table.append_column(FORGET, pa.array([bool(row.get(FORGET)) for row in rows], pa.bool_()))
     for name, kind in MARKS.items():
         values = [row.get(name) for row in rows]
         if name == "_target":
@@ -664,6 +676,8 @@ def result_of(
     code: str | None = None, message: str | None = None,
 ) -> RecordResult:  # fmt: skip
     """The outcome of a row, with what its link remembers."""
+    if marks.get(FORGET):
+        marks = {**marks, "_fingerprint": NOTHING, "_staged": None}
     return RecordResult(
         marks["_id"], outcome, salesforce_id, code, message, fingerprint=marks.get("_fingerprint") or NOTHING,
         staged_fingerprint=marks.get("_staged"), vendor_id=vendor_id, version=marks.get("_version"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,17 @@ from salesforce_sync.engine.deliver import NoteJobs, Sent
 from salesforce_sync.engine.two_way import sides
 from salesforce_sync.engine.two_way.merging import result_of
 from salesforce_sync.engine.two_way.sides import (
+    AT_VENDOR,
     CREATE,
     DELETE,
     EXTERNAL_ID,
     JOB,
     MAKE,
+    OURS,
     PATCH,
     REMOVE,
     SINCE_NOTE,
+    THEIRS,
     UPDATE,
     Side,
     is_nothing,
@@ -148,15 +151,7 @@ class Sender:
 
     def _patch(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
         if len(places) > sides.FEW:
-            rows = [
-                {
-                    "id": self.rows[place]["_pair_theirs"],
-                    EXTERNAL_ID: self.rows[place]["_pair_ours"],
-                    **self._values(place),
-                }
-                for place in places
-            ]
-            return self._by_job("patch", places, rows), frozenset()
+            return self._by_job("patch", places), frozenset()
         for number, place in enumerate(places):
             self.jobs.beat()
             vendor_id = self.rows[place]["_pair_theirs"]
@@ -169,23 +164,26 @@ class Sender:
         return None, frozenset()
 
     def _make(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
-        made: dict[str, str] = {}
-        if self.repeated:
-            since = datetime.fromisoformat(self.facts["since"])
-            made = self.end.target.find_created(self._stream, since=since - SINCE_NOTE) if since.year > 1 else {}
-        for place in places:
-            if self.rows[place]["_pair_ours"] in made:
-                self._answered(place, VendorResult(made[self.rows[place]["_pair_ours"]]))
-        left = [place for place in places if self.results[place] is None]
-        rows = [{EXTERNAL_ID: self.rows[place]["_pair_ours"], **self._values(place)} for place in left]
         if len(self.rows) > 1:
-            return (self._by_job("create", left, rows) if left else None), frozenset()
-        for place, values in zip(left, rows, strict=True):
+            return self._by_job("create", places), frozenset()
+        for place in self._not_made(places):
+            values = {EXTERNAL_ID: self.rows[place]["_pair_ours"], **self._values(place)}
             try:
                 self._answered(place, self.end.target.create(self._stream, values))
             except SyncError as error:
                 return error, frozenset()
         return None, frozenset()
+
+    def _not_made(self, places: Sequence[int]) -> list[int]:
+        """The rows that are still to be made: of those that were sent before without an answer, some may be there."""
+        since = datetime.fromisoformat(self.facts["since"])
+        made: dict[str, str] = {}
+        if self.repeated and since.year > 1:
+            made = self.end.target.find_created(self._stream, since=since - SINCE_NOTE)
+        for place in places:
+            if (vendor_id := made.get(self.rows[place]["_pair_ours"])) is not None:
+                self._answered(place, VendorResult(vendor_id))
+        return [place for place in places if self.results[place] is None]
 
     def _remove(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
         for number, place in enumerate(places):
@@ -197,25 +195,40 @@ class Sender:
             self._done(place, Outcome.DELETED)
         return None, frozenset()
 
-    def _by_job(self, operation: str, places: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> SyncError | None:
+    def _by_job(self, operation: str, places: Sequence[int]) -> SyncError | None:
         """By the job that the note names, if somebody started it; else by a new one, which is noted before it is started."""
-        target, content = self.end.target, digest(rows)
+        target, content = self.end.target, _digest(operation, self.rows)
         noted = (self.jobs.find(content) or "").removeprefix(JOB)
         state = target.job_state(noted) if noted else ""
         if state == "Open":  # nobody's late call may start it now
             target.abort_job(noted)
-        refused: dict[int, VendorResult] = {}
+        refused: dict[str, VendorResult] = {}
+        left = list(places)
         if state in ("", "Open", "Aborted", "Failed"):
-            noted, refused = target.new_job(self._stream, operation, rows)
-            if noted:
-                self.jobs.remember(content, f"{JOB}{noted}")
-                target.start_job(noted)
+            left = self._not_made(places) if operation == "create" else left
+            noted, refused = self._new_job(operation, left, content)
         results = target.finish_job(noted, beat=self.jobs.beat) if noted else {}
         unknown = VendorResult(None, "NO_RESULT", "the job has no result for this record")
-        for number, place in enumerate(places):
-            answer = refused.get(number) or results.get(str(rows[number][EXTERNAL_ID]), unknown)
-            self._answered(place, answer)
+        for place in left:
+            key = self.rows[place]["_pair_ours"]
+            self._answered(place, refused.get(key) or results.get(key, unknown))
         return None
+
+    def _new_job(self, operation: str, places: Sequence[int], content: str) -> tuple[str, dict[str, VendorResult]]:
+        """A job for these rows, noted and started; its id, and by Salesforce id what cannot be sent."""
+        keys = [self.rows[place]["_pair_ours"] for place in places]
+        known = [{"id": self.rows[place]["_pair_theirs"]} if operation == "patch" else {} for place in places]
+        rows = [
+            {**own, EXTERNAL_ID: key, **self._values(place)}
+            for own, key, place in zip(known, keys, places, strict=True)
+        ]
+        if not rows:
+            return "", {}
+        job_id, refused = self.end.target.new_job(self._stream, operation, rows)
+        if job_id:
+            self.jobs.remember(content, f"{JOB}{job_id}")
+            self.end.target.start_job(job_id)
+        return job_id, {keys[number]: answer for number, answer in refused.items()}
 
     # -- results -----------------------------------------------------------------------------------------------------
 
@@ -233,7 +246,8 @@ class Sender:
         row = self.rows[place]
         ours, theirs = str(row["_pair_ours"] or salesforce_id), str(row["_pair_theirs"] or vendor_id)
         ended = row["_code"] if outcome is Outcome.DELETED else None
-        change = PairChange(self.end.flow, ours, theirs, row["_agreed"], ended=ended)
+        read_by = f"{self.end.flow}/{THEIRS if self.facts['operation'] in AT_VENDOR else OURS}"
+        change = PairChange(self.end.flow, ours, theirs, row["_agreed"], ended=ended, written=read_by)
         result = result_of(row, outcome, ours, theirs, code=row["_code"], message=row["_message"])
         self.results[place] = result._replace(pair=change)
 
@@ -249,6 +263,7 @@ if TYPE_CHECKING:
     from salesforce_sync.engine.two_way.end import TwoWay
 
 
-def digest(rows: Iterable[Mapping[str, Any]]) -> str:
-    content = "\n".join(json.dumps(row, sort_keys=True, default=str) for row in rows)
+def _digest(operation: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a job is known again by: the records of its chunk, whatever of them was answered since."""
+    content = json.dumps([operation, *([row["_pair_ours"], row["_version"]] for row in rows)])
     return hashlib.blake2b(content.encode(), digest_size=32).hexdigest()

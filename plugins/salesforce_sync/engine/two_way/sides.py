@@ -23,7 +23,7 @@ EXTERNAL_ID, CREATED_AT, UPDATED_AT, DELETED = "externalId", "createdAt", "updat
 UPDATE, CREATE, DELETE, PATCH, MAKE, REMOVE = "update", "upsert", "delete", "patch", "make", "remove"
 AT_VENDOR = frozenset({PATCH, MAKE, REMOVE})
 FEW = 5  # records that are written at the vendor call by call; more go by a job
-PATCH_ROWS, MAKE_ROWS, UPDATE_ROWS = 2_000, 10_000, 2_000  # of one note
+PATCH_ROWS, MAKE_ROWS, UPDATE_ROWS = 2_000, 10_000, 25_000  # of one note
 SINCE_NOTE = timedelta(
     minutes=1
 )  # before a note, by the vendor's clock: from when a create without an answer is looked for
@@ -33,6 +33,7 @@ NOT_SELECTED, BEFORE_SWITCH_ON, CONFLICT, SEVERAL = "NOT_SELECTED", "BEFORE_SWIT
 GONE_IN_SALESFORCE, MERGED, CONVERTED_THERE, GONE_AT_VENDOR = (
     "DELETED_IN_SALESFORCE", "MERGED_IN_SALESFORCE", "CONVERTED_IN_SALESFORCE", "DELETED_AT_VENDOR",
 )  # fmt: skip
+RESTORABLE = frozenset({GONE_IN_SALESFORCE, GONE_AT_VENDOR})  # people may bring such a record back
 NO_ADDRESS, MISSING, UNMAPPABLE, COUNTERPART_GONE = (
     "NO_ADDRESS",
     "REQUIRED_IN_SALESFORCE",
