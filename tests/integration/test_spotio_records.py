@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulators.salesforce.merging import merge, undelete
-from emulators.vendors.spotio.workflow import LEAD
+from emulators.vendors.spotio.workflow import LEAD, Stage
 from salesforce_sync.engine.two_way.sides import Rules
 from salesforce_sync.errors import ServiceUnavailable
 from salesforce_sync.mapping.model import Creation, CreationRules
@@ -489,3 +489,61 @@ def test_a_lead_that_is_brought_back_is_kept_equal_again(both_ways: BothWays, wo
     both_ways()
     both_ways()
     assert in_salesforce(world, lead_id)["Title"] == "CFO"
+
+
+def test_a_counterpart_that_is_refused_is_not_made_a_second_time(both_ways: BothWays, world: World) -> None:
+    """It has a stage that the mapping does not know, until somebody moves it to another."""
+    kind = world.spotio.state.workflow.types[LEAD]
+    world.spotio.state.workflow.types[LEAD] = replace(kind, stages=(*kind.stages, Stage(99, "Parked")))
+    lead_id = lead(world, Company="Bolt")
+    spotio_id = spotio_lead(world, external=lead_id, stage=99)
+    for _ in range(2):
+        both_ways()
+    assert len(world.spotio.state.objects) == 1
+    world.spotio.state.change(spotio_id, {"stageId": 2})
+    both_ways()
+    both_ways()
+    assert (len(world.spotio.state.objects), in_salesforce(world, lead_id)["Status"]) == (1, "Working - Contacted")
+
+
+def test_a_part_of_an_address_changes_alone(both_ways: BothWays, world: World) -> None:
+    lead_id = lead(world, Street="Main 1", City="Utrecht", PostalCode="1234", Country="Netherlands")
+    both_ways()
+    world.update("Lead", {"Id": lead_id, "Street": None})
+    both_ways()
+    pin = only_object(world)["pin"]
+    assert (pin["street"], pin["city"], pin["address"]) == (None, "Utrecht", "1234 Utrecht, Netherlands")
+    both_ways()
+    (row,) = world.query(f"SELECT Street, City, PostalCode, Country FROM Lead WHERE Id = '{lead_id}'")
+    assert list(row.values()) == [None, "Utrecht", "1234", "Netherlands"]
+
+
+def test_a_lead_that_was_made_without_an_answer_keeps_what_people_edit(both_ways: BothWays, world: World) -> None:
+    spotio_id = spotio_lead(world, Company="Bolt", Last_Name="Vos", Title="Theirs")
+    world.salesforce_fault(kind="after", path="/composite/sobjects/Lead", method="PATCH", status=503, times=9)
+    both_ways.runs += 1
+    both_ways.read_theirs()
+    with pytest.raises(ServiceUnavailable):
+        both_ways.deliver()
+    world.org.faults.clear()
+    (row,) = world.query("SELECT Id FROM Lead")
+    world.org.clock.shift(5)
+    world.update("Lead", {"Id": row["Id"], "Title": "Ours"})
+    both_ways.deliver()
+    for _ in range(2):
+        both_ways()
+    assert (in_salesforce(world, row["Id"])["Title"], at_spotio(world, spotio_id)["Title"]) == ("Ours", "Ours")
+
+
+def test_a_field_that_is_mapped_to_another_one_empties_nothing(both_ways: BothWays, world: World) -> None:
+    lead_id = lead(world, Title="CFO")
+    both_ways()
+    fields = dict(both_ways.mapping.fields)
+    del fields["Description"]
+    fields["Title"] = fields["Title"].model_copy(update={"vendor": "fields.Notes"})
+    both_ways.mapping = both_ways.mapping.model_copy(update={"fields": fields})
+    both_ways(full=True)
+    assert (in_salesforce(world, lead_id)["Title"], at_spotio(world, only_object(world)["id"])["Notes"]) == (
+        "CFO",
+        "CFO",
+    )

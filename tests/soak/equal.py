@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from sqlalchemy import Engine, select, update
@@ -284,6 +284,8 @@ class FakeField:
         self.gone[name] = self.records.pop(name) | {"deleted": True, "updatedAt": self.clock.tick().isoformat()}
 
     # -- what the hook is asked --------------------------------------------------------------------------------------
+
+    together: ClassVar[frozenset[str]] = frozenset()
 
     def problems(self, mapping: MappingFile) -> list[str]:
         return []

@@ -136,7 +136,10 @@ class NoteJobs:
         self.beat = Pulse(lease).beat
 
     def find(self, content: str) -> str | None:
-        return self._note.job_id if self._note is not None and self._note.content == content else None
+        note = self._note
+        if note is None or note.job_id is None:
+            return None
+        return note.job_id if note.content == content or is_vendors_job(note) else None
 
     def remember(self, content: str, job_id: str) -> None:
         """Before the job is closed: a holder that lost its lease cannot note it, and so never closes it."""
@@ -561,7 +564,9 @@ class _Delivery:
         place = (note.plan_id, note.chunk)
         with self.lease.transaction() as connection:  # it is sent again: whoever finds it after this has to wait again
             plans.change_note(connection, *place, rested=0.0, epoch=self.lease.epoch)
-        if note.tries < CHUNK_TRIES and places:
+        if places and (
+            note.tries < CHUNK_TRIES or is_vendors_job(note)
+        ):  # such a job ends some day: nothing is made beside it
             self._send(rows, name, jobs, place, repeated=True, tries=note.tries, rows=places)
             return
         for start in range(rows.num_rows):
@@ -718,12 +723,17 @@ def wait_for_others(context: Context, lease: Lease, target: str) -> None:
         rested = rested_so_far(context, note)
         with lease.transaction() as connection:
             plans.change_note(connection, note.plan_id, note.chunk, rested=rested)
-        if note.job_id is not None and context.client is not None and ":" not in note.job_id:  # not a vendor's
+        if note.job_id is not None and context.client is not None and not is_vendors_job(note):
             end_job(context, note.job_id)
         elif rested < context.timing.rest_seconds:
             resting.append((note, rested))
     if resting:
         wait_for_calls(context, resting)
+
+
+def is_vendors_job(note: Note) -> bool:
+    """Whether the note holds the id of a vendor's job, which has a prefix: one chunk, one job."""
+    return note.job_id is not None and ":" in note.job_id
 
 
 def rested_so_far(context: Context, note: Note) -> float:

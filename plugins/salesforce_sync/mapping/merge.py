@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -132,13 +132,16 @@ def is_alike(first: str | None, second: str | None) -> bool:
 
 def _normal(text: str) -> str:
     plain = " ".join(text.split()).casefold()
-    digits = re.sub(r"\D", "", plain)
-    if len(digits) >= _FEWEST_DIGITS and _PHONE.fullmatch(plain) and not re.fullmatch(r"\d{4}-\d\d-\d\d", plain):
-        return digits.lstrip("0")
     try:
         return repr(float(plain))
     except ValueError:
-        return re.sub(r"(\d)(?:\.0+)?(?:z|\+00:00)$", r"\1z", plain)
+        pass
+    digits = re.sub(r"\D", "", plain)
+    if len(digits) >= _FEWEST_DIGITS and _PHONE.fullmatch(plain) and not re.fullmatch(r"\d{4}-\d\d-\d\d", plain):
+        return repr(float(digits))
+    if ";" in plain:  # several choices, which a side may keep in its own order
+        return ";".join(sorted(part.strip() for part in plain.split(";")))
+    return re.sub(r"(\d)(?:\.0+)?(?:z|\+00:00)$", r"\1z", plain)
 
 
 def _text(value: Any) -> str:
@@ -148,17 +151,18 @@ def _text(value: Any) -> str:
 # -- what is remembered of a pair --------------------------------------------------------------------------------------
 
 
-def pack(agreed: Mapping[str, Agreed]) -> bytes:
-    """The agreed marks as bytes: 17 for each field."""
+def pack(agreed: Mapping[str, Agreed], keys: Mapping[str, str]) -> bytes:
+    """The agreed marks as bytes: 17 for each field. `keys` say what a field is, so that one that is mapped otherwise now
+    has agreed on nothing."""
     return b"".join(
-        _ENTRY.pack(_name(field), item.salesforce, item.vendor, _SIDES.index(item.sent))
+        _ENTRY.pack(_name(keys[field]), item.salesforce, item.vendor, _SIDES.index(item.sent))
         for field, item in sorted(agreed.items())
     )
 
 
-def unpack(content: bytes | None, fields: Collection[str]) -> dict[str, Agreed]:
-    """What `pack` made bytes of, for these fields; what is not among them is left out."""
-    names = {_name(field): field for field in fields}
+def unpack(content: bytes | None, keys: Mapping[str, str]) -> dict[str, Agreed]:
+    """What `pack` made bytes of; what is of no field with one of these keys is left out."""
+    names = {_name(key): field for field, key in keys.items()}
     found = {}
     for name, ours, theirs, sent in _ENTRY.iter_unpack(content or b""):
         if name in names:
@@ -176,5 +180,5 @@ def joined(before: bytes, after: bytes) -> bytes:
     return b"".join({part[:4]: part for part in parts}.values())
 
 
-def _name(field: str) -> bytes:
-    return hashlib.blake2b(field.encode(), digest_size=4).digest()
+def _name(key: str) -> bytes:
+    return hashlib.blake2b(key.encode(), digest_size=4).digest()

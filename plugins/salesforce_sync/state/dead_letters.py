@@ -68,6 +68,13 @@ def waiting_time(attempts: int) -> timedelta:
     return min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1)) if attempts < 20 else LONGEST_WAIT
 
 
+def payloads(connection: Connection, org: str, mapping: str) -> list[str]:
+    """The content of the mapping's refused records that nobody has resolved: JSON, `{}` where none was kept."""
+    columns = dead_letters.c
+    query = select(columns.payload).where(columns.org == org, columns.mapping == mapping, columns.resolved_at.is_(None))
+    return list(connection.execute(query).scalars())
+
+
 def due(connection: Connection, org: str, mapping: str, now: datetime) -> list[Due]:
     """The letters whose records are to be read again."""
     columns = dead_letters.c

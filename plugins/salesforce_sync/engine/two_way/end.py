@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from salesforce_sync.engine.context import Context
@@ -27,6 +28,7 @@ from salesforce_sync.engine.two_way.sides import (
     OURS,
     THEIRS,
     UPDATED_AT,
+    Refused,
     Rules,
     Side,
     TwoWayTarget,
@@ -75,6 +77,7 @@ class TwoWay:
     mapping: MappingFile
     target: TwoWayTarget
     rules: Rules
+    refused: Refused = field(default_factory=Refused)
 
     # -- the End of deliver.py ---------------------------------------------------------------------------------------
 
@@ -127,6 +130,11 @@ class TwoWay:
     @cached_property
     def theirs(self) -> MappingFile:
         return self.mapping.one_way("to_salesforce")
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """Field -> what it is: with another counterpart, or another direction, it is another one."""
+        return {name: f"{name} {item.vendor} {item.direction}" for name, item in self.mapping.fields.items()}
 
     @cached_property
     def targets(self) -> dict[str, Target]:
@@ -186,6 +194,7 @@ class TwoWay:
         over = gone | converted
         known = self._with_users(columns, self._user_fields(), self._shared_user)
         mapped = apply_to_vendor(self.ours, known, accept=over)
+        self._keep_refused(columns.take(np.array(sorted(mapped.problems), dtype=np.int64)), theirs=False)
         when = self.mapping.create.to_vendor.when
         more = {
             "_gone": gone.tolist(), "_master": texts(columns, MASTER, size), "_created": texts(columns, CREATED_DATE, size),
@@ -200,6 +209,7 @@ class TwoWay:
         paths = [str(self.mapping.fields[name].vendor) for name in self._user_fields()]
         known = self._with_users(columns, paths, self._user)
         mapped = apply(self.theirs, known, self.targets, accept=gone)
+        self._keep_refused(columns.take(np.array(sorted(mapped.problems), dtype=np.int64)), theirs=True)
         when = self.mapping.create.to_salesforce.when
         more = {
             "_gone": gone.tolist(), "_master": [None] * size, "_contact": [None] * size,
@@ -208,6 +218,10 @@ class TwoWay:
         }  # fmt: skip
         vendor = {name: str(item.vendor) for name, item in self.mapping.fields.items()}
         return self._with_more(mapped, more, known, vendor)
+
+    def _keep_refused(self, columns: Columns, *, theirs: bool) -> None:
+        for record in columns.records():
+            self.refused.add(record, self.mapping, theirs=theirs)
 
     def _with_more(
         self, mapped: Mapped, more: Mapping[str, Sequence[Any]], columns: Columns, paths: Mapping[str, Any]

@@ -44,14 +44,15 @@ from salesforce_sync.engine.two_way.sides import (
     is_nothing,
     is_theirs,
     known_by,
+    match_key,
     moment,
 )
 from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping import merge
-from salesforce_sync.mapping.merge import Agreed, Decision
+from salesforce_sync.mapping.merge import Agreed, Decision, Seen
 from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.records import HELD_OUT, Outcome, PairChange, RecordResult
-from salesforce_sync.state import held_out, pairs, watermarks
+from salesforce_sync.state import dead_letters, held_out, pairs, watermarks
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.links import NOTHING
 from salesforce_sync.state.pairs import Pair
@@ -102,6 +103,7 @@ class Merging:
     def run(self, changed: Iterator[tuple[Member, pa.Table]]) -> None:
         for member, table in changed:
             self._take(table, theirs=is_theirs(member))
+        self._learn_of_letters()
         self._match()
         self._look()
         self._find_held()
@@ -114,6 +116,17 @@ class Merging:
             look.unlinked = self.first_contacts if name.endswith(f"/{OURS}") else self.created
             look.emptied.clear()
         self._count_emptied()
+
+    def _learn_of_letters(self) -> None:
+        """What earlier runs refused may be somebody's counterpart, too."""
+        for theirs in (False, True):
+            name = f"{self.end.flow}/{THEIRS if theirs else OURS}"
+            with reading(self.end.context.state) as connection:
+                payloads = dead_letters.payloads(connection, self.end.context.org, name)
+            for payload in payloads:
+                record = json.loads(payload)
+                if record:
+                    self.end.refused.add(record, self.end.mapping, theirs=theirs)
 
     # -- who is whose ------------------------------------------------------------------------------------------------
 
@@ -172,16 +185,19 @@ class Merging:
         self.matched |= {ours, theirs}
 
     def _hints(self) -> list[tuple[str, str]]:
-        """(Salesforce id, vendor's id) that one side names."""
+        """(Salesforce id, vendor's id) that one side names; of what was refused, as far as it is about a row of the plan."""
         found = set()
+        waiting: set[str] = set()
         for theirs in (False, True):
             for table in self._spooled(theirs=theirs):
-                names = zip(table.column("_id").to_pylist(), table.column("_partner").to_pylist(), strict=True)
-                for record_id, partner in names:
+                ids = table.column("_id").to_pylist()
+                waiting.update(ids)
+                for record_id, partner in zip(ids, table.column("_partner").to_pylist(), strict=True):
                     if partner and theirs and (salesforce_id := whole_id(partner)) is not None:
                         found.add((salesforce_id, record_id))
                     elif partner and not theirs:
                         found.add((record_id, partner))
+        found |= {hint for hint in self.end.refused.hints if waiting & set(hint)}
         return sorted(found)
 
     def _known(self, hints: Sequence[tuple[str, str]]) -> tuple[dict[str, Pair], dict[str, Pair]]:
@@ -212,11 +228,18 @@ class Merging:
             for table in self._spooled(theirs=theirs):
                 columns = [table.column(f"_raw:{name}").to_pylist() for name in names]
                 for record_id, *values in zip(table.column("_id").to_pylist(), *columns, strict=True):
-                    if all(values) and record_id not in self.matched and record_id not in self.several:
-                        key = tuple(" ".join(str(value).casefold().split()) for value in values)
+                    key = match_key(values)
+                    if key is not None and record_id not in self.matched and record_id not in self.several:
                         keys[theirs].setdefault(key, []).append(record_id)
+        rows = {theirs: {name for found in keys[theirs].values() for name in found} for theirs in keys}
+        for theirs, known in self.end.refused.values.items():
+            for key, found in known.items():
+                own = keys[theirs].setdefault(key, [])
+                own += sorted(found - set(own) - self.matched - self.several.keys())
         for key, ours in keys[False].items():
             theirs_found = keys[True].get(key, [])
+            if not (rows[False] & set(ours) or rows[True] & set(theirs_found)):
+                continue  # nothing of it is in this plan
             if len(ours) == 1 and len(theirs_found) == 1:
                 self._pair_up(ours[0], theirs_found[0])
             elif theirs_found:
@@ -303,7 +326,7 @@ class Merging:
 
     def _decide(self, pair: Pair, ours: Side, theirs: Side) -> None:
         end = self.end
-        agreed = merge.unpack(pair.agreed, end.mapping.fields)
+        agreed = merge.unpack(pair.agreed, end.keys)
         wins = self._salesforce_wins(ours, theirs)
         settled: dict[str, Agreed] = {}
         writes: dict[bool, dict[str, Any]] = {False: {}, True: {}}  # by whether the vendor is written
@@ -311,13 +334,9 @@ class Merging:
         for name, item in end.mapping.fields.items():
             a, b = ours.seen[name], theirs.seen[name]
             decision, is_conflict = merge.decide(a, b, agreed.get(name), direction=item.direction, salesforce_wins=wins)
+            if item.when_empty == "keep":
+                decision = _kept(decision, a, b, is_conflict=is_conflict)
             value = a.value if decision is Decision.TO_VENDOR else b.value
-            if (
-                decision in (Decision.TO_VENDOR, Decision.TO_SALESFORCE)
-                and is_nothing(value)
-                and item.when_empty == "keep"
-            ):
-                decision = Decision.AGREE
             if decision in (Decision.NOTHING, Decision.AGREE):
                 now = Agreed(a.mark, b.mark)
                 if agreed.get(name) != now:
@@ -331,7 +350,7 @@ class Merging:
         theirs = self._without_held(pair, theirs, writes, at_vendor=False)
         if writes[True] and writes[False]:  # both are written: what was read of either tells nothing of it afterwards
             ours, theirs = (side._replace(marks=_forgetting(side.marks)) for side in (ours, theirs))
-        change = PairChange(end.flow, pair.salesforce_id, pair.vendor_id, merge.pack(settled))
+        change = PairChange(end.flow, pair.salesforce_id, pair.vendor_id, merge.pack(settled, end.keys))
         self._plan_writes(pair, ours, theirs, writes, conflicts)
         if pair.salesforce_id in self.matched and any(writes.values()):
             self.first_contacts += 1
@@ -461,7 +480,7 @@ class Merging:
                 [as_text(value) if at_vendor and value is not None else value for value in found], kind
             )
         given = pa.table(values)
-        agreed = [merge.pack(agreed_by(write, at_vendor=at_vendor)) for write in writes]
+        agreed = [merge.pack(agreed_by(write, at_vendor=at_vendor), end.keys) for write in writes]
         table = (
             given
             if at_vendor
@@ -582,7 +601,7 @@ class Merging:
                 value = own[name][row] if name in own else None
                 mine, sent = merge.mark_of(value), merge.mark_of_sent(value)
                 agreed[name] = Agreed(sent, mine, "s") if theirs else Agreed(mine, sent, "v")
-            packed.append(merge.pack(agreed))
+            packed.append(merge.pack(agreed, end.keys))
         ids = table.column("_id").to_pylist()
         made = values
         if theirs:
@@ -627,6 +646,16 @@ class Merging:
                 for name, value in write.values.items():
                     if is_nothing(value) and write.before[name]:
                         look.emptied[str(fields[name].vendor) if at_vendor else name] += 1
+
+
+def _kept(decision: Decision, ours: Seen, theirs: Seen, *, is_conflict: bool) -> Decision:
+    """Where no value leaves the other side alone: nothing is emptied, and of two changes the one with a value goes."""
+    winner, loser = (ours, theirs) if decision is Decision.TO_VENDOR else (theirs, ours)
+    if decision in (Decision.NOTHING, Decision.AGREE) or not winner.is_empty:
+        return decision
+    if not is_conflict or loser.is_empty:
+        return Decision.AGREE
+    return Decision.TO_SALESFORCE if decision is Decision.TO_VENDOR else Decision.TO_VENDOR
 
 
 def agreed_by(write: Write, *, at_vendor: bool) -> dict[str, Agreed]:

@@ -51,6 +51,7 @@ class Sender:
     repeated: bool
     rows: list[dict[str, Any]] = field(default_factory=list)
     results: list[RecordResult | None] = field(default_factory=list)
+    current: dict[str, Side] = field(default_factory=dict)  # by id, at the last look
 
     def run(self) -> Sent:
         self.rows = self.chunk.to_pylist()
@@ -103,6 +104,8 @@ class Sender:
 
     def _create(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
         side = self.end.mapping.salesforce
+        if self.repeated:  # what is there already may have been edited since: the next plan merges it
+            places = self._not_there(places)
         return self._write(
             places,
             WriteRequest(
@@ -110,6 +113,18 @@ class Sender:
                 allow_duplicates=side.allow_duplicates,
             ),
         )  # fmt: skip
+
+    def _not_there(self, places: Sequence[int]) -> list[int]:
+        """The rows that are still to be made; the others become pairs with what was sent."""
+        side = self.end.mapping.salesforce
+        keys = [self.rows[place]["_pair_theirs"] for place in places]
+        found: dict[str, str] = {}
+        for table in self.context.salesforce.matching(side.object, side.external_id, keys, ["Id"]):
+            found |= dict(zip(table.column(side.external_id).to_pylist(), table.column("Id").to_pylist(), strict=True))
+        for place in places:
+            if (salesforce_id := found.get(self.rows[place]["_pair_theirs"])) is not None:
+                self._done(place, Outcome.CREATED, salesforce_id=salesforce_id)
+        return [place for place in places if self.results[place] is None]
 
     def _delete(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
         return self._write(places, WriteRequest(self.facts["object"], Operation.DELETE))
@@ -144,10 +159,24 @@ class Sender:
         else:
             paths = [name for name, value in row.items() if not name.startswith("_") and value is not None]
         values: dict[str, Any] = {path: None if is_nothing(row[path]) else row[path] for path in paths}
+        values |= self._beside(row, values)
         for path in users & values.keys():
             user_id = values[path]
             values[path] = {"id": user_id, "email": self.end.users.get(user_id, "")} if user_id else None
         return values
+
+    def _beside(self, row: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """What goes along as it is: the other parts of an address, say, of which one changes."""
+        changed = {prefix for prefix in self.end.target.together for path in values if path.startswith(prefix)}
+        side = self.current.get(row["_pair_theirs"] or "")
+        if not changed or side is None:
+            return {}
+        fields = {str(item.vendor): name for name, item in self.end.mapping.fields.items()}
+        return {
+            path: side.seen[name].raw
+            for path, name in fields.items()
+            if path not in values and path.startswith(tuple(changed))
+        }
 
     def _patch(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
         if len(places) > sides.FEW:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from salesforce_sync.engine.group import Member
+from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping import merge
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.merge import Seen
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.mapping.paths import as_text
+from salesforce_sync.mapping.paths import as_text, value_at
 from salesforce_sync.records import VendorResult
 
 OURS, THEIRS = "to_vendor", "to_salesforce"  # the members, by where their rows go: ours are Salesforce's
@@ -35,16 +36,17 @@ GONE_IN_SALESFORCE, MERGED, CONVERTED_THERE, GONE_AT_VENDOR = (
 )  # fmt: skip
 RESTORABLE = frozenset({GONE_IN_SALESFORCE, GONE_AT_VENDOR})  # people may bring such a record back
 NO_ADDRESS, MISSING, UNMAPPABLE, COUNTERPART_GONE = (
-    "NO_ADDRESS",
-    "REQUIRED_IN_SALESFORCE",
-    "UNMAPPABLE",
-    "COUNTERPART_GONE",
-)
+    "NO_ADDRESS", "REQUIRED_IN_SALESFORCE", "UNMAPPABLE", "COUNTERPART_GONE",
+)  # fmt: skip
 LONGEST_TOLD = 2_000  # characters of what a log row says of the changes
 
 
 class TwoWayTarget(Protocol):
     """A vendor's hook, as far as keeping records equal needs it: see also from_vendor.ChangesSource."""
+
+    @property
+    def together(self) -> frozenset[str]:
+        """How the paths begin that are written together, or not at all."""
 
     def problems(self, mapping: MappingFile) -> list[str]: ...
     def now(self) -> datetime: ...
@@ -88,6 +90,38 @@ def vendor_paths(mapping: MappingFile) -> list[str]:
             *mapping.vendor_paths, EXTERNAL_ID, CREATED_AT, UPDATED_AT, DELETED, *mapping.create.to_salesforce.when,
         ])
     )  # fmt: skip
+
+
+@dataclass
+class Refused:
+    """Records that were refused, now or in an earlier run: they are no rows of the plan, but may be somebody's counterpart,
+    who would else be created a second time."""
+
+    hints: set[tuple[str, str]] = field(default_factory=set)  # Salesforce id and vendor's id: what they name
+    values: dict[bool, dict[tuple[str, ...], set[str]]] = field(
+        default_factory=lambda: {False: {}, True: {}}
+    )  # by `theirs`
+
+    def add(self, record: Mapping[str, Any], mapping: MappingFile, *, theirs: bool) -> None:
+        record_id = as_text(value_at(record, mapping.vendor.id if theirs else "Id"))
+        if record_id is None:
+            return
+        partner = as_text(value_at(record, EXTERNAL_ID if theirs else mapping.salesforce.external_id))
+        if partner and theirs and (salesforce_id := whole_id(partner)) is not None:
+            self.hints.add((salesforce_id, record_id))
+        elif partner and not theirs:
+            self.hints.add((record_id, partner))
+        paths = [str(mapping.fields[name].vendor) if theirs else name for name in mapping.match]
+        key = match_key([as_text(value_at(record, path)) for path in paths])
+        if key is not None:
+            self.values[theirs].setdefault(key, set()).add(record_id)
+
+
+def match_key(values: Sequence[str | None]) -> tuple[str, ...] | None:
+    """What records are matched by, in any case of letters; None where a value is missing."""
+    if not values or not all(values):
+        return None
+    return tuple(" ".join(str(value).casefold().split()) for value in values)
 
 
 class Side(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -42,12 +43,14 @@ FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.2, 10.0
 PEOPLE = ("Note", "Event")  # the kinds of activities that people do; the others are the system's own events
 OPEN, COMPLETE, FAILED, ABORTED = "Open", "JobComplete", "Failed", "Aborted"
 NOT_FOUND = "404"
+_ID = re.compile(r"[0-9A-Za-z-]{1,64}")  # of an object; people may type anything into a field that holds one
 
 
 class SpotioHook(VendorHook):
     """Streams are the company's types of objects, by name or id: `Lead`, say. records.py has the shape of a record."""
 
     system = "spotio"
+    together = frozenset({records.PIN})  # the parts of an address are one place
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,9 +123,9 @@ class SpotioHook(VendorHook):
 
     def look(self, stream: str, paths: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The records with these ids as they are now; of one that is not there, only that it is deleted."""
-        found = self._look(find_type(self.types, stream), paths, ids)
+        found = self._look(find_type(self.types, stream), paths, [name for name in ids if _ID.fullmatch(name)])
         for name in ids:
-            if name not in found and not self._is_there(name):
+            if name not in found and not (_ID.fullmatch(name) and self._is_there(name)):
                 found[name] = {"id": name, records.DELETED: True, records.UPDATED: _text(self.now())}
         return found
 
@@ -177,11 +180,9 @@ class SpotioHook(VendorHook):
         """Changes these values of a record that was just looked at, as `current`."""
         kind = find_type(self.types, stream)
         try:
-            body = records.body_of(values, kind, self.users)
+            body = records.body_of(_place_of(current[""], values) | dict(values), kind, self.users)
             if "fields" in body:
                 body["fields"] = records.merged_fields(current[""], body["fields"])
-            if body.get("pin"):
-                body["pin"] = {**_place_of(current[""]), **body["pin"]}
             operations = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in body.items()]
             self._send("PATCH", f"/api/DataObjects/{vendor_id}/jsonp", operations, kind=JSON_PATCH)
         except (RequestRejected, records.Unknown) as error:
@@ -438,10 +439,13 @@ def _parsed(reply: requests.Response) -> Any:
         raise ServiceUnavailable("spotio answered with text that is not complete JSON.") from None
 
 
-def _place_of(current: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the object's address is kept when a part of it changes; not its number and its place on the map."""
+def _place_of(current: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of the object's address that no mapping names, when another part of it changes; not its place on the map."""
+    if not any(path.startswith(records.PIN) for path in values):
+        return {}
     pin = current.get("pin") or {}
-    return {name: pin[name] for name in records.PIN_PARTS if name != "address" and pin.get(name) is not None}
+    parts = [name for name in records.PIN_PARTS if name != "address" and pin.get(name) is not None]
+    return {f"{records.PIN}{name}": pin[name] for name in parts}
 
 
 def _refusal(error: RequestRejected | records.Unknown) -> VendorResult:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from salesforce_sync.ids import whole_id
 from salesforce_sync.systems.spotio.workflow import SEVERAL, UNWRITABLE, ObjectType, Users
 
 FIELDS, PIN = "fields.", "pin."
@@ -71,7 +72,7 @@ def record_of(answer: Mapping[str, Any], paths: Sequence[str], kind: ObjectType,
     return {
         "id": str(answer["id"]), EXTERNAL_ID: answer.get("externalDataObjectId"), CREATED: answer.get("createdAt"),
         UPDATED: answer.get("updatedAt"), UPDATED_BY: str(answer.get("updatedById") or ""), DELETED: False,
-        STAGE: kind.stages.get(str(answer.get("stageId"))), OWNER: (user.external_id or user.email) if user else None,
+        STAGE: kind.stages.get(str(answer.get("stageId"))), OWNER: (whole_id(user.external_id) or user.email) if user else None,
         UNIT: answer.get("addressUnit"), SOURCE: answer.get("source"),
         "pin": {name: pin.get(name) for name in PIN_PARTS}, "fields": fields,
     }  # fmt: skip
@@ -113,7 +114,7 @@ def body_of(values: Mapping[str, Any], kind: ObjectType, users: Users) -> dict[s
         body["fields"] = fields
     if pin:
         body["pin"] = pin if "address" in pin else pin | {"address": _address(pin)}
-        if not any(pin.values()):
+        if not any(pin.values()):  # all parts that the mapping has
             body["pin"] = None
     return body
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from salesforce_sync.errors import InvalidMapping
+from salesforce_sync.ids import whole_id
 
 SEVERAL = "MultiChoice"
 UNWRITABLE = frozenset({"Attachment", "Address"})
@@ -87,7 +88,9 @@ class Users:
 
     def __init__(self, users: Sequence[User]) -> None:
         self._by_id = {user.id: user for user in users}
-        self._by_external_id = {user.external_id: user for user in users if user.external_id}
+        self._by_external_id = {
+            whole_id(user.external_id) or user.external_id: user for user in users if user.external_id
+        }
         self._by_email = {user.email.lower(): user for user in users if user.email}
 
     @classmethod
