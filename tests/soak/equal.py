@@ -307,7 +307,8 @@ class FakeField:
 
     def look(self, stream: str, paths: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         def arrive() -> dict[str, dict[str, Any]]:
-            return {name: dict(self.records.get(name) or {"id": name, "deleted": True}) for name in ids}
+            gone = {"deleted": True, "updatedAt": self.clock.now.isoformat()}
+            return {name: dict(self.records.get(name) or {"id": name} | gone) for name in ids}
 
         answer: dict[str, dict[str, Any]] = self.around(_looking(arrive))
         return answer

@@ -306,6 +306,9 @@ class Merging:
     def _merge(self, pair: Pair) -> None:
         ours, theirs = self.ours.get(pair.salesforce_id), self.theirs.get(pair.vendor_id)
         for side, gone_there in ((ours, False), (theirs, True)):
+            if side is not None and side.gone and side.marks is None and pair.salesforce_id in self.matched:
+                self._skip_both(pair, ours, theirs, COUNTERPART_GONE)
+                return
             if side is not None and side.gone:
                 self._end(pair, side, ours, theirs, is_theirs=gone_there)
                 return
