@@ -103,17 +103,17 @@ def test_errors_are_retried_by_their_kind() -> None:
     assert action(ValueError("x")) is RetryAction.DEFAULT
 
 
-def test_dag_files_import_nothing_heavy_and_parse_in_under_a_second() -> None:
+def test_dag_files_import_nothing_heavy_and_parse_in_under_a_second_of_cpu() -> None:
     script = textwrap.dedent(
         f"""
         import sys, time, runpy
         import airflow.sdk, airflow.timetables.base, pendulum
         sys.path.insert(0, {str(REPOSITORY / "plugins")!r})
         before = set(sys.modules)
-        start = time.perf_counter()
+        start = time.process_time()
         for path in {[str(path) for path in DAG_FILES]!r}:
             runpy.run_path(path)
-        print(time.perf_counter() - start)
+        print(time.process_time() - start)
         print([name for name in {HEAVY!r} if name in sys.modules and name not in before])
         """
     )

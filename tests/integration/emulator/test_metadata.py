@@ -185,7 +185,7 @@ def test_the_shipped_project_deploys_into_a_bare_org_and_gives_the_schema_that_i
     for name, sobject in expected.objects.items():
         assert set(world.org.schema.objects[name].fields) == set(sobject.fields), name
     names = raw.query("SELECT Name FROM PermissionSet ORDER BY Name")[1]["records"]
-    assert [record["Name"] for record in names] == ["Deployteq_Sync", "PeerSpot", "PeerSpot_Sync"]
+    assert [record["Name"] for record in names] == ["Deployteq_Sync", "PeerSpot", "PeerSpot_Sync", "SPOTIO_Sync"]
 
 
 # -- SOAP -------------------------------------------------------------------------------------------------------------------------
