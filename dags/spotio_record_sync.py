@@ -1,4 +1,5 @@
-"""Salesforce Leads and SPOTIO's leads, kept equal both ways every ten minutes, field by field: see docs/runbooks/spotio.md."""
+"""Salesforce Leads and SPOTIO's leads, kept equal both ways every ten minutes, field by field: see
+docs/runbooks/spotio.md."""
 
 from datetime import datetime, timedelta
 

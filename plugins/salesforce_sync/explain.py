@@ -16,9 +16,10 @@ from sqlalchemy import Connection
 from salesforce_sync.errors import StagedDataMissing
 from salesforce_sync.ids import whole_id
 from salesforce_sync.staging import ID, Staging, file_name
-from salesforce_sync.state import claims, dead_letters, held_out, inbox, links, plans, sync_log, waits
+from salesforce_sync.state import claims, dead_letters, held_out, inbox, links, pairs, plans, sync_log, waits
 from salesforce_sync.state.engine import open_state, reading
 from salesforce_sync.state.links import Linked
+from salesforce_sync.state.pairs import Pair
 
 VERBS = {
     "created": "was created",
@@ -35,10 +36,13 @@ def explain(connection: Connection, record_id: str) -> list[str]:
     """The record's history as lines of text, the oldest event first, and below it what is true of it now."""
     spellings = {record_id, whole_id(record_id) or record_id}  # a vendor's id may look like one of Salesforce's
     known = [linked for name in sorted(spellings) for linked in links.of_record(connection, name)]
+    paired = {item for name in sorted(spellings) for item in pairs.of_record(connection, name)}
     names = {*spellings, *(name for linked in known for name in _names(linked))}
+    names |= {name for _, pair in paired for name in (pair.salesforce_id, pair.vendor_id)}
     rows = {(row["sync_run_id"], row["id"], row["record_id"], row["step"]): row for row in _logged(connection, names)}
     lines = [_event(row) for row in sorted(rows.values(), key=lambda row: (row["sync_run_id"], row["id"] or 0))]
     lines += [_link(connection, linked) for linked in known]
+    lines += [_pair(flow, pair) for flow, pair in sorted(paired)]
     lines += [*_in_inbox(connection, names), *_in_plans(connection, names)]
     for name in sorted(names):
         lines += [_letter(letter) for letter in dead_letters.of_record(connection, name)]
@@ -143,6 +147,11 @@ def _link(connection: Connection, linked: Linked) -> str:
     registered = inbox.registered(connection, linked.org, linked.mapping, link.reading)
     read = f", which {registered.run} read at {registered.at:%Y-%m-%d %H:%M:%S}" if registered else ""
     return f"{linked.mapping}: {ids}; delivered is the version {stamp}of reading {link.reading}{read}"
+
+
+def _pair(flow: str, pair: Pair) -> str:
+    said = f"{flow}: {pair.salesforce_id} in Salesforce and {pair.vendor_id} at the vendor are kept equal"
+    return said if pair.ended is None else f"{said} no more: {pair.ended}"
 
 
 def _letter(letter: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Leads kept equal with SPOTIO, in a process of its own: python -m benchmarks.spotio_task FOLDER EMULATORS_JSON
 
-The Leads of the org go to SPOTIO for the first time; a run finds nothing; one in a hundred is then edited on each side, and
-a run brings the edits over. Prints {"first", "first_megabytes", "nothing", "edits", "calls", "vendor_calls", "updated"},
-times in seconds. The hook's pace, a politeness of its own, is switched off.
+The Leads of the org go to SPOTIO for the first time; a run finds nothing; one in a hundred is then edited on each side,
+and a run brings the edits over. Prints {"first", "first_megabytes", "nothing", "edits", "calls", "vendor_calls",
+"updated"}, times in seconds. The hook's pace, a politeness of its own, is switched off.
 """
 
 from __future__ import annotations

@@ -547,3 +547,21 @@ def test_a_field_that_is_mapped_to_another_one_empties_nothing(both_ways: BothWa
         "CFO",
         "CFO",
     )
+
+
+@pytest.mark.requirement("SP-19")
+def test_a_conflict_is_explained_by_either_id(both_ways: BothWays, world: World) -> None:
+    from salesforce_sync.explain import explain
+
+    lead_id = lead(world)
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    world.update("Lead", {"Id": lead_id, "Title": "Ours"})
+    world.vendors.clock.shift(60)
+    edit(world, spotio_id, Title="Theirs")
+    both_ways()
+    for name in (lead_id, spotio_id):
+        with both_ways.state.connect() as connection:
+            said = "\n".join(explain(connection, name))
+        assert "Title: changed on both sides; the vendor's 'Theirs' stays, and 'Ours' goes" in said
+        assert f"{lead_id} in Salesforce and {spotio_id} at the vendor are kept equal" in said

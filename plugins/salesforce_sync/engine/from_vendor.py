@@ -43,10 +43,9 @@ def read_vendor_changes(
     lookback: timedelta,
     whole_days: int,
 ) -> int:
-    """Registers the records of the vendor that changed since the watermark of `<flow>/to_salesforce`, deleted ones among
-    them; with `full`, and when it is time for it, all records, and those of pairs that are nowhere any more as deleted.
-    Refused records that are due are read by their ids. Gives how many.
-    """
+    """Registers the records of the vendor that changed since the watermark of `<flow>/to_salesforce`, deleted ones
+    among them; with `full`, and when it is time for it, all records, and those of pairs that are nowhere any more as
+    deleted. Refused records that are due are read by their ids. Gives how many."""
     name = f"{flow}/to_salesforce"
     with reading(context, name, name=f"{name}/extract") as work:
         with looking(context.state) as connection:

@@ -73,7 +73,8 @@ def decide(
     direction: str,
     salesforce_wins: bool,
 ) -> tuple[Decision, bool]:
-    """What to do in a field, and whether that passes over a change of the other side, a conflict. `ours` is Salesforce's."""
+    """What to do in a field, and whether that passes over a change of the other side, a conflict. `ours` is
+    Salesforce's."""
     changed_ours = direction != "to_salesforce" and not _is_as_agreed(ours, agreed, "s")
     changed_theirs = direction != "to_vendor" and not _is_as_agreed(theirs, agreed, "v")
     if agreed is not None and changed_ours != changed_theirs:  # shortened: told by what the other side still has
@@ -126,7 +127,8 @@ def is_shortened(kept: str | None, sent: str) -> bool:
 
 
 def is_alike(first: str | None, second: str | None) -> bool:
-    """Whether two texts are the same but for letter case, blanks and the format of numbers, telephone numbers and times."""
+    """Whether two texts are the same but for letter case, blanks and the format of numbers, telephone numbers and
+    times."""
     return _normal(first or "") == _normal(second or "")
 
 
@@ -152,8 +154,8 @@ def _text(value: Any) -> str:
 
 
 def pack(agreed: Mapping[str, Agreed], keys: Mapping[str, str]) -> bytes:
-    """The agreed marks as bytes: 17 for each field. `keys` say what a field is, so that one that is mapped otherwise now
-    has agreed on nothing."""
+    """The agreed marks as bytes: 17 for each field. `keys` say what a field is, so that one that is mapped otherwise
+    now has agreed on nothing."""
     return b"".join(
         _ENTRY.pack(_name(keys[field]), item.salesforce, item.vendor, _SIDES.index(item.sent))
         for field, item in sorted(agreed.items())

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, select
 
 from salesforce_sync.mapping.merge import joined
 from salesforce_sync.records import PairChange
@@ -53,13 +53,6 @@ def living_at_vendor(connection: Connection, org: str, flow: str) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
-def count_living(connection: Connection, org: str, flow: str) -> int:
-    """How many pairs the flow has that have not ended."""
-    columns = pairs.c
-    query = select(func.count()).where(columns.org == org, columns.flow == flow, columns.ended.is_(None))
-    return int(connection.execute(query).scalar_one())
-
-
 def save(connection: Connection, org: str, changes: Iterable[PairChange]) -> None:
     """Writes the changes, in order: what was agreed before stays, but for the fields that are agreed on now."""
     by_flow: dict[str, list[PairChange]] = {}
@@ -83,10 +76,10 @@ def save(connection: Connection, org: str, changes: Iterable[PairChange]) -> Non
         upsert_rows(connection, pairs, _COLUMNS, rows, keep=["paired_at"])
 
 
-def of_record(connection: Connection, any_id: str) -> list[tuple[str, str, Pair]]:
-    """(org, flow, pair) of the pairs of a record, by either of its ids."""
+def of_record(connection: Connection, any_id: str) -> list[tuple[str, Pair]]:
+    """(flow, pair) of the pairs of a record, by either of its ids, in all orgs."""
     columns = pairs.c
-    query = select(columns.org, columns.flow, *(columns[name] for name in Pair._fields)).where(
+    query = select(columns.flow, *(columns[name] for name in Pair._fields)).where(
         (columns.salesforce_id == any_id) | (columns.vendor_id == any_id)
     )
-    return [(row[0], row[1], Pair(*row[2:])) for row in connection.execute(query)]
+    return [(row[0], Pair(*row[1:])) for row in connection.execute(query)]

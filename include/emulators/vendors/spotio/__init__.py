@@ -33,7 +33,8 @@ _DATE_FIELDS = {"ActivityDate": "date", "ActivityCreatedAt": "createdAt", "Activ
 
 
 class Spotio(Vendor):
-    """`calls` counts the calls by method and path template; `traffic` keeps them with their answers, for a test to judge."""
+    """`calls` counts the calls by method and path template; `traffic` keeps them with their answers, for a test to
+    judge."""
 
     system = "spotio"
 
@@ -292,7 +293,8 @@ class Spotio(Vendor):
         return {"id": number} | given
 
     def feed(self, call: Call) -> Any:
-        """What is done, of all kinds: also what the system itself notes. `date` is when it was done, whenever it was written down."""
+        """What is done, of all kinds: also what the system itself notes. `date` is when it was done, whenever it was
+        written down."""
         query = {name.lower(): value for name, value in call.query.items()}
         span = (query.get("startdate"), query.get("enddate"))
         kind = query.get("singletype")

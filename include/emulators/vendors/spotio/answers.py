@@ -1,4 +1,5 @@
-"""What SPOTIO says of its objects and activities: the same thing has ids as numbers in one answer and as texts in another.
+"""What SPOTIO says of its objects and activities: the same thing has ids as numbers in one answer and as texts in
+another.
 
 A property that is not nullable in the vendor's document is left out when there is nothing to say.
 """

@@ -1,4 +1,5 @@
-"""Bulk jobs: open, fed with NDJSON, started, and done when somebody has asked often enough. Some of their records may fail."""
+"""Bulk jobs: open, fed with NDJSON, started, and done when somebody has asked often enough. Some of their records may
+fail."""
 
 from __future__ import annotations
 
@@ -152,7 +153,8 @@ class Jobs:
 
 
 def _camel(node: Any) -> Any:
-    """The record with names that begin with a small letter: the vendor's example begins them with capitals, its schema not."""
+    """The record with names that begin with a small letter: the vendor's example begins them with capitals, its schema
+    not."""
     if isinstance(node, list):
         return [_camel(item) for item in node]
     if not isinstance(node, dict):

@@ -1,7 +1,8 @@
-"""JSON Patch (RFC 6902) on a data object, as a .NET service applies it: to a document of the properties that may be written.
+"""JSON Patch (RFC 6902) on a data object, as a .NET service applies it: to a document of the properties that may be
+written.
 
-The vendor does not publish what it does with `replace /fields`. Here it takes the list as the whole of the custom fields,
-which is the harder one of the two for a client.
+The vendor does not publish what it does with `replace /fields`. Here it takes the list as the whole of the custom
+fields, which is the harder one of the two for a client.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What SPOTIO knows: data objects, deleted ones, activities and appointments, saved filters. It refuses what it refuses here.
+"""What SPOTIO knows: data objects, deleted ones, activities and appointments, saved filters. It refuses what it refuses
+here.
 
-An object is a dict that nobody changes: a change puts a new one in its place, so that a list of objects stays what it was
-while somebody reads it page by page.
+An object is a dict that nobody changes: a change puts a new one in its place, so that a list of objects stays what it
+was while somebody reads it page by page.
 """
 
 from __future__ import annotations
@@ -225,7 +226,8 @@ class State:
             return self.activities[number]
 
     def plan_activity(self, object_id: str, *, date: str, series: int | None = None, **given: Any) -> dict[str, Any]:
-        """An appointment: an activity that is not done, and what the calendar has of it. With `series`, one that recurs."""
+        """An appointment: an activity that is not done, and what the calendar has of it. With `series`, one that
+        recurs."""
         with self.lock:
             activity = self.add_activity(object_id, done=False, date=date, **given)
             number = next(self._numbers)

@@ -1,4 +1,5 @@
-"""What SPOTIO sends by itself: events of the last moments, signed, to the addresses that were named. Each may come twice."""
+"""What SPOTIO sends by itself: events of the last moments, signed, to the addresses that were named. Each may come
+twice."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ class TwoWay:
         return found
 
     def _user(self, value: Any) -> str | None:
-        """The Salesforce user whom the vendor names by id or e-mail address; None for nobody that the org has."""
+        """The Salesforce user that the vendor names by id or e-mail address; None when the org has no such user."""
         text = str(value or "")
         known = whole_id(text) if text[:3] == "005" else None
         if known in self.users:

@@ -131,7 +131,8 @@ class Merging:
     # -- who is whose ------------------------------------------------------------------------------------------------
 
     def _take(self, table: pa.Table, *, theirs: bool) -> None:
-        """Keeps the rows of pairs, and puts the others aside in a file: of a first reading they are all that there is."""
+        """Keeps the rows of pairs, and puts the others aside in a file: of a first reading they are all that there
+        is."""
         ids = table.column("_id").to_pylist()
         find = pairs.of_vendor if theirs else pairs.of_salesforce
         with reading(self.end.context.state) as connection:
@@ -185,7 +186,8 @@ class Merging:
         self.matched |= {ours, theirs}
 
     def _hints(self) -> list[tuple[str, str]]:
-        """(Salesforce id, vendor's id) that one side names; of what was refused, as far as it is about a row of the plan."""
+        """(Salesforce id, vendor's id) that one side names; of what was refused, as far as it is about a row of the
+        plan."""
         found = set()
         waiting: set[str] = set()
         for theirs in (False, True):
@@ -250,7 +252,8 @@ class Merging:
     # -- what both sides have now ------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Reads both records of each pair as they are now; those that were just matched and are in the inbox are not read again."""
+        """Reads both records of each pair as they are now; those that were just matched and are in the inbox are not
+        read again."""
         for theirs in (False, True):
             found = self.theirs if theirs else self.ours
             if self.matched:

@@ -73,8 +73,8 @@ class Sender:
     # -- the last look -----------------------------------------------------------------------------------------------
 
     def _untouched(self, *, theirs: bool) -> list[int]:
-        """The rows whose record still has what it had when the plan was made. One that has what is to be written, as after
-        a call whose answer was lost, is done; what has moved otherwise is left to the next plan."""
+        """The rows whose record still has what it had when the plan was made. One that has what is to be written, as
+        after a call whose answer was lost, is done; what has moved otherwise is left to the next plan."""
         column = "_pair_theirs" if theirs else "_pair_ours"
         ids = list(dict.fromkeys(row[column] for row in self.rows))
         look = self.end.look_at_theirs if theirs else self.end.look_at_ours
@@ -225,7 +225,8 @@ class Sender:
         return None, frozenset()
 
     def _by_job(self, operation: str, places: Sequence[int]) -> SyncError | None:
-        """By the job that the note names, if somebody started it; else by a new one, which is noted before it is started."""
+        """By the job that the note names, if somebody started it; else by a new one, which is noted before it is
+        started."""
         target, content = self.end.target, _digest(operation, self.rows)
         noted = (self.jobs.find(content) or "").removeprefix(JOB)
         state = target.job_state(noted) if noted else ""

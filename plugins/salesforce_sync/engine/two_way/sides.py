@@ -69,8 +69,8 @@ class TwoWayTarget(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """What a flow does where both sides leave it open. `conflict`: newest, salesforce_wins or vendor_wins; `first`: which
-    records that were there before the flow was switched on are created on the other side: none, all or selective;
+    """What a flow does where both sides leave it open. `conflict`: newest, salesforce_wins or vendor_wins; `first`:
+    which records that were there before the flow was switched on are created on the other side: none, all or selective;
     `follow_deletes`: whether a record that is gone on one side is deleted on the other."""
 
     conflict: str = "newest"
@@ -94,8 +94,8 @@ def vendor_paths(mapping: MappingFile) -> list[str]:
 
 @dataclass
 class Refused:
-    """Records that were refused, now or in an earlier run: they are no rows of the plan, but may be somebody's counterpart,
-    who would else be created a second time."""
+    """Records that were refused, now or in an earlier run: they are no rows of the plan, but may be somebody's
+    counterpart, who would else be created a second time."""
 
     hints: set[tuple[str, str]] = field(default_factory=set)  # Salesforce id and vendor's id: what they name
     values: dict[bool, dict[tuple[str, ...], set[str]]] = field(
@@ -125,8 +125,8 @@ def match_key(values: Sequence[str | None]) -> tuple[str, ...] | None:
 
 
 class Side(NamedTuple):
-    """One record of a pair as it is now. `partner` is the other side's id, as far as this side knows it; `marks` are those
-    of the row in the inbox, None for a record that is only looked at."""
+    """One record of a pair as it is now. `partner` is the other side's id, as far as this side knows it; `marks` are
+    those of the row in the inbox, None for a record that is only looked at."""
 
     id: str
     seen: Mapping[str, Seen]

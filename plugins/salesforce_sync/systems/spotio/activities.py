@@ -1,7 +1,8 @@
-"""SPOTIO's activities on their way to Tasks: those of people, made after the switch-on, on records that have a counterpart.
+"""SPOTIO's activities on their way to Tasks: those of people, made after the switch-on, on records that have a
+counterpart.
 
-What is done is read from the activity feed by the moment of its last change, so that what was dated back, or edited later,
-is found. What is still planned is in no feed: it is asked for at each record that has something planned.
+What is done is read from the activity feed by the moment of its last change, so that what was dated back, or edited
+later, is found. What is still planned is in no feed: it is asked for at each record that has something planned.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ LAG = timedelta(seconds=3)
 
 
 class ActivitySource(Protocol):
-    """SPOTIO's hook, as far as this step needs it. An activity is a record: id, objectId, createdAt, updatedAt, and more."""
+    """SPOTIO's hook, as far as this step needs it. An activity is a record: id, objectId, createdAt, updatedAt, and
+    more."""
 
     def activities(self, *, since: datetime) -> Iterator[list[dict[str, Any]]]: ...
 
@@ -54,8 +56,9 @@ def read_activities(
     lookback: timedelta,
     resend: bool = False,
 ) -> int:
-    """Registers the activities that changed since the last reading; gives how many. The first reading only keeps the moment:
-    what was made before it does not become a Task. An activity of a record that has no counterpart in the flow waits."""
+    """Registers the activities that changed since the last reading; gives how many. The first reading only keeps the
+    moment: what was made before it does not become a Task. An activity of a record that has no counterpart in the flow
+    waits."""
     with reading(context, name) as work:
         with looking(context.state) as connection:
             watermark = watermarks.get(connection, context.org, name)
@@ -96,7 +99,8 @@ def read_activities(
 
 
 def _due(connection: Connection, org: str, name: str, flow: str) -> list[str]:
-    """The activities to be read again: refused ones whose time it is, and those whose record has a counterpart by now."""
+    """The activities to be read again: refused ones whose time it is, and those whose record has a counterpart by
+    now."""
     letters = [letter.record_id for letter in dead_letters.due(connection, org, name, datetime.now(UTC))]
     waiting = waits.of_mappings(connection, org, [name])
     known = pairs.of_vendor(connection, org, flow, sorted({wait.key for wait in waiting}))

@@ -1,5 +1,5 @@
-"""SPOTIO's API (api.spotio2.com), by its OpenAPI document of 2026-08. Objects are read from the export and written by JSON
-Patch, or by a bulk job where there are many."""
+"""SPOTIO's API (api.spotio2.com), by its OpenAPI document of 2026-08. Objects are read from the export and written by
+JSON Patch, or by a bulk job where there are many."""
 
 from __future__ import annotations
 
@@ -154,7 +154,8 @@ class SpotioHook(VendorHook):
         return found
 
     def find_created(self, stream: str, *, since: datetime) -> dict[str, str]:
-        """External id -> id, of the records that were changed since then: how a create whose answer was lost is found."""
+        """External id -> id, of the records that were changed since then: how a create whose answer was lost is
+        found."""
         kind = find_type(self.types, stream)
         pages = self._pages("/api/Exports/dataObjects/data", {"updatedAfter": _text(since)})
         return {
@@ -203,8 +204,8 @@ class SpotioHook(VendorHook):
     def new_job(
         self, stream: str, operation: str, rows: Sequence[Mapping[str, Any]]
     ) -> tuple[str, dict[int, VendorResult]]:
-        """A job that was fed and not started: `create`, or `patch` with an `id` in each row. Gives its id, and the rows that
-        cannot be sent, by place. Each row has an external id, by which its result is found."""
+        """A job that was fed and not started: `create`, or `patch` with an `id` in each row. Gives its id, and the rows
+        that cannot be sent, by place. Each row has an external id, by which its result is found."""
         kind = find_type(self.types, stream)
         refused: dict[int, VendorResult] = {}
         lines: list[bytes] = []
@@ -238,7 +239,8 @@ class SpotioHook(VendorHook):
         self._send("DELETE", f"{JOBS}/{job_id}/cleanup", {"deleteUploadedFiles": True})
 
     def job_state(self, job_id: str) -> str:
-        """Open, UploadComplete, InProgress, Ingested, JobComplete, Failed or Aborted; empty for a job that is not there."""
+        """Open, UploadComplete, InProgress, Ingested, JobComplete, Failed or Aborted; empty for a job that is not
+        there."""
         try:
             return str(self._get(f"{JOBS}/{job_id}")["state"])
         except RequestRejected as error:
@@ -430,7 +432,8 @@ class SpotioHook(VendorHook):
 
 
 def _parsed(reply: requests.Response) -> Any:
-    """The JSON of an answer, None for one without content. ServiceUnavailable for anything else: it may be half of an answer."""
+    """The JSON of an answer, None for one without content. ServiceUnavailable for anything else: it may be half of an
+    answer."""
     if not reply.content:
         return None
     try:
@@ -440,7 +443,8 @@ def _parsed(reply: requests.Response) -> Any:
 
 
 def _place_of(current: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of the object's address that no mapping names, when another part of it changes; not its place on the map."""
+    """The parts of the object's address that no mapping names, when another part of it changes; not its place on the
+    map."""
     if not any(path.startswith(records.PIN) for path in values):
         return {}
     pin = current.get("pin") or {}

@@ -12,8 +12,8 @@ from salesforce_sync.systems.spotio.settings import LOOKBACK
 
 
 class ReadActivitiesOperator(SyncOperator):
-    """Reads the activities that changed, for the mapping `mapping`; returns how many. `flow` is the mapping both ways whose
-    pairs say which Lead is which record in SPOTIO."""
+    """Reads the activities that changed, for the mapping `mapping`; returns how many. `flow` is the mapping both ways
+    whose pairs say which Lead is which record in SPOTIO."""
 
     def __init__(self, *, system: str, mapping: str, flow: str, **kwargs: Any) -> None:
         super().__init__(**(PATIENT | kwargs))

@@ -1,8 +1,8 @@
 """Data objects as records of a mapping, and a record's values as the body of a request.
 
-A record has `id`, `externalId`, `createdAt`, `updatedAt`, `updatedBy`, `deleted`, `stage` (its name), `owner` (the user's
-id in Salesforce, else the e-mail address), `unit`, `source`, `pin.<part>` and `fields.<name or id>`. SPOTIO gives ids as
-numbers in one answer and as texts in another; here they are texts.
+A record has `id`, `externalId`, `createdAt`, `updatedAt`, `updatedBy`, `deleted`, `stage` (its name), `owner` (the
+user's id in Salesforce, else the e-mail address), `unit`, `source`, `pin.<part>` and `fields.<name or id>`. SPOTIO
+gives ids as numbers in one answer and as texts in another; here they are texts.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def problems(paths: Iterable[str], kind: ObjectType, *, written: frozenset[str])
 
 
 def is_exported(paths: Iterable[str], kind: ObjectType) -> bool:
-    """Whether an export has these paths: it has several choices as one text, whose form is not published, and no parts of
-    an address but its post code."""
+    """Whether an export has these paths: it has several choices as one text, whose form is not published, and no parts
+    of an address but its post code."""
     for path in paths:
         if path.startswith(PIN) and path.removeprefix(PIN) not in EXPORTED_PIN_PARTS:
             return False
