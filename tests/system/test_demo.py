@@ -29,7 +29,7 @@ from support.databases import open_folder
 pytestmark = [pytest.mark.airflow, pytest.mark.system]
 DAG = "peerspot_intent"
 PER_DAY = 180
-UP_SECONDS, BACKFILL_SECONDS = 420, 180
+UP_SECONDS, BACKFILL_SECONDS = 900, 180
 
 
 def _demo(command: str, root: Path) -> subprocess.CompletedProcess[str]:
