@@ -565,3 +565,13 @@ def test_a_conflict_is_explained_by_either_id(both_ways: BothWays, world: World)
             said = "\n".join(explain(connection, name))
         assert "Title: changed on both sides; the vendor's 'Theirs' stays, and 'Ours' goes" in said
         assert f"{lead_id} in Salesforce and {spotio_id} at the vendor are kept equal" in said
+
+
+def test_an_owner_that_salesforce_does_not_know_keeps_the_lead(both_ways: BothWays, world: World) -> None:
+    """The org gives the new Lead to the integration user, which both sides know; that is nobody's edit."""
+    spotio_id = spotio_lead(world)
+    world.spotio.state.change(spotio_id, {"ownerId": 12})
+    for _ in range(3):
+        both_ways()
+    assert world.spotio.state.objects[spotio_id]["ownerId"] == 12
+    assert writes(world) == 0

@@ -340,6 +340,8 @@ class Merging:
         for name, item in end.mapping.fields.items():
             a, b = ours.seen[name], theirs.seen[name]
             decision, is_conflict = merge.decide(a, b, agreed.get(name), direction=item.direction, salesforce_wins=wins)
+            if item.user and name not in agreed and (a.is_empty or b.is_empty):
+                decision, is_conflict = Decision.AGREE, False  # who is on one side only stays the owner there
             if item.when_empty == "keep":
                 decision = _kept(decision, a, b, is_conflict=is_conflict)
             value = a.value if decision is Decision.TO_VENDOR else b.value
@@ -605,6 +607,8 @@ class Merging:
             agreed = {}
             for name in end.mapping.fields:
                 value = own[name][row] if name in own else None
+                if value is None and end.mapping.fields[name].user:
+                    continue  # the other side's own choice of an owner is no edit
                 mine, sent = merge.mark_of(value), merge.mark_of_sent(value)
                 agreed[name] = Agreed(sent, mine, "s") if theirs else Agreed(mine, sent, "v")
             packed.append(merge.pack(agreed, end.keys))
