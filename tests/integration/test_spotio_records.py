@@ -338,6 +338,32 @@ def test_a_token_that_expires_is_renewed(both_ways: BothWays, world: World) -> N
     assert both_ways().created == 1
 
 
+@pytest.mark.requirement("SP-A8")
+def test_a_record_that_goes_between_the_last_look_and_its_write_is_refused_and_its_pair_ends(
+    both_ways: BothWays, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from salesforce_sync.engine.two_way.sending import Sender
+
+    lead_id = lead(world)
+    both_ways()
+    spotio_id = only_object(world)["id"]
+    world.update("Lead", {"Id": lead_id, "Title": "CFO"})
+    real = Sender._untouched
+
+    def and_then(self: Any, **options: Any) -> Any:
+        found = real(self, **options)
+        world.spotio.state.delete(spotio_id)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sender, "_untouched", and_then)
+        assert both_ways().rejected == 1
+    assert both_ways.history(lead_id)[0] == ("rejected", "MISSING_AT_VENDOR")
+    both_ways()
+    assert both_ways.history(lead_id)[0][1] == "DELETED_AT_VENDOR"
+    assert both_ways().rejected == 0
+
+
 @pytest.mark.requirement("SP-01", "SP-07")
 def test_the_connection_test_names_the_types_of_objects(spotio_hook: Any) -> None:
     assert spotio_hook().test() == "You are successfully connected to SPOTIO: it has Account, Lead"

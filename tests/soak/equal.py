@@ -322,7 +322,7 @@ class FakeField:
         self._wrote(values)
         return VendorResult(self.add(values, values["externalId"]))
 
-    def patch(self, stream: str, vendor_id: str, values: Mapping[str, Any], current: Mapping[str, Any]) -> VendorResult:
+    def patch(self, stream: str, vendor_id: str, values: Mapping[str, Any]) -> VendorResult:
         given = dict(values)
         answer: VendorResult = self.around(_writing(lambda: self._patch(vendor_id, given)))
         return answer

@@ -31,7 +31,6 @@ from salesforce_sync.engine.two_way.sides import (
     Side,
     is_nothing,
     known_by,
-    vendor_paths,
 )
 from salesforce_sync.errors import SyncError
 from salesforce_sync.mapping.paths import as_text
@@ -183,10 +182,8 @@ class Sender:
             return self._by_job("patch", places), frozenset()
         for number, place in enumerate(places):
             self.jobs.beat()
-            vendor_id = self.rows[place]["_pair_theirs"]
-            current = self.end.target.look(self._stream, vendor_paths(self.end.mapping), [vendor_id])
             try:
-                answer = self.end.target.patch(self._stream, vendor_id, self._values(place), current[vendor_id])
+                answer = self.end.target.patch(self._stream, self.rows[place]["_pair_theirs"], self._values(place))
             except SyncError as error:
                 return error, frozenset(places[number + 1 :])
             self._answered(place, answer)

@@ -141,7 +141,7 @@ class SpotioHook(VendorHook):
     def _look(self, kind: ObjectType, paths: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         objects = self._objects(ids)
         return {
-            name: records.record_of(found, paths, kind, self.users) | {"": found}
+            name: records.record_of(found, paths, kind, self.users)
             for name, found in objects.items()
             if str(found["typeId"]) == kind.id
         }
@@ -177,13 +177,16 @@ class SpotioHook(VendorHook):
             return _refusal(error)
         return VendorResult(str(made["id"]))
 
-    def patch(self, stream: str, vendor_id: str, values: Mapping[str, Any], current: Mapping[str, Any]) -> VendorResult:
-        """Changes these values of a record that was just looked at, as `current`."""
+    def patch(self, stream: str, vendor_id: str, values: Mapping[str, Any]) -> VendorResult:
+        """Changes these values. The address and the fields are written whole, so the object is read just before."""
         kind = find_type(self.types, stream)
+        current = self._objects([vendor_id]).get(vendor_id)
+        if current is None:
+            return VendorResult(None, MISSING_AT_VENDOR, f"spotio has no object {vendor_id}")
         try:
-            body = records.body_of(_place_of(current[""], values) | dict(values), kind, self.users)
+            body = records.body_of(_place_of(current, values) | dict(values), kind, self.users)
             if "fields" in body:
-                body["fields"] = records.merged_fields(current[""], body["fields"])
+                body["fields"] = records.merged_fields(current, body["fields"])
             operations = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in body.items()]
             self._send("PATCH", f"/api/DataObjects/{vendor_id}/jsonp", operations, kind=JSON_PATCH)
         except (RequestRejected, records.Unknown) as error:
