@@ -1,4 +1,5 @@
-"""The state database: committing what became of 100,000 records, and looking their links up; a million on PostgreSQL, beside a bare COPY."""
+"""The state database: the outcomes of 100,000 records are committed, and their links looked up; a million on
+PostgreSQL, beside a bare COPY."""
 
 from __future__ import annotations
 

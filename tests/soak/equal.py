@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import Engine, select, update
@@ -285,7 +285,7 @@ class FakeField:
 
     # -- what the hook is asked --------------------------------------------------------------------------------------
 
-    together: ClassVar[frozenset[str]] = frozenset()
+    address: str | None = None
 
     def problems(self, mapping: MappingFile) -> list[str]:
         return []
@@ -373,11 +373,11 @@ class FakeField:
         job["results"] = {row["externalId"]: call(row) for row in job["rows"]}
         job["state"] = "JobComplete"
 
-    def abort_job(self, job_id: str) -> None:
-        self.around(lambda: self.jobs[job_id].update(state="Aborted"))
-
-    def job_state(self, job_id: str) -> str:
-        return str(self.around(lambda: self.jobs[job_id]["state"]))
+    def resume_job(self, job_id: str) -> bool:
+        state = str(self.around(lambda: self.jobs[job_id]["state"]))
+        if state == "Open":
+            self.around(lambda: self.jobs[job_id].update(state="Aborted"))
+        return state not in ("Open", "Failed", "Aborted")
 
     def finish_job(self, job_id: str, *, beat: Callable[[], None]) -> dict[str, VendorResult]:
         answer: dict[str, VendorResult] = self.around(lambda: self.jobs[job_id]["results"])

@@ -24,7 +24,7 @@ from salesforce_sync.state.scratch import scratch
 
 log = logging.getLogger(__name__)
 
-WRITING_VERBS = frozenset({"save", "update", "delete", "create", "patch", "new_job", "start_job", "abort_job"})
+WRITING_VERBS = frozenset({"save", "update", "delete", "create", "patch", "new_job", "start_job", "resume_job"})
 DRY_RUNS = "dry-runs"  # the folder of what dry runs stage; it is swept as other batches are
 
 

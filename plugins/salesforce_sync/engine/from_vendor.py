@@ -67,7 +67,7 @@ def read_vendor_changes(
             refs += _staged(context, work.folder(name, "gone"), [gone], paths) if gone else []
         count = work.add(name, refs, paths=paths, read_from="" if whole else str(watermark))
         given_up = [record_id for record_id in again if record_id not in seen]
-        upper = began - LAG if began.year > 1 else max(map(_moment, seen.values()), default=None)
+        upper = began - LAG if began.year > 1 else max(map(moment, seen.values()), default=None)
 
         def mark(connection: Connection) -> None:
             if upper is not None:
@@ -99,7 +99,8 @@ def _noted(pages: Iterable[Sequence[dict[str, Any]]], seen: dict[str, str]) -> I
         yield page
 
 
-def _moment(stamp: str) -> datetime:
+def moment(stamp: str) -> datetime:
+    """When that was; of an empty stamp, the year 1."""
     return datetime.fromisoformat(stamp) if stamp else datetime.min.replace(tzinfo=UTC)
 
 

@@ -165,15 +165,14 @@ class ToVendor:
 
     def map(self, member: Member, columns: Columns) -> Mapped:
         """The mapped rows, with what tells whether each is still there; what is gone is accepted whatever it holds."""
-        size = len(columns)
-        gone = _flags(columns, DELETED, size)
-        contact = _texts(columns, CONTACT, size, where=_flags(columns, CONVERTED, size))
+        gone = columns.flags(DELETED)
+        contact = _texts(columns, CONTACT, where=columns.flags(CONVERTED))
         over = gone | np.array([value is not None for value in contact], dtype=bool)
         mapped = apply_to_vendor(member.mapping, columns, accept=over)
         table = mapped.table
         for name, values, kind in (
             ("_gone", gone.tolist(), pa.bool_()),
-            ("_master", _texts(columns, MASTER, size), pa.string()),
+            ("_master", _texts(columns, MASTER), pa.string()),
             ("_contact", contact, pa.string()),
         ):
             table = table.append_column(name, pa.array(values, kind).take(pa.array(mapped.places)))
@@ -223,15 +222,9 @@ def unique_key(values: Sequence[str | None]) -> str | None:
     return hashlib.sha256("\n".join(str(value).lower() for value in values).encode()).hexdigest()
 
 
-def _flags(columns: Columns, path: str, size: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _texts(columns: Columns, path: str, where: Any = None) -> list[str | None]:
     if path not in columns.table.column_names:
-        return np.zeros(size, dtype=bool)
-    return np.array([str(value).lower() == "true" for value in columns.table.column(path).to_pylist()], dtype=bool)
-
-
-def _texts(columns: Columns, path: str, size: int, where: Any = None) -> list[str | None]:
-    if path not in columns.table.column_names:
-        return [None] * size
+        return [None] * len(columns)
     values = columns.table.column(path).to_pylist()
     return [
         str(value) if value is not None and (where is None or where[place]) else None

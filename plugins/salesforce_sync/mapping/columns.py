@@ -75,6 +75,12 @@ class Columns:
         texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
         return _without_blanks(texts) if _is_clean(texts) else None
 
+    def flags(self, path: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which rows have true at the path, as a value or as its text."""
+        if path not in self.table.column_names:
+            return np.zeros(len(self), dtype=bool)
+        return np.array([str(value).lower() == "true" for value in self.table.column(path).to_pylist()], dtype=bool)
+
     def distinct(self, path: str) -> Distinct:
         """The column's distinct values, decoded; a blank text is no value."""
         if path not in self.table.column_names:

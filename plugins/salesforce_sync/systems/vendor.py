@@ -133,6 +133,10 @@ class VendorHook(HttpHook):  # type: ignore[misc]
         reply = self.call(method, path, params=params, headers=headers, json=body)
         if reply.status_code == 204 or (method != "GET" and not reply.content):
             return None
+        return self.parsed(reply)
+
+    def parsed(self, reply: requests.Response) -> Any:
+        """The JSON of an answer. ServiceUnavailable for anything else: it may be half of an answer."""
         try:
             return json.loads(reply.content.decode("utf-8-sig"))
         except ValueError:

@@ -25,15 +25,13 @@ from salesforce_sync.engine.two_way.sides import (
     DELETED,
     EXTERNAL_ID,
     MAKE_ROWS,
-    OURS,
-    THEIRS,
     UPDATED_AT,
     Refused,
     Rules,
     Side,
     TwoWayTarget,
-    flags,
     is_theirs,
+    member_name,
     no_address,
     salesforce_extras,
     selected,
@@ -56,8 +54,8 @@ from salesforce_sync.salesforce.changes import STAMP
 def group_of(system: str, flow: str, mapping: MappingFile) -> Group:
     """Both directions of a mapping both ways: they share all that they read and write."""
     members = (
-        Member(f"{flow}/{OURS}", mapping.one_way("to_vendor")),
-        Member(f"{flow}/{THEIRS}", mapping.one_way("to_salesforce")),
+        Member(member_name(flow, theirs=False), mapping.one_way("to_vendor")),
+        Member(member_name(flow, theirs=True), mapping.one_way("to_salesforce")),
     )
     return Group(flow, (mapping.salesforce.object, f"{system}.{mapping.vendor.stream}"), members)
 
@@ -139,8 +137,8 @@ class TwoWay:
     @cached_property
     def targets(self) -> dict[str, Target]:
         """What Salesforce's fields take; raises when the mapping does not fit the org."""
-        check_mapping(self.context, f"{self.flow}/{OURS}", self.ours)
-        return check_mapping(self.context, f"{self.flow}/{THEIRS}", self.theirs)
+        check_mapping(self.context, member_name(self.flow, theirs=False), self.ours)
+        return check_mapping(self.context, member_name(self.flow, theirs=True), self.theirs)
 
     @cached_property
     def required(self) -> list[str]:
@@ -189,23 +187,23 @@ class TwoWay:
         return [name for name, item in self.mapping.fields.items() if item.user]
 
     def _map_ours(self, columns: Columns) -> Mapped:
-        size, side = len(columns), self.mapping.salesforce
-        gone, converted = flags(columns, GONE, size), flags(columns, CONVERTED, size)
+        side = self.mapping.salesforce
+        gone, converted = columns.flags(GONE), columns.flags(CONVERTED)
         over = gone | converted
         known = self._with_users(columns, self._user_fields(), self._shared_user)
         mapped = apply_to_vendor(self.ours, known, accept=over)
         self._keep_refused(columns.take(np.array(sorted(mapped.problems), dtype=np.int64)), theirs=False)
         when = self.mapping.create.to_vendor.when
         more = {
-            "_gone": gone.tolist(), "_master": texts(columns, MASTER, size), "_created": texts(columns, CREATED_DATE, size),
-            "_contact": [text or "" if flag else None for text, flag in zip(texts(columns, CONTACT, size), converted, strict=True)],
-            "_partner": texts(columns, side.external_id, size), "_selected": selected(columns, when, size),
+            "_gone": gone.tolist(), "_master": texts(columns, MASTER), "_created": texts(columns, CREATED_DATE),
+            "_contact": [text or "" if flag else None for text, flag in zip(texts(columns, CONTACT), converted, strict=True)],
+            "_partner": texts(columns, side.external_id), "_selected": selected(columns, when),
         }  # fmt: skip
-        return self._with_more(mapped, more, known, self.mapping.fields)
+        return self._with_more(mapped, more, known, {name: name for name in self.mapping.fields})
 
     def _map_theirs(self, columns: Columns) -> Mapped:
         size = len(columns)
-        gone = flags(columns, DELETED, size)
+        gone = columns.flags(DELETED)
         paths = [str(self.mapping.fields[name].vendor) for name in self._user_fields()]
         known = self._with_users(columns, paths, self._user)
         mapped = apply(self.theirs, known, self.targets, accept=gone)
@@ -213,8 +211,8 @@ class TwoWay:
         when = self.mapping.create.to_salesforce.when
         more = {
             "_gone": gone.tolist(), "_master": [None] * size, "_contact": [None] * size,
-            "_created": texts(columns, CREATED_AT, size), "_partner": texts(columns, EXTERNAL_ID, size),
-            "_selected": selected(columns, when, size), "_no_address": no_address(columns, size),
+            "_created": texts(columns, CREATED_AT), "_partner": texts(columns, EXTERNAL_ID),
+            "_selected": selected(columns, when), "_no_address": no_address(columns, self.target.address),
         }  # fmt: skip
         vendor = {name: str(item.vendor) for name, item in self.mapping.fields.items()}
         return self._with_more(mapped, more, known, vendor)
@@ -224,14 +222,13 @@ class TwoWay:
             self.refused.add(record, self.mapping, theirs=theirs)
 
     def _with_more(
-        self, mapped: Mapped, more: Mapping[str, Sequence[Any]], columns: Columns, paths: Mapping[str, Any]
+        self, mapped: Mapped, more: Mapping[str, Sequence[Any]], columns: Columns, paths: Mapping[str, str]
     ) -> Mapped:
         """`paths`: field -> where this side has it."""
         table, places = mapped.table, pa.array(mapped.places)
-        for name in paths:
-            path = paths[name] if isinstance(paths[name], str) else name
-            raw = texts(columns, path, len(columns))
-            table = table.append_column(f"_raw:{name}", pa.array(raw, pa.string()).take(places))
+        for name, path in paths.items():
+            raw = pa.array(texts(columns, path), pa.string())
+            table = table.append_column(f"_raw:{name}", raw.take(places))
         for name, values in more.items():
             kind = pa.bool_() if name in ("_gone", "_selected", "_no_address") else pa.string()
             table = table.append_column(name, pa.array(values, kind).take(places))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from salesforce_sync.engine.from_vendor import moment
 from salesforce_sync.engine.group import Member
 from salesforce_sync.engine.plan import BEFORE, MARKS, Look, PlanWriter
 from salesforce_sync.engine.read import FIRST
@@ -30,22 +31,21 @@ from salesforce_sync.engine.two_way.sides import (
     MISSING,
     NO_ADDRESS,
     NOT_SELECTED,
-    OURS,
     PATCH,
     PATCH_ROWS,
     REMOVE,
     RESTORABLE,
     SEVERAL,
-    THEIRS,
     UNMAPPABLE,
     UPDATE,
     UPDATE_ROWS,
     Side,
+    hint_of,
     is_nothing,
     is_theirs,
     known_by,
     match_key,
-    moment,
+    member_name,
 )
 from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping import merge
@@ -57,11 +57,14 @@ from salesforce_sync.state.engine import reading
 from salesforce_sync.state.links import NOTHING
 from salesforce_sync.state.pairs import Pair
 
+if TYPE_CHECKING:
+    from salesforce_sync.engine.two_way.end import TwoWay
+
 FORGET = "_forget"  # the mark of a row whose link is not to remember what was read
 
 
 class Write(NamedTuple):
-    """What one side of a pair is to be given. `source` is the row that asks for it, None when that is in no inbox."""
+    """What one side of a pair is to be given. `source` is the record of the other side that the values come from."""
 
     pair: tuple[str, str]  # Salesforce's id and the vendor's
     values: Mapping[str, Any]  # by Salesforce field
@@ -69,10 +72,6 @@ class Write(NamedTuple):
     expected: Mapping[str, str]  # field -> hexadecimal mark of what the written side has now
     source: Side
     conflicts: Sequence[str]
-
-
-if TYPE_CHECKING:
-    from salesforce_sync.engine.two_way.end import TwoWay
 
 
 @dataclass
@@ -86,7 +85,6 @@ class Merging:
     ours: dict[str, Side] = field(default_factory=dict)  # of pairs, by Salesforce id
     theirs: dict[str, Side] = field(default_factory=dict)  # of pairs, by the vendor's id
     pairs: dict[str, Pair] = field(default_factory=dict)  # by Salesforce id
-    paired: dict[str, str] = field(default_factory=dict)  # vendor's id -> Salesforce's
     unpaired: dict[bool, list[Any]] = field(
         default_factory=lambda: {False: [], True: []}
     )  # spooled tables, by `theirs`
@@ -112,15 +110,16 @@ class Merging:
         self._write_updates()
         self._write_creates()
         self._write_deletions()
-        for name, look in self.looks.items():
-            look.unlinked = self.first_contacts if name.endswith(f"/{OURS}") else self.created
+        self._look_of(theirs=False).unlinked = self.first_contacts
+        self._look_of(theirs=True).unlinked = self.created
+        for look in self.looks.values():
             look.emptied.clear()
         self._count_emptied()
 
     def _learn_of_letters(self) -> None:
         """What earlier runs refused may be somebody's counterpart, too."""
         for theirs in (False, True):
-            name = f"{self.end.flow}/{THEIRS if theirs else OURS}"
+            name = member_name(self.end.flow, theirs=theirs)
             with reading(self.end.context.state) as connection:
                 payloads = dead_letters.payloads(connection, self.end.context.org, name)
             for payload in payloads:
@@ -140,17 +139,13 @@ class Merging:
         paired = np.array([record_id in known for record_id in ids], dtype=bool)
         for side in self.end.sides(table.filter(pa.array(paired)), theirs=theirs):
             pair = known[side.id]
-            self._add(pair)
+            self.pairs[pair.salesforce_id] = pair
             (self.theirs if theirs else self.ours)[side.id] = side
         if not paired.all():
             spooled = self.unpaired[theirs]
             rest = table.filter(pa.array(~paired))
             folder = self.writer.folder / f"unpaired-{'theirs' if theirs else 'ours'}"
             spooled.append(self.end.context.staging.write(folder, len(spooled), rest))
-
-    def _add(self, pair: Pair) -> None:
-        self.pairs[pair.salesforce_id] = pair
-        self.paired[pair.vendor_id] = pair.salesforce_id
 
     def _spooled(self, *, theirs: bool) -> Iterator[pa.Table]:
         for ref in self.unpaired[theirs]:
@@ -182,7 +177,7 @@ class Merging:
         self._match_by_values()
 
     def _pair_up(self, ours: str, theirs: str) -> None:
-        self._add(Pair(ours, theirs, b"", None))
+        self.pairs[ours] = Pair(ours, theirs, b"", None)
         self.matched |= {ours, theirs}
 
     def _hints(self) -> list[tuple[str, str]]:
@@ -195,10 +190,8 @@ class Merging:
                 ids = table.column("_id").to_pylist()
                 waiting.update(ids)
                 for record_id, partner in zip(ids, table.column("_partner").to_pylist(), strict=True):
-                    if partner and theirs and (salesforce_id := whole_id(partner)) is not None:
-                        found.add((salesforce_id, record_id))
-                    elif partner and not theirs:
-                        found.add((record_id, partner))
+                    if (hint := hint_of(record_id, partner, theirs=theirs)) is not None:
+                        found.add(hint)
         found |= {hint for hint in self.end.refused.hints if waiting & set(hint)}
         return sorted(found)
 
@@ -298,7 +291,7 @@ class Merging:
         """What people rejected of these records: it is not written, whichever side asks for it."""
         with reading(self.end.context.state) as connection:
             for theirs, found in ((False, self.ours), (True, self.theirs)):
-                name = f"{self.end.flow}/{THEIRS if theirs else OURS}"
+                name = member_name(self.end.flow, theirs=theirs)
                 if held_out.any_of(connection, self.end.context.org, name):
                     for record_id, items in held_out.find(connection, self.end.context.org, name, list(found)).items():
                         for mark, item in items.items():
@@ -443,7 +436,7 @@ class Merging:
                 self._settle(side, Outcome.REJECTED, pair, code=UNMAPPABLE, message=problem)
 
     def _look_of(self, *, theirs: bool) -> Look:
-        return self.looks[f"{self.end.flow}/{THEIRS if theirs else OURS}"]
+        return self.looks[member_name(self.end.flow, theirs=theirs)]
 
     def _settle(
         self, side: Side, outcome: Outcome, pair: Pair, *, change: PairChange | None = None, code: str | None = None,
@@ -516,7 +509,7 @@ class Merging:
 
     def _add_chunk(self, table: pa.Table, operation: str, **facts: str) -> None:
         end = self.end
-        member = f"{end.flow}/{OURS if operation in AT_VENDOR else THEIRS}"
+        member = member_name(end.flow, theirs=operation not in AT_VENDOR)
         known = {"object": end.mapping.salesforce.object, "operation": operation, "key": "Id", **facts}
         if operation == CREATE:
             known["key"] = end.mapping.salesforce.external_id
@@ -543,7 +536,7 @@ class Merging:
         context = self.end.context
         with reading(context.state) as connection:
             return {
-                theirs: watermarks.get(connection, context.org, f"{self.end.flow}/{THEIRS if theirs else OURS}{FIRST}")
+                theirs: watermarks.get(connection, context.org, f"{member_name(self.end.flow, theirs=theirs)}{FIRST}")
                 or ""
                 for theirs in (False, True)
             }

@@ -22,20 +22,22 @@ from salesforce_sync.engine.two_way.sides import (
     EXTERNAL_ID,
     JOB,
     MAKE,
-    OURS,
     PATCH,
     REMOVE,
     SINCE_NOTE,
-    THEIRS,
     UPDATE,
     Side,
     is_nothing,
     known_by,
+    member_name,
 )
 from salesforce_sync.errors import SyncError
 from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.records import MISSING_AT_VENDOR, Outcome, PairChange, RecordResult, VendorResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
+
+if TYPE_CHECKING:
+    from salesforce_sync.engine.two_way.end import TwoWay
 
 
 @dataclass
@@ -165,16 +167,16 @@ class Sender:
         return values
 
     def _beside(self, row: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-        """What goes along as it is: the other parts of an address, say, of which one changes."""
-        changed = {prefix for prefix in self.end.target.together for path in values if path.startswith(prefix)}
+        """What goes along as it is: the other parts of an address of which one changes."""
+        address = self.end.target.address
         side = self.current.get(row["_pair_theirs"] or "")
-        if not changed or side is None:
+        if address is None or side is None or not any(path.startswith(address) for path in values):
             return {}
         fields = {str(item.vendor): name for name, item in self.end.mapping.fields.items()}
         return {
             path: side.seen[name].raw
             for path, name in fields.items()
-            if path not in values and path.startswith(tuple(changed))
+            if path not in values and path.startswith(address)
         }
 
     def _patch(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
@@ -226,12 +228,9 @@ class Sender:
         started."""
         target, content = self.end.target, _digest(operation, self.rows)
         noted = (self.jobs.find(content) or "").removeprefix(JOB)
-        state = target.job_state(noted) if noted else ""
-        if state == "Open":  # nobody's late call may start it now
-            target.abort_job(noted)
         refused: dict[str, VendorResult] = {}
         left = list(places)
-        if state in ("", "Open", "Aborted", "Failed"):
+        if not noted or not target.resume_job(noted):
             left = self._not_made(places) if operation == "create" else left
             noted, refused = self._new_job(operation, left, content)
         results = target.finish_job(noted, beat=self.jobs.beat) if noted else {}
@@ -273,7 +272,7 @@ class Sender:
         row = self.rows[place]
         ours, theirs = str(row["_pair_ours"] or salesforce_id), str(row["_pair_theirs"] or vendor_id)
         ended = row["_code"] if outcome is Outcome.DELETED else None
-        read_by = f"{self.end.flow}/{THEIRS if self.facts['operation'] in AT_VENDOR else OURS}"
+        read_by = member_name(self.end.flow, theirs=self.facts["operation"] in AT_VENDOR)
         change = PairChange(self.end.flow, ours, theirs, row["_agreed"], ended=ended, written=read_by)
         result = result_of(row, outcome, ours, theirs, code=row["_code"], message=row["_message"])
         self.results[place] = result._replace(pair=change)
@@ -284,10 +283,6 @@ class Sender:
             row, Outcome.REJECTED, row["_pair_ours"] or salesforce_id, row["_pair_theirs"], code=code, message=message
         )
         self.results[place] = result._replace(fingerprint=None)
-
-
-if TYPE_CHECKING:
-    from salesforce_sync.engine.two_way.end import TwoWay
 
 
 def _digest(operation: str, rows: Sequence[Mapping[str, Any]]) -> str:

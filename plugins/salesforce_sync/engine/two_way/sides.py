@@ -45,8 +45,8 @@ class TwoWayTarget(Protocol):
     """A vendor's hook, as far as keeping records equal needs it: see also from_vendor.ChangesSource."""
 
     @property
-    def together(self) -> frozenset[str]:
-        """How the paths begin that are written together, or not at all."""
+    def address(self) -> str | None:
+        """How the paths of an address begin, whose parts are written together or not at all; None without addresses."""
 
     def problems(self, mapping: MappingFile) -> list[str]: ...
     def now(self) -> datetime: ...
@@ -60,8 +60,7 @@ class TwoWayTarget(Protocol):
         self, stream: str, operation: str, rows: Sequence[Mapping[str, Any]]
     ) -> tuple[str, dict[int, VendorResult]]: ...
     def start_job(self, job_id: str) -> None: ...
-    def abort_job(self, job_id: str) -> None: ...
-    def job_state(self, job_id: str) -> str: ...
+    def resume_job(self, job_id: str) -> bool: ...
     def finish_job(self, job_id: str, *, beat: Callable[[], None]) -> dict[str, VendorResult]: ...
 
 
@@ -105,14 +104,22 @@ class Refused:
         if record_id is None:
             return
         partner = as_text(value_at(record, EXTERNAL_ID if theirs else mapping.salesforce.external_id))
-        if partner and theirs and (salesforce_id := whole_id(partner)) is not None:
-            self.hints.add((salesforce_id, record_id))
-        elif partner and not theirs:
-            self.hints.add((record_id, partner))
+        if (hint := hint_of(record_id, partner, theirs=theirs)) is not None:
+            self.hints.add(hint)
         paths = [str(mapping.fields[name].vendor) if theirs else name for name in mapping.match]
         key = match_key([as_text(value_at(record, path)) for path in paths])
         if key is not None:
             self.values[theirs].setdefault(key, set()).add(record_id)
+
+
+def hint_of(record_id: str, partner: str | None, *, theirs: bool) -> tuple[str, str] | None:
+    """(Salesforce id, vendor's id) of the pair that a record names; None when it names no partner."""
+    if not partner:
+        return None
+    if not theirs:
+        return record_id, partner
+    salesforce_id = whole_id(partner)
+    return None if salesforce_id is None else (salesforce_id, record_id)
 
 
 def match_key(values: Sequence[str | None]) -> tuple[str, ...] | None:
@@ -138,20 +145,19 @@ class Side(NamedTuple):
     marks: Mapping[str, Any] | None = None
 
 
+def member_name(flow: str, *, theirs: bool) -> str:
+    """The member of the flow that one side's records go through, to the other side."""
+    return f"{flow}/{THEIRS if theirs else OURS}"
+
+
 def is_theirs(member: Member) -> bool:
     return member.name.endswith(f"/{THEIRS}")
 
 
-def flags(columns: Columns, path: str, size: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    if path not in columns.table.column_names:
-        return np.zeros(size, dtype=bool)
-    return np.array([str(value).lower() == "true" for value in columns.table.column(path).to_pylist()], dtype=bool)
-
-
-def texts(columns: Columns, path: str, size: int) -> list[str | None]:
+def texts(columns: Columns, path: str) -> list[str | None]:
     """The column's values as texts; several choices with semicolons between them."""
     if path not in columns.table.column_names:
-        return [None] * size
+        return [None] * len(columns)
     plain = columns.texts(path)
     if plain is not None:
         return list(plain.to_pylist())
@@ -160,20 +166,21 @@ def texts(columns: Columns, path: str, size: int) -> list[str | None]:
     return [texts[place] if place >= 0 else None for place in found.places.tolist()]
 
 
-def selected(columns: Columns, when: Mapping[str, Sequence[str]], size: int) -> list[bool]:
+def selected(columns: Columns, when: Mapping[str, Sequence[str]]) -> list[bool]:
     """Which records have, in each of these fields, one of the values that it names."""
-    chosen = np.ones(size, dtype=bool)
+    chosen = np.ones(len(columns), dtype=bool)
     for path, values in when.items():
         wanted = {value.strip().lower() for value in values}
-        chosen &= np.array([(text or "").lower() in wanted for text in texts(columns, path, size)], dtype=bool)
+        chosen &= np.array([(text or "").lower() in wanted for text in texts(columns, path)], dtype=bool)
     return list(chosen.tolist())
 
 
-def no_address(columns: Columns, size: int) -> list[bool]:
-    """Which records of the vendor show on no map; none, when the mapping reads no address."""
-    paths = [name for name in columns.table.column_names if name.startswith("pin.")]
-    known = [texts(columns, path, size) for path in paths]
-    return [bool(paths) and not any(texts[row] for texts in known) for row in range(size)]
+def no_address(columns: Columns, address: str | None) -> list[bool]:
+    """Which records of the vendor show on no map; none, when the mapping reads no address. `address`: how its paths
+    begin."""
+    paths = [name for name in columns.table.column_names if address and name.startswith(address)]
+    known = [texts(columns, path) for path in paths]
+    return [bool(paths) and not any(parts[row] for parts in known) for row in range(len(columns))]
 
 
 def why_gone(row: Mapping[str, Any], *, theirs: bool) -> str:
@@ -189,7 +196,3 @@ def is_nothing(value: Any) -> bool:
 def known_by(seen: Seen) -> str:
     """How a value is known again at the last look: by what the side has, and by what it would give the other side."""
     return merge.mark_of(seen.raw).hex() + seen.mark.hex()
-
-
-def moment(stamp: str) -> datetime:
-    return datetime.fromisoformat(stamp) if stamp else datetime.fromisoformat("0001-01-01T00:00:00+00:00")

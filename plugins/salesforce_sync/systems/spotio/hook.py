@@ -50,7 +50,7 @@ class SpotioHook(VendorHook):
     """Streams are the company's types of objects, by name or id: `Lead`, say. records.py has the shape of a record."""
 
     system = "spotio"
-    together = frozenset({records.PIN})  # the parts of an address are one place
+    address: str | None = records.PIN
 
     def __init__(self) -> None:
         super().__init__()
@@ -237,19 +237,18 @@ class SpotioHook(VendorHook):
     def start_job(self, job_id: str) -> None:
         self._send("POST", f"{JOBS}/{job_id}/start", None)
 
-    def abort_job(self, job_id: str) -> None:
-        """Ends a job that was not started, so that nobody's late call can start it."""
-        self._send("DELETE", f"{JOBS}/{job_id}/cleanup", {"deleteUploadedFiles": True})
-
-    def job_state(self, job_id: str) -> str:
-        """Open, UploadComplete, InProgress, Ingested, JobComplete, Failed or Aborted; empty for a job that is not
-        there."""
+    def resume_job(self, job_id: str) -> bool:
+        """Whether the job was started and can be waited for. One that was not is ended, so that nobody's late call can
+        start it."""
         try:
-            return str(self._get(f"{JOBS}/{job_id}")["state"])
+            state = str(self._get(f"{JOBS}/{job_id}")["state"])
         except RequestRejected as error:
             if error.code == NOT_FOUND:
-                return ""
+                return False
             raise
+        if state == OPEN:
+            self._send("DELETE", f"{JOBS}/{job_id}/cleanup", {"deleteUploadedFiles": True})
+        return state not in (OPEN, FAILED, ABORTED)
 
     def finish_job(self, job_id: str, *, beat: Callable[[], None]) -> dict[str, VendorResult]:
         """Waits for the job; gives the result of each of its rows by the row's external id."""
@@ -356,7 +355,7 @@ class SpotioHook(VendorHook):
     # -- HTTP --------------------------------------------------------------------------------------------------------
 
     def _get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
-        return self.tried(lambda: _parsed(self._call("GET", path, params=params)))
+        return self.tried(lambda: self._answer(self._call("GET", path, params=params)))
 
     def _pages(
         self,
@@ -387,16 +386,22 @@ class SpotioHook(VendorHook):
             seen.add(following)
             asked = dict(params) | {scroll: following}
 
+    def _answer(self, reply: requests.Response) -> Any:
+        """The JSON of an answer, None for one without content."""
+        return self.parsed(reply) if reply.content else None
+
     def _ask(self, path: str, params: Mapping[str, Any], body: Mapping[str, Any]) -> Any:
         """A question that is asked by POST, and changes nothing."""
         data = json.dumps(dict(body)).encode()
-        return self.tried(lambda: _parsed(self._call("POST", path, params=params, data=data)))
+        return self.tried(lambda: self._answer(self._call("POST", path, params=params, data=data)))
 
     def _send(self, method: str, path: str, body: Any, *, kind: str = JSON) -> Any:
         """As VendorHook.send_json, with a token."""
         again = TransientError if method in ("PUT", "DELETE") else RateLimited
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
-        return self.tried(lambda: _parsed(self._call(method, path, data=data, kind=kind)), again=again, changes=True)
+        return self.tried(
+            lambda: self._answer(self._call(method, path, data=data, kind=kind)), again=again, changes=True
+        )
 
     def _call(
         self,
@@ -427,22 +432,11 @@ class SpotioHook(VendorHook):
         known = self.credentials
         body = json.dumps({"clientId": known.client_id, "secret": known.secret}).encode()
         reply = self.call("POST", "/api/users/apitoken", headers={"content-type": JSON}, data=body)
-        token = _parsed(reply).get("accessToken")
+        token = self.parsed(reply).get("accessToken")
         if not token:
             raise self.refused_credentials("no token was given")
         mask_secret(token)
         self._token = str(token)
-
-
-def _parsed(reply: requests.Response) -> Any:
-    """The JSON of an answer, None for one without content. ServiceUnavailable for anything else: it may be half of an
-    answer."""
-    if not reply.content:
-        return None
-    try:
-        return json.loads(reply.content)
-    except ValueError:
-        raise ServiceUnavailable("spotio answered with text that is not complete JSON.") from None
 
 
 def _place_of(current: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
