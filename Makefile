@@ -59,7 +59,7 @@ bench: $(VENV)/installed-tests
 SCHEDULES ?= 200
 SEED ?= 7
 soak: $(VENV)/installed-tests
-	@cd tests && PYTHONPATH=../include:../plugins:. SCHEDULES=$(SCHEDULES) SEED=$(SEED) BREAK=$(BREAK) FLOW=$(FLOW) ../$(BIN)/python -m soak
+	@cd tests && PYTHONPATH=../include:../plugins:. SCHEDULES=$(SCHEDULES) SEED=$(SEED) BREAK='$(BREAK)' FLOW=$(FLOW) ../$(BIN)/python -m soak
 
 # The demo's state database, unless SALESFORCE_SYNC_STATE_URL names another one.
 explain: $(VENV)/installed
