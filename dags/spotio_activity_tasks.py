@@ -10,9 +10,9 @@ from salesforce_sync.operators.deliver import DeliverOperator
 from salesforce_sync.operators.params import dry_run
 from salesforce_sync.operators.retry import default_args
 from salesforce_sync.systems.spotio.operators import ReadActivitiesOperator
-from salesforce_sync.systems.spotio.settings import LOOKBACK
+from salesforce_sync.systems.spotio.settings import LOOKBACK, TARGET
 
-ACTIVITIES, RECORDS = "spotio/activities", "spotio/leads"
+ACTIVITIES = "spotio/activities"
 
 with DAG(
     dag_id="spotio_activity_tasks",
@@ -35,10 +35,10 @@ with DAG(
     },
 ) as dag:  # fmt: skip
     check_salesforce = CheckSalesforceOperator(
-        task_id="check_salesforce", system="spotio", mappings=[ACTIVITIES], settings=[LOOKBACK], fresh=False
+        task_id="check_salesforce", system="spotio", mappings=[ACTIVITIES], settings=[LOOKBACK, TARGET], fresh=False
     )
     check_spotio = CheckVendorOperator(task_id="check_spotio", system="spotio")
-    extract = ReadActivitiesOperator(task_id="extract", system="spotio", mapping=ACTIVITIES, flow=RECORDS)
+    extract = ReadActivitiesOperator(task_id="extract", system="spotio", mapping=ACTIVITIES, flow=TARGET)
     load = DeliverOperator(task_id="load", mapping=ACTIVITIES)
     check_spotio >> extract
     [check_salesforce, extract] >> load

@@ -1,5 +1,5 @@
-"""Salesforce Leads and SPOTIO's leads, kept equal both ways every ten minutes, field by field: see
-docs/runbooks/spotio.md."""
+"""Salesforce Leads, or Accounts with their Contacts, and SPOTIO's records, kept equal both ways every ten minutes, field
+by field: see docs/runbooks/spotio.md."""
 
 from datetime import datetime, timedelta
 
@@ -11,13 +11,11 @@ from salesforce_sync.operators.deliver import KeepEqualOperator
 from salesforce_sync.operators.params import dry_run
 from salesforce_sync.operators.read import ReadOursOperator, ReadTheirsOperator
 from salesforce_sync.operators.retry import default_args
-from salesforce_sync.systems.spotio.settings import CONFLICTS, DELETED, INITIAL_IMPORT, LOOKBACK
-
-FLOW = "spotio/leads"
+from salesforce_sync.systems.spotio.settings import CONFLICTS, DELETED, INITIAL_IMPORT, LOOKBACK, TARGET
 
 with DAG(
     dag_id="spotio_record_sync",
-    description="Salesforce Leads <-> SPOTIO leads",
+    description="Salesforce Leads or Accounts <-> SPOTIO records",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("*/10 * * * *", timezone="UTC", run_immediately=True),
     start_date=datetime(2026, 1, 1),
@@ -38,17 +36,17 @@ with DAG(
     check_salesforce = CheckSalesforceOperator(
         task_id="check_salesforce",
         system="spotio",
-        mappings=[f"{FLOW}/to_vendor", f"{FLOW}/to_salesforce"],
-        settings=[CONFLICTS, DELETED, INITIAL_IMPORT, LOOKBACK],
+        flow=TARGET,
+        settings=[TARGET, CONFLICTS, DELETED, INITIAL_IMPORT, LOOKBACK],
         fresh=False,
     )
     check_spotio = CheckVendorOperator(task_id="check_spotio", system="spotio")
-    read_salesforce = ReadOursOperator(task_id="read_salesforce", flow=FLOW)
-    read_spotio = ReadTheirsOperator(task_id="read_spotio", system="spotio", flow=FLOW, lookback=LOOKBACK)
+    read_salesforce = ReadOursOperator(task_id="read_salesforce", flow=TARGET)
+    read_spotio = ReadTheirsOperator(task_id="read_spotio", system="spotio", flow=TARGET, lookback=LOOKBACK)
     synchronize = KeepEqualOperator(
         task_id="synchronize",
         system="spotio",
-        flow=FLOW,
+        flow=TARGET,
         conflicts=CONFLICTS,
         first=INITIAL_IMPORT,
         deleted=DELETED,

@@ -6,7 +6,7 @@ What belongs to one system is in `systems/<system>/settings.py`; `systems.all_se
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,17 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         if not re.fullmatch(r"[0-9]+", text.strip()) or not low <= int(text) <= high:
             raise ValueError
         return int(text)
+
+    return parse
+
+
+def one_named(names: Mapping[str, str]) -> Callable[[str], str]:
+    """What one of these words stands for."""
+
+    def parse(text: str) -> str:
+        if text.strip() not in names:
+            raise ValueError
+        return names[text.strip()]
 
     return parse
 
@@ -174,6 +185,11 @@ def read_setting(setting: Setting) -> Any:
     from airflow.sdk import Variable
 
     return parse_setting(setting, str(Variable.get(setting.name, default=setting.default)))
+
+
+def name_of(flow: str | Setting) -> str:
+    """The mapping's name: as it is, or what the setting's Variable says now."""
+    return flow if isinstance(flow, str) else str(read_setting(flow))
 
 
 def parse_setting(setting: Setting, text: str) -> Any:

@@ -330,6 +330,7 @@ class BothWays:
     state: Engine
     folder: Path
     hook: Callable[[], Any]  # a new hook, as a new task has one
+    flow: str = LEADS
     mapping: MappingFile = field(default_factory=lambda: load_mapping(LEADS))
     rules: Rules = field(default_factory=lambda: Rules(first="all"))
     runs: int = 0
@@ -351,7 +352,7 @@ class BothWays:
     def read_ours(self, *, full: bool = False) -> int:
         return read_changes(
             self.context("read_salesforce"),
-            f"{LEADS}/to_vendor",
+            f"{self.flow}/to_vendor",
             self.mapping,
             full=full,
             also=salesforce_extras(self.mapping),
@@ -359,14 +360,14 @@ class BothWays:
 
     def read_theirs(self, *, full: bool = False) -> int:
         return read_vendor_changes(
-            self.context("read_spotio", client=False), LEADS, self.mapping.vendor.stream, self.hook(),
+            self.context("read_spotio", client=False), self.flow, self.mapping.vendor.stream, self.hook(),
             vendor_paths(self.mapping), full=full, lookback=timedelta(minutes=5), whole_days=7,
         )  # fmt: skip
 
     def deliver(self) -> Delivered:
         context = self.context("synchronize")
         try:
-            return deliver_both_ways(context, "spotio", LEADS, self.mapping, self.hook(), self.rules)
+            return deliver_both_ways(context, "spotio", self.flow, self.mapping, self.hook(), self.rules)
         finally:
             self.calls = context.calls
 
@@ -398,7 +399,7 @@ class FieldActivities:
 
     def read(self) -> int:
         return read_activities(
-            self._context("extract", client=False), self.name, load_mapping(self.name), self.records.hook(), flow=LEADS,
+            self._context("extract", client=False), self.name, load_mapping(self.name), self.records.hook(), flow=self.records.flow,
             lookback=timedelta(minutes=5),
         )  # fmt: skip
 

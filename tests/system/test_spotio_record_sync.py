@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulators.vendors.spotio.workflow import LEAD
+from emulators.vendors.spotio.workflow import ACCOUNT, LEAD
 from salesforce_sync.state import plans
 from salesforce_sync.state.engine import open_state, reading
 from support.dags import DagRunner, dag_bag
@@ -47,6 +47,26 @@ def test_records_that_are_made_after_the_switch_on_go_both_ways(dags: DagRunner,
     assert second.results["synchronize"][OURS]["created"] == 1
     assert second.results["synchronize"][THEIRS] == NOTHING | {"read": 1, "created": 1}
     assert world.query(f"SELECT Company FROM Lead WHERE SPOTIO_Id__c = '{spotio_id}'") == [{"Company": "Bolt"}]
+
+
+@pytest.mark.requirement("SP-03", "SP-12")
+def test_the_target_can_be_accounts_with_their_contacts(dags: DagRunner, world: World) -> None:
+    dags.set_variable("spotio_target", "account")
+    dags.set_variable("spotio_initial_import", "all")
+    values = {2001: "Bolt", 2003: "Vos"}
+    fields = [{"fieldId": str(number), "value": value} for number, value in values.items()]
+    world.spotio.state.create({"typeId": ACCOUNT, "fields": fields})
+    done = dags.run(DAG)
+    assert done.results["synchronize"]["spotio/accounts/to_salesforce"]["created"] == 1
+    assert world.query("SELECT LastName, Account.Name FROM Contact") == [
+        {"LastName": "Vos", "Account": {"Name": "Bolt"}}
+    ]
+
+
+def test_a_target_that_there_is_not_is_named(dags: DagRunner, mail: MailSink) -> None:
+    dags.set_variable("spotio_target", "opportunity")
+    assert dags.run(DAG).state == "failed"
+    assert any("it must be lead or account" in text for text in mail.texts)
 
 
 def test_a_dry_run_shows_both_directions_and_writes_nothing(dags: DagRunner, world: World) -> None:

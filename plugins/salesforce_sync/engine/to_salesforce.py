@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from salesforce_sync.engine.context import Context, mapping_problems
+from salesforce_sync.engine.context import Context, known_parents, mapping_problems
 from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.lease import Lease
@@ -19,11 +19,11 @@ from salesforce_sync.errors import InvalidMapping, MissingMetadata
 from salesforce_sync.mapping import describe
 from salesforce_sync.mapping.apply import Mapped, Target, apply
 from salesforce_sync.mapping.columns import Columns
-from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.mapping.model import MappingFile, SalesforceSide
 from salesforce_sync.mapping.version import mapping_version
 from salesforce_sync.records import Outcome, RecordResult
 from salesforce_sync.salesforce import rows as row_limits
-from salesforce_sync.salesforce.rows import ConvertedRule, Operation, WriteRequest
+from salesforce_sync.salesforce.rows import ConvertedRule, Node, Operation, WriteRequest
 from salesforce_sync.staging import in_parts
 from salesforce_sync.state import inbox
 
@@ -201,6 +201,19 @@ def request_of(mapping: MappingFile) -> WriteRequest:
     )  # fmt: skip
 
 
+def nodes_of(side: SalesforceSide) -> tuple[Node, ...]:
+    """The records that a row of the mapping is written as, all of them or none; nothing when it is one record."""
+    parent, also = side.with_parent, side.also_create
+    if not (parent or also):
+        return ()
+    nodes = [Node("record", side.object, side.external_id, references={parent.reference: "parent"} if parent else {})]
+    if parent:
+        nodes.insert(0, Node("parent", parent.object, parent.external_id, parent.prefix, id_column=parent.reference))
+    if also:
+        nodes.append(Node("also", also.object, also.external_id, also.prefix, also.references, id_column=""))
+    return tuple(nodes)
+
+
 def check_mapping(context: Context, name: str, mapping: MappingFile) -> dict[str, Target]:
     """What each mapped field takes in this org; raises when the mapping does not fit the org."""
     name_of_object = mapping.salesforce.object
@@ -213,4 +226,4 @@ def check_mapping(context: Context, name: str, mapping: MappingFile) -> dict[str
         raise MissingMetadata(f"Mapping {name}: {found[0]}.")
     if found:
         raise InvalidMapping(f"Mapping {name} does not fit the org: {'; '.join(found)}.", fix=MissingMetadata.fix)
-    return describe.targets(mapping, described)
+    return describe.targets(mapping, described, known_parents(context, mapping, described))

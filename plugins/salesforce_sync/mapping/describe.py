@@ -69,6 +69,10 @@ def problems(mapping: MappingFile, described: ObjectLike | None, parents: Object
     name = mapping.salesforce.object
     if described is None:
         return [f"the org has no object {name}, or hides it from the integration user"]
+    if len(parts := mapping.parts) > 1:
+        known = parents or {}
+        objects = {prefix: known.get(part.salesforce.object) if prefix else described for prefix, part in parts.items()}
+        return [problem for prefix, part in parts.items() for problem in problems(part, objects[prefix], parents)]
     paths = _paths(mapping)
     found = []
     if parents is not None:
@@ -85,7 +89,8 @@ def unknown_parents(mapping: MappingFile, described: ObjectLike, known: Objects)
     """Objects that the mapping's paths lead to and that are not among the known ones."""
     paths = _paths(mapping)
     wanted = {_Path(described, path, known).missing for path in paths if "." in path}
-    return {name for name in wanted if name is not None}
+    beside = {part.salesforce.object for prefix, part in mapping.parts.items() if prefix}
+    return {name for name in wanted if name is not None} | (beside - known.keys())
 
 
 def reads_unstamped(mapping: MappingFile, described: ObjectLike, known: Objects) -> bool:
@@ -215,12 +220,15 @@ def _external_id_problem(mapping: MappingFile, described: ObjectLike) -> str:
     return ""
 
 
-def targets(mapping: MappingFile, described: ObjectLike) -> dict[str, Target]:
-    """What each mapped field takes, for `apply`."""
+def targets(mapping: MappingFile, described: ObjectLike, known: Objects | None = None) -> dict[str, Target]:
+    """What each mapped field takes, for `apply`. `known` are the objects that are written beside the mapping's own."""
     result = {}
-    for name in (mapping.salesforce.external_id, *mapping.fields):
-        info = described.fields.get(name)
-        result[name] = Target("string") if info is None else Target(info.type, _length(info), info.restricted_values)
+    for prefix, part in mapping.parts.items():
+        owner = (known or {}).get(part.salesforce.object) if prefix else described
+        for name in (part.salesforce.external_id, *part.fields):
+            info = owner.fields.get(name) if owner else None
+            target = Target("string") if info is None else Target(info.type, _length(info), info.restricted_values)
+            result[f"{prefix}{name}"] = target
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -29,30 +30,6 @@ class ConvertedLeads(_Strict):
     object: Literal["Contact", "Account"] = Field(description="What the Lead became.")
     fields: dict[str, str] = Field(
         description="Field of the Lead -> field of the Contact or Account; others are dropped.", min_length=1
-    )
-
-
-class SalesforceSide(_Strict):
-    """The object on Salesforce's side."""
-
-    object: str = Field(description="API name of the object.")
-    external_id: str = Field(
-        "",
-        description="To Salesforce: API name of its unique external id field, which holds the vendor's id: the upsert key. `Id`, when the vendor "
-        "holds the Salesforce id: then records are updated, and none is created.",
-    )
-    where: str = Field("", description="To the vendor: a SOQL condition; records that do not fulfil it are left alone.")
-    parent: str | None = Field(
-        None,
-        description="A mapped reference field: rows with the same parent are sent together, against lock conflicts.",
-    )
-    assign_owners: bool = Field(False, description="Let the org's assignment rules choose owners of new records.")
-    allow_duplicates: bool | None = Field(
-        None,
-        description="Save what a duplicate rule of the org only warns of, or never; left out: as the org's rules say.",
-    )
-    converted: ConvertedLeads | None = Field(
-        None, description="For Leads: where changes of converted ones go; left out: they are refused."
     )
 
 
@@ -125,6 +102,74 @@ def _from_shorthand(value: Any) -> Any:
     return {"vendor": value} if isinstance(value, str) else value
 
 
+class WithParent(_Strict):
+    """The parent that a record is kept equal with: both are written, or none."""
+
+    reference: str = Field(description="The record's field that holds the parent's id, such as AccountId.")
+    object: str = Field(description="API name of the parent's object.")
+    external_id: str = Field(
+        description="API name of the parent's unique external id field, which gets the vendor's id of the record."
+    )
+
+    @property
+    def prefix(self) -> str:
+        """How the parent's fields are named in the mapping."""
+        name = self.reference
+        relationship = f"{name[:-1]}r" if name.endswith("__c") else name.removesuffix("Id")
+        return f"{relationship}."
+
+
+class AlsoCreate(_Strict):
+    """A record that is created with a new one, all of them or none; afterwards it belongs to people."""
+
+    object: str = Field(description="API name of its object.")
+    external_id: str = Field(
+        description="API name of its unique external id field, which gets the vendor's id of the record."
+    )
+    references: dict[str, Literal["record", "parent"]] = Field(
+        default_factory=dict, description="Its reference field -> whose id it gets: the record's, or its parent's."
+    )
+    fields: dict[str, Annotated[FieldMapping, BeforeValidator(_from_shorthand)]] = Field(
+        description="Its field -> vendor path, or a field mapping.", min_length=1
+    )
+
+    @property
+    def prefix(self) -> str:
+        """How its fields are named where they stand beside the record's."""
+        return f"{self.object}:"
+
+
+class SalesforceSide(_Strict):
+    """The object on Salesforce's side."""
+
+    object: str = Field(description="API name of the object.")
+    external_id: str = Field(
+        "",
+        description="To Salesforce: API name of its unique external id field, which holds the vendor's id: the upsert key. `Id`, when the vendor "
+        "holds the Salesforce id: then records are updated, and none is created.",
+    )
+    where: str = Field("", description="To the vendor: a SOQL condition; records that do not fulfil it are left alone.")
+    parent: str | None = Field(
+        None,
+        description="A mapped reference field: rows with the same parent are sent together, against lock conflicts.",
+    )
+    assign_owners: bool = Field(False, description="Let the org's assignment rules choose owners of new records.")
+    allow_duplicates: bool | None = Field(
+        None,
+        description="Save what a duplicate rule of the org only warns of, or never; left out: as the org's rules say.",
+    )
+    converted: ConvertedLeads | None = Field(
+        None, description="For Leads: where changes of converted ones go; left out: they are refused."
+    )
+    with_parent: WithParent | None = Field(
+        None,
+        description="Both ways: the parent whose fields, named by paths such as Account.Name, are kept equal with the record's.",
+    )
+    also_create: AlsoCreate | None = Field(
+        None, description="Both ways: a record that is created with each new one, such as an Opportunity."
+    )
+
+
 class Creation(_Strict):
     """Which records that are on one side only are created on the other."""
 
@@ -189,6 +234,8 @@ class MappingFile(_Strict):
             for name, item in self.fields.items()
             if item.direction != "both" or item.transforms_to_vendor or item.user or item.has_lists
         ]
+        if side.with_parent or side.also_create:
+            raise ValueError("direction: salesforce.with_parent and salesforce.also_create are for both")
         if one_way or self.match or self.create != CreationRules():
             raise ValueError(
                 f"direction: {'fields.' + one_way[0] if one_way else '`match` and `create`'}: `direction`, `transforms_to_vendor`, `user` "
@@ -267,10 +314,39 @@ class MappingFile(_Strict):
             for name, item in self.fields.items()
             if item.direction in (direction, "both")
         }
-        side = (
-            self.salesforce if direction == "to_salesforce" else self.salesforce.model_copy(update={"external_id": ""})
-        )
+        side = self.salesforce
+        if direction == "to_vendor":
+            side = side.model_copy(update={"external_id": "", "with_parent": None, "also_create": None})
+        elif side.also_create:
+            fields |= {f"{side.also_create.prefix}{name}": item for name, item in side.also_create.fields.items()}
         return self.model_copy(update={"direction": direction, "fields": fields, "salesforce": side})
+
+    @property
+    def parts(self) -> dict[str, MappingFile]:
+        """What a mapping to Salesforce writes to each object, as a mapping to that object alone, by how the names of its fields begin
+        here: "" for the record itself. References between the records stand in it as constants without a value."""
+        side = self.salesforce
+        parent, also = side.with_parent, side.also_create
+        if self.direction != "to_salesforce" or not (parent or also):
+            return {"": self}
+        found: dict[str, MappingFile] = {}
+        if parent:
+            found[parent.prefix] = self._part(parent.object, parent.external_id, parent.prefix)
+        others = tuple(item.prefix for item in (parent, also) if item)
+        own = {name: item for name, item in self.fields.items() if not name.startswith(others)}
+        if parent:
+            own[parent.reference] = _FILLED
+        plain = side.model_copy(update={"with_parent": None, "also_create": None})
+        found[""] = self.model_copy(update={"fields": own, "salesforce": plain})
+        if also:
+            found[also.prefix] = self._part(also.object, also.external_id, also.prefix, also.references)
+        return found
+
+    def _part(self, name: str, external_id: str, prefix: str, references: Iterable[str] = ()) -> MappingFile:
+        fields = {path.removeprefix(prefix): item for path, item in self.fields.items() if path.startswith(prefix)}
+        fields |= dict.fromkeys(references, _FILLED)
+        side = SalesforceSide.model_validate({"object": name, "external_id": external_id})
+        return self.model_copy(update={"fields": fields, "salesforce": side})
 
     @property
     def is_update_only(self) -> bool:
@@ -280,8 +356,9 @@ class MappingFile(_Strict):
     @property
     def vendor_paths(self) -> tuple[str, ...]:
         """Every vendor path that the mapping reads, the id first: all of a record that is staged."""
-        paths = [self.vendor.id, *(item.vendor for item in self.fields.values() if item.vendor)]
-        return tuple(dict.fromkeys(paths))
+        also = self.salesforce.also_create
+        items = [*self.fields.values(), *(also.fields.values() if also else ())]
+        return tuple(dict.fromkeys([self.vendor.id, *(item.vendor for item in items if item.vendor)]))
 
     @property
     def vendor_written(self) -> frozenset[str]:
@@ -336,6 +413,9 @@ class MappingFile(_Strict):
         return frozenset(name for name, item in self.fields.items() if item.vendor and item.when_empty == "clear")
 
 
+_FILLED = FieldMapping.model_validate({"value": None})  # a field that the writing itself fills
+
+
 def _check_both_ways(mapping: MappingFile) -> None:
     """ValueError for what a mapping both ways cannot have."""
     side = mapping.salesforce
@@ -348,14 +428,37 @@ def _check_both_ways(mapping: MappingFile) -> None:
     for name, item in mapping.fields.items():
         if item.unique or item.consent or item.vendor is None:
             raise ValueError(f"fields.{name}: constants, `unique` and `consent` are not for both ways")
-        if "." in name and item.direction != "to_vendor":
+        kept_equal = side.with_parent and name.startswith(side.with_parent.prefix) and name.count(".") == 1
+        if "." in name and item.direction != "to_vendor" and not kept_equal:
             raise ValueError(
-                f"fields.{name}: a parent's field can only go to the vendor: set its direction to to_vendor"
+                f"fields.{name}: a parent's field can only go to the vendor, unless salesforce.with_parent names the parent: set its "
+                "direction to to_vendor"
             )
+    if side.with_parent and side.with_parent.reference in mapping.fields:
+        raise ValueError(f"fields.{side.with_parent.reference}: salesforce.with_parent fills it; do not list it")
+    _check_also_create(side)
     wanted = {*mapping.match}
     unknown = sorted(wanted - mapping.fields.keys())
     if unknown:
         raise ValueError(f"match: {unknown[0]} is not among the fields")
+
+
+def _check_also_create(side: SalesforceSide) -> None:
+    also = side.also_create
+    if also is None:
+        return
+    if "parent" in also.references.values() and side.with_parent is None:
+        raise ValueError("salesforce.also_create.references: there is no salesforce.with_parent to refer to")
+    for name, item in also.fields.items():
+        odd = [
+            key
+            for key in ("direction", "transforms_to_vendor", "user", "unique", "type", "consent")
+            if getattr(item, key) != getattr(_FILLED, key)
+        ]
+        if odd or item.has_lists or "." in name or name in also.references:
+            raise ValueError(
+                f"salesforce.also_create.fields.{name}: it goes to Salesforce once, by a path or a constant of its own"
+            )
 
 
 def _one_way(item: FieldMapping, direction: str) -> FieldMapping:

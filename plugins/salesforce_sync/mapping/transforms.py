@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
@@ -101,6 +102,14 @@ def _opt_in_only(value: Any, _: None) -> str | None:
     return "Y" if _opt_in(value, None) == "Y" else None
 
 
+def _plus_days(value: Any, days: int) -> Any:
+    """The day that is so many days after that of an ISO date or date-time; BAD for what is none."""
+    try:
+        return (date.fromisoformat(str(value)[:10]) + timedelta(days=days)).isoformat()
+    except (ValueError, OverflowError):
+        return BAD
+
+
 PRODUCT_SEPARATOR = " | "
 
 
@@ -121,6 +130,7 @@ TRANSFORMS: dict[str, Transform] = {
     "truncate": Transform(_truncate, argument=int),
     "phone": Transform(_phone, argument=int),
     "registrable_domain": Transform(_domain),
+    "plus_days": Transform(_plus_days, "is no date", argument=int),
     "opt_in": Transform(_opt_in),
     "opt_in_only": Transform(_opt_in_only),
     "product_lines": Transform(_product_lines, "is not a list of products with a name each"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from salesforce_sync.operators.base import SyncOperator, log, salesforce_context, window
-from salesforce_sync.settings import Setting, read_setting
+from salesforce_sync.settings import Setting, name_of, read_setting
 
 
 class CheckSalesforceOperator(SyncOperator):
@@ -14,12 +14,13 @@ class CheckSalesforceOperator(SyncOperator):
 
     `mappings` names the mappings that the DAG works by; `reads` lists the fields that it reads besides, by object. A DAG that runs every
     few minutes may do with what the org said of its objects within the hour: `fresh` False. A run that names no day is about the day
-    `days_behind` days before it. Returns a sentence that says that it works.
+    `days_behind` days before it. `flow` adds both directions of a mapping both ways, or of the one that this setting names. Returns a
+    sentence that says that it works.
     """
 
     def __init__(
-        self, *, system: str, mappings: Sequence[str], reads: Mapping[str, Sequence[str]] | None = None, settings: Sequence[Setting] = (),
-        fresh: bool = True, days_behind: int = 1, **kwargs: Any,
+        self, *, system: str, mappings: Sequence[str] = (), reads: Mapping[str, Sequence[str]] | None = None, settings: Sequence[Setting] = (),
+        fresh: bool = True, days_behind: int = 1, flow: str | Setting | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.fresh = fresh
@@ -28,6 +29,7 @@ class CheckSalesforceOperator(SyncOperator):
         self.mappings = mappings
         self.reads = reads or {}
         self.settings = settings
+        self.flow = flow
 
     def run_step(self, context: Any) -> str:
         from salesforce_sync.engine.preflight import check_salesforce
@@ -37,7 +39,9 @@ class CheckSalesforceOperator(SyncOperator):
             log.info("This run is about %s", window(context, days_behind=self.days_behind))
         for setting in self.settings:
             read_setting(setting)
-        mappings = {name: load_mapping(name) for name in self.mappings}
+        flow = None if self.flow is None else name_of(self.flow)
+        both = [] if flow is None else [f"{flow}/to_vendor", f"{flow}/to_salesforce"]
+        mappings = {name: load_mapping(name) for name in (*self.mappings, *both)}
         with salesforce_context(context, dry=False) as step:  # it leaves no more than that it looked
             sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads, fresh=self.fresh)
         log.info(sentence)

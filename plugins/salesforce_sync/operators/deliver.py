@@ -16,7 +16,7 @@ from salesforce_sync.operators.base import (
     vendor,
     vendor_context,
 )
-from salesforce_sync.settings import Setting, read_setting
+from salesforce_sync.settings import Setting, name_of, read_setting
 
 if TYPE_CHECKING:
     from salesforce_sync.engine.context import Context
@@ -89,15 +89,23 @@ class DeliverToVendorOperator(SyncOperator):
 
 
 class KeepEqualOperator(SyncOperator):
-    """Merges all that waits for the mapping both ways `flow`, and writes both sides: the one kind of task that holds the
-    credentials of both. Returns the counts of what its own run read, by direction.
+    """Merges all that waits for the mapping both ways `flow`, or for the one that this setting names, and writes both
+    sides: the one kind of task that holds the credentials of both. Returns the counts of what its own run read, by
+    direction.
 
     `conflicts`, `first` and `deleted` are the settings behind the rules of engine.two_way: a value of `conflicts` that is
     neither newest nor salesforce_wins lets the vendor win.
     """
 
     def __init__(
-        self, *, system: str, flow: str, conflicts: Setting, first: Setting, deleted: Setting, **kwargs: Any
+        self,
+        *,
+        system: str,
+        flow: str | Setting,
+        conflicts: Setting,
+        first: Setting,
+        deleted: Setting,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.system, self.flow = system, flow
@@ -115,11 +123,12 @@ class KeepEqualOperator(SyncOperator):
             conflict=policy if policy in ("newest", "salesforce_wins") else "vendor_wins",
             first=read_setting(self.first), follow_deletes=read_setting(self.deleted) == "delete",
         )  # fmt: skip
-        hook, mapping = vendor(context, self.system), load_mapping(self.flow)
-        names = group_of(self.system, self.flow, mapping).names
+        flow = name_of(self.flow)
+        hook, mapping = vendor(context, self.system), load_mapping(flow)
+        names = group_of(self.system, flow, mapping).names
         with salesforce_context(context) as work:
             try:
-                done = deliver_both_ways(work, self.system, self.flow, mapping, hook, rules).counts
+                done = deliver_both_ways(work, self.system, flow, mapping, hook, rules).counts
             except LeaseHeld:
                 if _waits(work, context, names):
                     raise

@@ -16,7 +16,7 @@ from salesforce_sync.operators.base import (
     vendor_context,
     window,
 )
-from salesforce_sync.settings import LOOKBACK_MINUTES, WHOLE_DAYS, Setting, read_setting
+from salesforce_sync.settings import LOOKBACK_MINUTES, WHOLE_DAYS, Setting, name_of, read_setting
 
 if TYPE_CHECKING:
     from salesforce_sync.windows import DateWindow
@@ -110,12 +110,12 @@ class ReadChangesOperator(SyncOperator):
 
 
 class ReadOursOperator(SyncOperator):
-    """Reads what changed in Salesforce for the mapping both ways `flow`; returns how many records.
+    """Reads what changed in Salesforce for the mapping both ways `flow`, or the one that this setting names; returns how many records.
 
     The run parameter `full_sync` reads all records, as does a run that is due to.
     """
 
-    def __init__(self, *, flow: str, **kwargs: Any) -> None:
+    def __init__(self, *, flow: str | Setting, **kwargs: Any) -> None:
         super().__init__(**(PATIENT | kwargs))
         self.flow = flow
 
@@ -124,23 +124,24 @@ class ReadOursOperator(SyncOperator):
         from salesforce_sync.engine.two_way.sides import OURS, salesforce_extras
         from salesforce_sync.mapping.loader import load_mapping
 
-        mapping, full = load_mapping(self.flow), bool(context["params"].get("full_sync"))
+        flow, full = name_of(self.flow), bool(context["params"].get("full_sync"))
+        mapping = load_mapping(flow)
         span = Span(timedelta(minutes=read_setting(LOOKBACK_MINUTES)), read_setting(WHOLE_DAYS))
         with salesforce_context(context) as work:
-            name, also = f"{self.flow}/{OURS}", salesforce_extras(mapping)
+            name, also = f"{flow}/{OURS}", salesforce_extras(mapping)
             count = read_changes(work, name, mapping, full=full, span=span, also=also)
-        log.info("%s: %d records changed in Salesforce", self.flow, count)
+        log.info("%s: %d records changed in Salesforce", flow, count)
         return count
 
 
 class ReadTheirsOperator(SyncOperator):
-    """Reads what changed at the vendor for the mapping both ways `flow`; returns how many records. `lookback` is how many
-    minutes before the last reading it begins.
+    """Reads what changed at the vendor for the mapping both ways `flow`, or the one that this setting names; returns how
+    many records. `lookback` is how many minutes before the last reading it begins.
 
     The run parameter `full_sync` reads all records, as does a run that is due to.
     """
 
-    def __init__(self, *, system: str, flow: str, lookback: Setting, **kwargs: Any) -> None:
+    def __init__(self, *, system: str, flow: str | Setting, lookback: Setting, **kwargs: Any) -> None:
         super().__init__(**(PATIENT | kwargs))
         self.system, self.flow, self.lookback = system, flow, lookback
 
@@ -149,12 +150,13 @@ class ReadTheirsOperator(SyncOperator):
         from salesforce_sync.engine.two_way.sides import vendor_paths
         from salesforce_sync.mapping.loader import load_mapping
 
-        mapping, full = load_mapping(self.flow), bool(context["params"].get("full_sync"))
+        flow, full = name_of(self.flow), bool(context["params"].get("full_sync"))
+        mapping = load_mapping(flow)
         hook, lookback = vendor(context, self.system), timedelta(minutes=read_setting(self.lookback))
         with vendor_context(context) as work:
             count = read_vendor_changes(
-                work, self.flow, mapping.vendor.stream, hook, vendor_paths(mapping), full=full, lookback=lookback,
+                work, flow, mapping.vendor.stream, hook, vendor_paths(mapping), full=full, lookback=lookback,
                 whole_days=read_setting(WHOLE_DAYS),
             )  # fmt: skip
-        log.info("%s: %d records changed at %s", self.flow, count, self.system)
+        log.info("%s: %d records changed at %s", flow, count, self.system)
         return count

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import pyarrow as pa
@@ -23,6 +23,9 @@ SPLITTING = frozenset({
     "UNKNOWN_EXCEPTION", "INTERNAL_SERVER_ERROR", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT", "EXCEEDED_MAX_SIZE_REQUEST", "STORAGE_LIMIT_EXCEEDED",
     "APEX_ERROR", "LIMIT_EXCEEDED", "JSON_PARSER_ERROR",
 })  # fmt: skip
+
+
+Row = TypeVar("Row")
 
 
 class Answered(NamedTuple):
@@ -47,21 +50,7 @@ class CollectionWriter:
         records = json_records(request, chunk)
         size = self.rows_per_call.get(request.object, COLLECTION_ROWS)
         groups = [records[start : start + size] for start in range(0, len(records), size)]
-        with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-            calls = [pool.submit(self._group, request, group) for group in groups]
-        results: list[WriteResult | None] = []
-        errors: list[SyncError] = []
-        for call, group in zip(calls, groups, strict=True):
-            error = call.exception()
-            if error is None:
-                results += call.result()
-            elif isinstance(error, SyncError):
-                results += [None] * len(group)
-                errors.append(error)
-            else:
-                raise error
-        unknown = [error for error in errors if isinstance(error, ServiceUnavailable)]
-        return Answered(results, next(iter([*unknown, *errors]), None))
+        return side_by_side(groups, lambda group: self._group(request, group))
 
     def _group(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
         """Sends the records; halves them while Salesforce fails over them, until a bad row stands alone and is refused by itself."""
@@ -97,7 +86,7 @@ class CollectionWriter:
 
     def _call(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
         what = f"{request.operation} of {len(records)} {request.object}"
-        path, headers = self._session.path("composite/sobjects"), _headers(request)
+        path, headers = self._session.path("composite/sobjects"), headers_of(request)
         if request.operation is Operation.DELETE:
             ids = ",".join(record["Id"] for record in records)
             reply = self._session.request(
@@ -118,7 +107,7 @@ class CollectionWriter:
         body, path = {"allOrNone": False, "records": records}, self._session.path("composite/sobjects")
         try:
             reply = self._session.request(
-                "POST", path, what=what, json_body=body, headers=_headers(request), repeatable=False
+                "POST", path, what=what, json_body=body, headers=headers_of(request), repeatable=False
             )
         except ServiceUnavailable as error:
             if error.code in SPLITTING and error.answered:
@@ -153,7 +142,26 @@ class CollectionWriter:
         return [found.get(text) or in_any_case.get(text.casefold()) for text in texts]
 
 
-def _headers(request: WriteRequest) -> dict[str, str]:
+def side_by_side(groups: Sequence[list[Row]], call: Callable[[list[Row]], Sequence[WriteResult]]) -> Answered:
+    """The results of all groups, each of them written by its own call, PARALLEL_CALLS of them at once."""
+    with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
+        calls = [pool.submit(call, group) for group in groups]
+    results: list[WriteResult | None] = []
+    errors: list[SyncError] = []
+    for done, group in zip(calls, groups, strict=True):
+        error = done.exception()
+        if error is None:
+            results += done.result()
+        elif isinstance(error, SyncError):
+            results += [None] * len(group)
+            errors.append(error)
+        else:
+            raise error
+    unknown = [error for error in errors if isinstance(error, ServiceUnavailable)]
+    return Answered(results, next(iter([*unknown, *errors]), None))
+
+
+def headers_of(request: WriteRequest) -> dict[str, str]:
     headers = {"Sforce-Auto-Assign": "TRUE" if request.assign else "FALSE"}  # Salesforce's own default is TRUE
     if request.allow_duplicates is not None:
         headers["Sforce-Duplicate-Rule-Header"] = f"allowSave={str(request.allow_duplicates).lower()}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import IO, Any
@@ -32,6 +32,23 @@ class ConvertedRule:
 
 
 @dataclass(frozen=True)
+class Node:
+    """One of the records that a row is written as, all of them or none.
+
+    `prefix` is how its columns are named. An upsert finds it by `key`, its external id field, which gets the row's key, and fills
+    `references`, field -> name of the node whose id it gets. An update finds it by the id in the column `id_column`, and passes over a
+    node without such a column.
+    """
+
+    name: str
+    object: str
+    key: str
+    prefix: str = ""
+    references: Mapping[str, str] = field(default_factory=dict)
+    id_column: str = "Id"
+
+
+@dataclass(frozen=True)
 class WriteRequest:
     """What to do with the rows. Every row has a value in `key`: the external id field of an upsert or insert (an
     insert whose answer got lost is looked up by it), `Id` or an external id of an update, which then creates nothing, `Id` of a delete.
@@ -39,7 +56,8 @@ class WriteRequest:
     A column named `Parent__r.Key__c` refers to a parent by the parent's external id. A null clears its field when the column is in
     `clears`, and leaves it alone when it is not. `parent` names a column whose equal rows are sent together, so that they do not lock
     their common parent against each other. `assign` lets the org's assignment rules choose owners. `allow_duplicates` True saves what a
-    duplicate rule only warns of; None leaves that to the org.
+    duplicate rule only warns of; None leaves that to the org. With `nodes`, each row is several records: see Node; the result is that of
+    the one whose columns have no prefix.
     """
 
     object: str
@@ -50,6 +68,7 @@ class WriteRequest:
     assign: bool = False
     allow_duplicates: bool | None = None
     converted: ConvertedRule | None = None
+    nodes: tuple[Node, ...] = ()
 
 
 def chunks(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -13,6 +13,7 @@ from salesforce_sync.errors import ServiceUnavailable
 from salesforce_sync.ids import whole_id
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.collections import Answered, CollectionWriter
+from salesforce_sync.salesforce.graphs import GraphWriter
 from salesforce_sync.salesforce.ingest import IngestWriter
 from salesforce_sync.salesforce.jobs import JobMemory
 from salesforce_sync.salesforce.rows import Operation, WriteRequest, chunks, has_literal_null
@@ -30,6 +31,7 @@ class Writer:
     def __init__(self, session: Session, patience: float | None = None) -> None:
         self._session = session
         self._collections = CollectionWriter(session)
+        self._graphs = GraphWriter(session)
         self._jobs = IngestWriter(session, patience)
 
     def write(
@@ -102,6 +104,8 @@ class Writer:
     def _write_once(
         self, request: WriteRequest, chunk: pa.Table, memory: JobMemory | None, *, may_be_job: bool
     ) -> Answered:
+        if request.nodes:
+            return self._graphs.write(request, chunk)
         # A job knows no header that would let duplicates pass, and chooses owners only by the id of a rule.
         if chunk.num_rows <= BULK_FROM_ROWS or request.allow_duplicates or request.assign or not may_be_job:
             return self._collections.write(request, chunk)

@@ -68,6 +68,21 @@ def test_each_graph_stands_alone(raw: Raw, world: World) -> None:
     assert (world.count("Account"), world.count("Contact")) == (1, 1)
 
 
+def test_after_fifteen_failed_graphs_the_rest_is_not_done(raw: Raw, world: World) -> None:
+    bad = [{"method": "POST", "url": f"{V}/sobjects/Account", "referenceId": "one", "body": {}}]
+    good = [bad[0] | {"body": {"Name": "Acme"}}]
+    graphs = [{"graphId": str(number), "compositeRequest": bad if number < 16 else good} for number in range(20)]
+    answered = raw("POST", "/composite/graph", {"graphs": graphs})[1]["graphs"]
+    codes = [item["graphResponse"]["compositeResponse"][0]["body"][0]["errorCode"] for item in answered]
+    assert codes == ["REQUIRED_FIELD_MISSING"] * 15 + ["PROCESSING_HALTED"] * 5
+    assert world.count("Account") == 0
+
+
+def test_a_graph_takes_records_only(raw: Raw) -> None:
+    query = [{"method": "GET", "url": f"{V}/query?q=SELECT+Id+FROM+Account", "referenceId": "one"}]
+    assert raw("POST", "/composite/graph", {"graphs": [{"graphId": "1", "compositeRequest": query}]})[0] == 400
+
+
 def test_a_tree_is_made_whole_or_not_at_all(raw: Raw, world: World) -> None:
     def tree(last_name: str | None) -> dict[str, Any]:
         child = {"attributes": {"type": "Contact", "referenceId": "child"}} | (

@@ -15,7 +15,8 @@ from emulators.salesforce.routes.options import write_options
 from emulators.wire import Call, Reply, Route
 
 MAX_SUBREQUESTS = 25
-MAX_NODES, MAX_GRAPHS = 500, 75
+MAX_NODES, MAX_GRAPHS, MAX_FAILED_GRAPHS = 500, 75, 14
+_IN_GRAPHS = re.compile(r"/services/data/v\d+\.\d+/sobjects/\w+(/[^?]*)?")  # the only resources that a graph may name
 MAX_TREE_RECORDS, MAX_TREE_DEPTH = 200, 5
 _REFERENCE = re.compile(r"@\{([A-Za-z0-9_]+)\.?([^}]*)\}")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
@@ -39,10 +40,12 @@ def composite(org: Org, call: Call, version: str) -> Reply:
 
 
 def graph(org: Org, call: Call, version: str) -> Reply:
-    """Each graph succeeds or fails as a whole."""
+    """Each graph succeeds or fails as a whole; once too many have failed, the rest is not done."""
     graphs = objects(json_object(call).get("graphs"), "graphs")
     for item in graphs:
-        objects(item.get("compositeRequest"), "compositeRequest")
+        for request in objects(item.get("compositeRequest"), "compositeRequest"):
+            if not _IN_GRAPHS.fullmatch(str(request.get("url", ""))):
+                raise ApiError("INVALID_INPUT", f"{request.get('url')} is not supported in a composite graph")
     if len(graphs) > MAX_GRAPHS:
         raise ApiError("LIMIT_EXCEEDED", f"Limit of {MAX_GRAPHS} reached for number of Graphs")
     if sum(len(item.get("compositeRequest", [])) for item in graphs) > MAX_NODES:
@@ -57,11 +60,19 @@ def graph(org: Org, call: Call, version: str) -> Reply:
                 ]
             }
         )
-    answered = []
+    answered: Answers = []
     for item in graphs:
-        answers, succeeded = _run(org, call, _requests(item, MAX_NODES), all_or_none=True)
+        requests = _requests(item, MAX_NODES)
+        if sum(not done["isSuccessful"] for done in answered) > MAX_FAILED_GRAPHS:
+            answered.append(_graph_answer(item, [_answer(_halted(), 400, part) for part in requests], False))
+            continue
+        answers, succeeded = _run(org, call, requests, all_or_none=True)
         answered.append(_graph_answer(item, answers, succeeded))
     return Reply({"graphs": answered})
+
+
+def _halted() -> list[dict[str, Any]]:
+    return [{"errorCode": "PROCESSING_HALTED", "message": _HALTED}]
 
 
 def _graph_answer(item: dict[str, Any], answers: Answers, succeeded: bool) -> dict[str, Any]:
@@ -98,10 +109,10 @@ def _run(org: Org, call: Call, requests: list[dict[str, Any]], *, all_or_none: b
                 undo.wanted = True
                 break
     if undo.wanted:
-        halted = [{"errorCode": "PROCESSING_HALTED", "message": _HALTED}]
         culprit = answers[-1]
         answers = [
-            culprit if request is requests[len(answers) - 1] else _answer(halted, 400, request) for request in requests
+            culprit if request is requests[len(answers) - 1] else _answer(_halted(), 400, request)
+            for request in requests
         ]
     return answers, not undo.wanted
 

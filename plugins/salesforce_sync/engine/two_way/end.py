@@ -57,7 +57,8 @@ def group_of(system: str, flow: str, mapping: MappingFile) -> Group:
         Member(member_name(flow, theirs=False), mapping.one_way("to_vendor")),
         Member(member_name(flow, theirs=True), mapping.one_way("to_salesforce")),
     )
-    return Group(flow, (mapping.salesforce.object, f"{system}.{mapping.vendor.stream}"), members)
+    written = [part.salesforce.object for part in members[1].mapping.parts.values()]
+    return Group(flow, (*written, f"{system}.{mapping.vendor.stream}"), members)
 
 
 def deliver_both_ways(
@@ -142,14 +143,16 @@ class TwoWay:
 
     @cached_property
     def required(self) -> list[str]:
-        """The fields that a new record has to have in this org."""
-        described = self.context.salesforce.describe([self.mapping.salesforce.object])[self.mapping.salesforce.object]
-        fields = described.fields.values() if described is not None else ()
-        return [
-            info.name
-            for info in fields
-            if info.createable and not info.nillable and not info.defaulted and info.name in self.theirs.fields
-        ]
+        """The fields that a new record, and what is created with it, has to have in this org."""
+        parts = self.theirs.parts
+        described = self.context.salesforce.describe([part.salesforce.object for part in parts.values()])
+        found = []
+        for prefix, part in parts.items():
+            owner = described[part.salesforce.object]
+            fields = owner.fields.values() if owner is not None else ()
+            needed = [info.name for info in fields if info.createable and not info.nillable and not info.defaulted]
+            found += [f"{prefix}{name}" for name in needed if f"{prefix}{name}" in self.theirs.fields]
+        return found
 
     @cached_property
     def users(self) -> dict[str, str]:
@@ -198,6 +201,7 @@ class TwoWay:
             "_gone": gone.tolist(), "_master": texts(columns, MASTER), "_created": texts(columns, CREATED_DATE),
             "_contact": [text or "" if flag else None for text, flag in zip(texts(columns, CONTACT), converted, strict=True)],
             "_partner": texts(columns, side.external_id), "_selected": selected(columns, when),
+            "_parent": texts(columns, side.with_parent.reference) if side.with_parent else [None] * len(columns),
         }  # fmt: skip
         return self._with_more(mapped, more, known, {name: name for name in self.mapping.fields})
 
@@ -251,7 +255,7 @@ class TwoWay:
             yield Side(
                 row["_id"], seen, row["_partner"] or "", row.get("_version") or row.get("_stamp") or "",
                 row["_created"] or "", bool(row["_selected"]), why_gone(row, theirs=theirs), row["_master"] or "",
-                row["_fingerprint"],
+                row.get("_parent") or "", row["_fingerprint"],
                 {name: row[name] for name in MARKS} if "_batch" in row else None,
             )  # fmt: skip
 
@@ -270,7 +274,10 @@ class TwoWay:
         if not found:
             return {}, {}
         table = pa.concat_tables(found)
-        stamps = [as_text(value) or "" for value in table.column(STAMP).to_pylist()]
+        parent = self.mapping.salesforce.with_parent
+        names = [STAMP, *([f"{parent.prefix}{STAMP}"] if parent else [])]
+        columns = [[as_text(value) or "" for value in table.column(name).to_pylist()] for name in names]
+        stamps = [max(found) for found in zip(*columns, strict=True)]  # of one form, so that the latest is the greatest
         return self._looked_at(table, table.column("Id").to_pylist(), stamps, theirs=False)
 
     def look_at_theirs(self, ids: Sequence[str]) -> tuple[dict[str, Side], dict[str, str]]:

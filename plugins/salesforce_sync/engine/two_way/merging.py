@@ -30,7 +30,9 @@ from salesforce_sync.engine.two_way.sides import (
     MERGED,
     MISSING,
     NO_ADDRESS,
+    NO_PARENT,
     NOT_SELECTED,
+    PARENT_TAKEN,
     PATCH,
     PATCH_ROWS,
     REMOVE,
@@ -95,6 +97,7 @@ class Merging:
     doomed_theirs: list[tuple[Pair, Side]] = field(default_factory=list)
     held: dict[tuple[str, str], str] = field(default_factory=dict)  # record and fingerprint -> who holds it out
     moved: set[str] = field(default_factory=set)  # Salesforce records that get a merged one's counterpart
+    claimed: dict[str, str] = field(default_factory=dict)  # parent -> its record that has the counterpart
     created: int = 0
     first_contacts: int = 0
 
@@ -548,9 +551,11 @@ class Merging:
         created, selected = table.column("_created").to_pylist(), table.column("_selected").to_pylist()
         required = [name for name in self.end.required if name in table.column_names] if theirs else []
         needed = {name: table.column(name).to_pylist() for name in required}
+        parents = self._parents(table) if self.end.mapping.salesforce.with_parent and not theirs else None
         settled = self._look_of(theirs=theirs).settled.results
         chosen = np.zeros(table.num_rows, dtype=bool)
-        for row, record_id in enumerate(ids):
+        for row in sorted(range(len(ids)), key=lambda row: created[row] or "") if parents else range(len(ids)):
+            record_id = ids[row]
             if record_id in self.matched or record_id in self.moved:  # that one is merged when its pair is there
                 continue
             missing = [name for name in required if is_nothing(needed[name][row])]
@@ -563,6 +568,10 @@ class Merging:
                 outcome, code, message = Outcome.REJECTED, SEVERAL, self.several[record_id]
             elif why := self._why_not(created[row], switched_on, selected=selected[row]):
                 code = why
+            elif parents and not parents[row]:
+                code, message = NO_PARENT, "it has no parent to be kept equal with it"
+            elif parents and (other := self.claimed.setdefault(parents[row], record_id)) != record_id:
+                code, message = PARENT_TAKEN, f"{other} of the same parent has the counterpart"
             elif missing:
                 outcome, code = Outcome.REJECTED, MISSING
                 message = f"{missing[0]} is missing, and the org requires it; make it required at the vendor, too"
@@ -573,6 +582,23 @@ class Merging:
             result = result_of(marks[row], outcome, salesforce_id, vendor_id, code=code, message=message or None)
             settled.append(result._replace(fingerprint=None))
         return self._created(table.filter(pa.array(chosen)), theirs=theirs) if chosen.any() else None
+
+    def _parents(self, table: pa.Table) -> list[str]:
+        """The parent of each row. Of the records of one parent only one has a counterpart: which one that is, is in `claimed` then, as
+        far as there is one."""
+        parent = self.end.mapping.salesforce.with_parent
+        assert parent is not None
+        parents = [text or "" for text in table.column("_parent").to_pylist()]
+        wanted = sorted({text for text in parents if text} - self.claimed.keys())
+        if self.peek or not wanted:
+            return parents
+        object_name, of = self.end.mapping.salesforce.object, dict[str, str]()
+        for found in self.end.context.salesforce.matching(object_name, parent.reference, wanted, ["Id"]):
+            of |= dict(zip(found.column("Id").to_pylist(), found.column(parent.reference).to_pylist(), strict=True))
+        with reading(self.end.context.state) as connection:
+            known = {*pairs.of_salesforce(connection, self.end.context.org, self.end.flow, list(of)), *self.pairs}
+        self.claimed |= {of[record_id]: record_id for record_id in of if record_id in known}
+        return parents
 
     def _why_not(self, created: str | None, switched_on: str, *, selected: bool) -> str:
         """Why a record that only one side has is not created on the other; empty when it is."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.deliver import NoteJobs, Sent
+from salesforce_sync.engine.to_salesforce import nodes_of
 from salesforce_sync.engine.two_way import sides
 from salesforce_sync.engine.two_way.merging import result_of
 from salesforce_sync.engine.two_way.sides import (
@@ -101,7 +102,8 @@ class Sender:
 
     def _update(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
         clears = frozenset(filter(None, self.facts.get("clears", "").split(",")))
-        return self._write(places, WriteRequest(self.facts["object"], Operation.UPDATE, "Id", clears))
+        nodes = nodes_of(self.end.mapping.salesforce)
+        return self._write(places, WriteRequest(self.facts["object"], Operation.UPDATE, "Id", clears, nodes=nodes))
 
     def _create(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
         side = self.end.mapping.salesforce
@@ -111,7 +113,7 @@ class Sender:
             places,
             WriteRequest(
                 side.object, Operation.UPSERT, side.external_id, parent=side.parent, assign=side.assign_owners,
-                allow_duplicates=side.allow_duplicates,
+                allow_duplicates=side.allow_duplicates, nodes=nodes_of(side),
             ),
         )  # fmt: skip
 
@@ -135,6 +137,10 @@ class Sender:
             return None, frozenset()
         names = [name for name in self.chunk.column_names if not name.startswith("_")]
         values = self.chunk.select(names).take(pa.array(places, pa.int64()))
+        parent = self.end.mapping.salesforce.with_parent
+        if parent and request.operation is Operation.UPDATE:
+            found = [self.current[self.rows[place]["_pair_ours"]].parent or None for place in places]
+            values = values.append_column(parent.reference, pa.array(found, pa.string()))
         answers, error = self.context.salesforce.answer(request, values, self.jobs)
         for place, answer in zip(places, answers, strict=True):
             if answer is None:

@@ -17,6 +17,7 @@ from salesforce_sync.mapping.merge import Seen
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.paths import as_text, value_at
 from salesforce_sync.records import VendorResult
+from salesforce_sync.salesforce.changes import STAMP
 
 OURS, THEIRS = "to_vendor", "to_salesforce"  # the members, by where their rows go: ours are Salesforce's
 CREATED_DATE = "CreatedDate"
@@ -38,6 +39,7 @@ RESTORABLE = frozenset({GONE_IN_SALESFORCE, GONE_AT_VENDOR})  # people may bring
 NO_ADDRESS, MISSING, UNMAPPABLE, COUNTERPART_GONE = (
     "NO_ADDRESS", "REQUIRED_IN_SALESFORCE", "UNMAPPABLE", "COUNTERPART_GONE",
 )  # fmt: skip
+NO_PARENT, PARENT_TAKEN = "NO_PARENT", "PARENT_HAS_COUNTERPART"
 LONGEST_TOLD = 2_000  # characters of what a log row says of the changes
 
 
@@ -77,7 +79,9 @@ class Rules:
 
 def salesforce_extras(mapping: MappingFile) -> list[str]:
     """What a reading of Salesforce stages beside the mapped fields."""
-    return list(dict.fromkeys([mapping.salesforce.external_id, CREATED_DATE, *mapping.create.to_vendor.when]))
+    parent = mapping.salesforce.with_parent
+    above = [parent.reference, f"{parent.prefix}{STAMP}"] if parent else []
+    return list(dict.fromkeys([mapping.salesforce.external_id, CREATED_DATE, *above, *mapping.create.to_vendor.when]))
 
 
 def vendor_paths(mapping: MappingFile) -> list[str]:
@@ -141,6 +145,7 @@ class Side(NamedTuple):
     selected: bool
     gone: str  # why it is there no more; empty: it is there
     master: str
+    parent: str  # Salesforce id of the parent that the record is kept equal with; empty: none
     fingerprint: str  # of the values as the other side would be given them
     marks: Mapping[str, Any] | None = None
 

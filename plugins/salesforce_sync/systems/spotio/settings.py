@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from salesforce_sync.settings import Setting, one_of, whole_number
+from salesforce_sync.settings import Setting, one_named, one_of, whole_number
 
 # fmt: off
+TARGET = Setting(
+    "spotio_target", "lead", "lead or account",
+    "What SPOTIO's records are kept equal with: Leads (the mapping spotio/leads), or Accounts with a Contact each (spotio/accounts).",
+    one_named({"lead": "spotio/leads", "account": "spotio/accounts"}),
+)
 INITIAL_IMPORT = Setting(
     "spotio_initial_import", "none", "none, all or selective",
     "Which records that were there before the sync was switched on are created on the other side: none, all, or those that the mapping's "
@@ -27,4 +32,4 @@ LOOKBACK = Setting(
     whole_number(1, 1440),
 )
 # fmt: on
-SETTINGS = (INITIAL_IMPORT, CONFLICTS, DELETED, LOOKBACK)
+SETTINGS = (TARGET, INITIAL_IMPORT, CONFLICTS, DELETED, LOOKBACK)
