@@ -38,7 +38,7 @@ def run() -> list[Result]:
             f"end to end: {RECORDS:,} records",
             "s",
             full.median,
-            f"<= {peer.median * 0.6:.2f}",
+            f"<= {peer.median * 0.4:.2f}",
             "hook and operator",
             peer.median,
         ),

@@ -88,6 +88,26 @@ def test_a_watermark_never_moves_back(state_url: str) -> None:
         assert watermarks.advance(connection, ORG, "stream", "2026-01-03") == "2026-01-03"
 
 
+def test_rows_that_differ_from_what_was_delivered_are_found(state_url: str) -> None:
+    saved = RecordResult("a", Outcome.CREATED, "001", fingerprint="f", staged_fingerprint="m", version="b", reading=5)
+    with open_state(state_url).begin() as connection:
+        links.save(connection, ORG, "m", [saved, saved._replace(record_id="gone", gone=True)])
+        asked: list[tuple[tuple[str | None, str, str], bool]] = [
+            (("a", "m", "b"), False),
+            (("a", "other", "b"), True),
+            (("a", "m", "a"), True),  # older than what was delivered
+            (("a", "m", "B"), True),  # by code points, whatever the database's own order
+            (("a", "m", "c"), False),
+            (("gone", "m", "b"), True),
+            (("new", "m", "b"), True),
+            ((None, "m", "b"), True),
+        ]
+        rows = [row for row, _ in asked]
+        found = links.differing(connection, ORG, "m", rows, reading=5)
+        assert sorted(found) == [place for place, (_, differs) in enumerate(asked) if differs]
+        assert sorted(links.differing(connection, ORG, "m", rows[:1], reading=4)) == [0]
+
+
 def test_writers_wait_for_each_other_and_nothing_is_lost(state_url: str) -> None:
     state = open_state(state_url)
 

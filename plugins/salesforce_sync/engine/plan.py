@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlalchemy import Connection
 
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.group import Member
@@ -35,6 +36,7 @@ UNMAPPABLE = "UNMAPPABLE"
 LONGEST_ID = 255
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Places = np.ndarray[Any, np.dtype[np.int64]]
+Marks = np.ndarray[Any, np.dtype[np.object_]]
 
 # What a plan keeps of a row beside its values; the names of its columns.
 MARKS = {
@@ -140,18 +142,19 @@ class Look:
         places = np.flatnonzero(open_rows & chosen)
         if not len(places):
             return None
-        with reading(self.context.state) as connection:
-            wanted = [rows.ids[place] for place in places]
-            ids = [record_id for record_id in wanted if record_id is not None]
-            known = links.find(connection, self.context.org, self.member.name, ids)
-        places = self._newer(batch, rows, places, known)
         columns = rows.columns.take(places)
         wanted_paths = {*self.paths, *self.also}
         marked = columns.table.select([path for path in columns.table.column_names if path in wanted_paths])
-        staged = fingerprints(marked, key=self.version)
-        fresh = self._unsettled(batch, rows, places, staged, known)
-        places, columns = places[fresh], columns.take(fresh)
-        staged = [staged[place] for place in np.flatnonzero(fresh)]
+        marks = np.array(fingerprints(marked, key=self.version), dtype=object)
+        with reading(self.context.state) as connection:
+            differs = self._differs(connection, batch, rows, places, marks)
+            self._unchanged(batch, rows, places[~differs])
+            places, columns, marks = places[differs], columns.take(differs), marks[differs]
+            ids = [record_id for place in places if (record_id := rows.ids[place]) is not None]
+            known = links.find(connection, self.context.org, self.member.name, ids)
+        fresh = self._newer(batch, rows, places, known)
+        fresh &= self._unsettled(batch, rows, places, marks, known, fresh)
+        places, columns, staged = places[fresh], columns.take(fresh), marks[fresh].tolist()
         if not len(places):
             return None
         mapped = _mapped_apart(self.map, columns)
@@ -166,10 +169,23 @@ class Look:
         for place in np.flatnonzero(mask).tolist():
             self._settle(batch, rows, place, Outcome.SKIPPED, code=SUPERSEDED)
 
-    def _newer(self, batch: Batch, rows: StagedRows, places: Places, known: Mapping[str, Link]) -> Places:
+    def _differs(self, connection: Connection, batch: Batch, rows: StagedRows, places: Places, marks: Marks) -> Mask:
+        """Which rows are not, as they are staged, what was delivered. The database says so: most rows of most readings are
+        like that, and need no link in memory."""
+        context, name = self.context, self.member.name
+        if batch.resend or not links.any_of(connection, context.org, name):
+            return np.ones(len(places), dtype=bool)
+        asked = [
+            (rows.ids[place], mark, rows.stamps[place]) for place, mark in zip(places.tolist(), marks, strict=True)
+        ]
+        found = np.zeros(len(places), dtype=bool)
+        found[links.differing(connection, context.org, name, asked, reading=batch.reading)] = True
+        return found
+
+    def _newer(self, batch: Batch, rows: StagedRows, places: Places, known: Mapping[str, Link]) -> Mask:
         """The rows but for those of which a later version was delivered."""
         if not known or batch.resend:
-            return places
+            return np.ones(len(places), dtype=bool)
         late = np.array(
             [
                 (link := known.get(rows.ids[place] or "")) is not None
@@ -180,22 +196,21 @@ class Look:
         )
         for place in places[late].tolist():
             self._settle(batch, rows, place, Outcome.SKIPPED, code=SUPERSEDED)
-        fresh: Places = places[~late]
-        return fresh
+        return ~late
 
     def _unsettled(
-        self, batch: Batch, rows: StagedRows, places: Places, staged: Sequence[str], known: Mapping[str, Link]
+        self, batch: Batch, rows: StagedRows, places: Places, marks: Marks, known: Mapping[str, Link], among: Mask
     ) -> Mask:
-        """Which rows have to be mapped: not those whose staged record is the one that was delivered."""
+        """Which of these rows have to be mapped: not those whose staged record is the one that was delivered."""
         fresh = np.ones(len(places), dtype=bool)
         if not known:
             return fresh
         create_only, resend = self.member.mapping.create_only, batch.resend
-        for number, (place, mark) in enumerate(zip(places.tolist(), staged, strict=True)):
+        for number, (place, mark) in enumerate(zip(places.tolist(), marks, strict=True)):
             link = known.get(rows.ids[place] or "")
             if link is not None and not link.gone:
                 fresh[number] = not create_only and (resend or link.staged_fingerprint != mark)
-        self._unchanged(batch, rows, places[~fresh])
+        self._unchanged(batch, rows, places[among & ~fresh])
         return fresh
 
     def _refuse(

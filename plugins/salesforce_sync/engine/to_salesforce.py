@@ -138,9 +138,11 @@ class ToSalesforce:
             targets = [target if target in known else other for target, other in zip(targets, found_ids, strict=True)]
             known |= {values["Id"]: values for values in by_key.values()}
         table = table.set_column(table.column_names.index("_target"), "_target", pa.array(targets, pa.string()))
+        found = [known.get(target or "") for target in targets]
+        nothing = pa.repeat("", table.num_rows)  # of a first load, all of it
         for name in fields:
-            before = [known.get(target or "", {}).get(name, "") for target in targets]
-            table = table.append_column(f"{BEFORE}{name}", pa.array(before, pa.string()))
+            before = pa.array([row[name] if row else "" for row in found], pa.string()) if known else nothing
+            table = table.append_column(f"{BEFORE}{name}", before)
         return table
 
     def _by_key(self, name: str, key: str, values: Sequence[str], fields: Sequence[str]) -> Iterator[pa.Table]:

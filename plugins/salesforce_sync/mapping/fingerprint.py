@@ -22,10 +22,10 @@ def fingerprints(table: pa.Table, *, key: str = "") -> list[str]:
     if not table.num_rows:
         return []
     texts = [pc.fill_null(_text(table.column(name)), NULL) for name in table.column_names]
-    joined = pc.binary_join_element_wise(*texts, SEPARATOR).to_pylist()
+    joined = pc.binary_join_element_wise(*texts, SEPARATOR).cast(pa.binary()).to_pylist()
     seed = hashlib.blake2b(f"{','.join(table.column_names)}\n{key}".encode(), digest_size=16).digest()
     hashed = hashlib.blake2b
-    return [hashed(text.encode(), digest_size=8, key=seed).hexdigest() for text in joined]
+    return [hashed(text, digest_size=8, key=seed).hexdigest() for text in joined]
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:

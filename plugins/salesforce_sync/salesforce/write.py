@@ -90,7 +90,8 @@ class Writer:
         """Rows that were refused for a passing reason are sent again, after a pause, ROW_TRIES times in all."""
         results, error = self._write_once(request, chunk, memory, may_be_job=may_be_job)
         for attempt in range(1, ROW_TRIES):
-            again = [index for index, result in enumerate(results) if result and _is_passing(request, result)]
+            refused = [(index, result) for index, result in enumerate(results) if result and result.code]
+            again = [index for index, result in refused if _is_passing(request, result)]
             if not again or error is not None:
                 break
             self._session.sleep(ROW_WAIT_SECONDS * 2 ** (attempt - 1))

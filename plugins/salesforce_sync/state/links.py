@@ -6,11 +6,12 @@ A link that ends stays as a tombstone, with its version, so that nothing older b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, text, update
 
 from salesforce_sync.records import RecordResult
 from salesforce_sync.state.bulk import moment, upsert_rows
@@ -57,6 +58,40 @@ def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[st
     query = select(*wanted).where(columns.org == org, columns.mapping == mapping, these)
     make = Link._make
     return {row[0]: make(row[1:]) for row in connection.execute(query).cursor.fetchall()}
+
+
+def differing(
+    connection: Connection, org: str, mapping: str, rows: Sequence[tuple[str | None, str, str]], *, reading: int
+) -> list[int]:
+    """The places of the rows (record, fingerprint of the staged record, its version) that are not what was delivered last:
+    their record has no living link with that fingerprint, or one of a later version."""
+    given: dict[str, Any] = {"org": org, "mapping": mapping, "reading": reading}
+    if connection.dialect.name == "postgresql":
+        ids, marks, versions = ([row[part] for row in rows] for part in range(3))
+        given |= {"ids": ids, "marks": marks, "versions": versions}
+        query = _DIFFERING.format(
+            rows="unnest(CAST(:ids AS text[]), CAST(:marks AS text[]), CAST(:versions AS text[])) WITH ORDINALITY "
+            "AS given(id, mark, version, number)",
+            collation='COLLATE "C"',
+        )
+        return [number - 1 for number in connection.execute(text(query), given).scalars()]
+    given["rows"] = json.dumps(rows)
+    query = _DIFFERING.format(
+        rows="(SELECT key AS number, value ->> 0 AS id, value ->> 1 AS mark, value ->> 2 AS version FROM json_each(:rows)) AS given",
+        collation="",
+    )
+    return list(connection.execute(text(query), given).scalars())
+
+
+# Versions are compared as Python compares them: by code points, and then by the reading.
+_DIFFERING = """
+SELECT given.number FROM {rows}
+LEFT JOIN record_links AS link ON link.org = :org AND link.mapping = :mapping AND link.record_id = given.id
+WHERE (
+    NOT link.gone AND link.staged_fingerprint = given.mark
+    AND (link.version {collation} < given.version OR (link.version = given.version AND link.reading <= :reading))
+) IS NOT TRUE
+"""
 
 
 def with_keys(

@@ -63,7 +63,7 @@ def write_unchanged(connection: Connection, sync_run_id: int, record_ids: Sequen
     """Notes these records as unchanged, in a set: 8 bytes a record, by which one can be looked up but not listed."""
     if not record_ids:
         return
-    hashes = np.sort(np.array([_hash(record_id) for record_id in record_ids], dtype=np.uint64))
+    hashes = np.sort(_hashes(record_ids))
     parts: list[tuple[int | None, Any]] = [(None, hashes)]
     if len(hashes) >= DIVIDED_FROM:
         ends = np.searchsorted(hashes, np.arange(1, BUCKETS, dtype=np.uint64) << np.uint64(56))
@@ -140,7 +140,13 @@ def _plain_row(row: Any, record_id: str, salesforce_id: str | None) -> dict[str,
 
 
 def _hash(record_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(record_id.encode(), digest_size=8).digest(), "little")
+    return int(_hashes([record_id])[0])
+
+
+def _hashes(record_ids: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    hashed = hashlib.blake2b
+    digests = [hashed(record_id.encode(), digest_size=8).digest() for record_id in record_ids]
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 def purge(connection: Connection, *, before: datetime) -> int:
