@@ -11,7 +11,7 @@ from salesforce_sync.operators.deliver import KeepEqualOperator
 from salesforce_sync.operators.params import dry_run
 from salesforce_sync.operators.read import ReadOursOperator, ReadTheirsOperator
 from salesforce_sync.operators.retry import default_args
-from salesforce_sync.systems.spotio.settings import CONFLICTS, DELETED, INITIAL_IMPORT, LOOKBACK, TARGET
+from salesforce_sync.systems.spotio.settings import CONFLICTS, DELETED, INITIAL_IMPORT, LOOKBACK, SHADOW, TARGET
 
 with DAG(
     dag_id="spotio_record_sync",
@@ -37,16 +37,19 @@ with DAG(
         task_id="check_salesforce",
         system="spotio",
         flow=TARGET,
-        settings=[TARGET, CONFLICTS, DELETED, INITIAL_IMPORT, LOOKBACK],
+        settings=[TARGET, SHADOW, CONFLICTS, DELETED, INITIAL_IMPORT, LOOKBACK],
         fresh=False,
     )
     check_spotio = CheckVendorOperator(task_id="check_spotio", system="spotio")
-    read_salesforce = ReadOursOperator(task_id="read_salesforce", flow=TARGET)
-    read_spotio = ReadTheirsOperator(task_id="read_spotio", system="spotio", flow=TARGET, lookback=LOOKBACK)
+    read_salesforce = ReadOursOperator(task_id="read_salesforce", flow=TARGET, shadow=SHADOW)
+    read_spotio = ReadTheirsOperator(
+        task_id="read_spotio", system="spotio", flow=TARGET, lookback=LOOKBACK, shadow=SHADOW
+    )
     synchronize = KeepEqualOperator(
         task_id="synchronize",
         system="spotio",
         flow=TARGET,
+        shadow=SHADOW,
         conflicts=CONFLICTS,
         first=INITIAL_IMPORT,
         deleted=DELETED,

@@ -187,9 +187,12 @@ def read_setting(setting: Setting) -> Any:
     return parse_setting(setting, str(Variable.get(setting.name, default=setting.default)))
 
 
-def name_of(flow: str | Setting) -> str:
-    """The mapping's name: as it is, or what the setting's Variable says now."""
-    return flow if isinstance(flow, str) else str(read_setting(flow))
+def name_of(flow: str | Setting, shadow: Setting | None = None) -> str:
+    """The flow's name: as it is, or what the setting's Variable says now; that of its shadow when `shadow` says so."""
+    from salesforce_sync.mapping.loader import SHADOW
+
+    name = flow if isinstance(flow, str) else str(read_setting(flow))
+    return f"{name}{SHADOW}" if shadow is not None and read_setting(shadow) == "on" else name
 
 
 def parse_setting(setting: Setting, text: str) -> Any:

@@ -63,6 +63,22 @@ def test_the_target_can_be_accounts_with_their_contacts(dags: DagRunner, world: 
     ]
 
 
+def test_in_the_shadow_nothing_is_written(dags: DagRunner, world: World) -> None:
+    dags.set_variable("spotio_initial_import", "all")
+    dags.set_variable("spotio_shadow", "on")
+    world.insert("Lead", {"LastName": "Smit", "Company": "Acme"})
+    _in_the_field(world, "Bolt")
+    done = dags.run(DAG)
+    assert done.state == "success"
+    assert done.results["synchronize"] == {
+        f"spotio/leads~shadow/{direction}": NOTHING | {"read": 1, "skipped": 1}
+        for direction in ("to_vendor", "to_salesforce")
+    }
+    assert (world.count("Lead"), len(world.spotio.state.objects)) == (1, 1)
+    dags.set_variable("spotio_shadow", "off")
+    assert [counts["created"] for counts in dags.run(DAG).results["synchronize"].values()] == [1, 1]
+
+
 def test_a_target_that_there_is_not_is_named(dags: DagRunner, mail: MailSink) -> None:
     dags.set_variable("spotio_target", "opportunity")
     assert dags.run(DAG).state == "failed"

@@ -490,7 +490,7 @@ class _Delivery:
             else:
                 plans.remove_note(connection, *place)
         self.locked += len(passing)
-        log.info("%s: %d rows written", name, len(known))
+        log.info("%s: %d rows are through", name, len(known))
         if sent.error is not None:
             raise sent.error
         self._stop_when_all_alike(name, known)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from salesforce_sync.engine.context import Context
 from salesforce_sync.staging import remove_folder
-from salesforce_sync.state import claims, dead_letters, inbox, links, plans, runs, sync_log, waits, watermarks
+from salesforce_sync.state import claims, dead_letters, inbox, links, plans, runs, shadow, sync_log, waits, watermarks
 from salesforce_sync.state.engine import reading
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ def keep_house(context: Context, retention: Retention, *, now: datetime | None =
     log_before = now - timedelta(days=retention.log_days)
     with context.state.begin() as connection:
         sync_log.purge(connection, before=log_before)
+        shadow.purge(connection, before=log_before)
         inbox.purge(connection, before=log_before)
         claims.purge(connection, before=log_before)
         dead_letters.purge(connection, before=now - timedelta(days=retention.letter_days))

@@ -14,12 +14,15 @@ from salesforce_sync.errors import InvalidMapping
 from salesforce_sync.mapping.model import MappingFile
 
 OVERRIDE_VARIABLE = "SALESFORCE_SYNC_MAPPINGS"  # environment variable: a folder whose files win over the shipped ones
+SHADOW = "~shadow"  # at the end of the name of a flow that writes nothing: see engine/two_way/shadow.py
 SHIPPED = Path(__file__).resolve().parents[3] / "include" / "mappings"
 
 
 def load_mapping(name: str) -> MappingFile:
     """The mapping of this name (`peerspot/activities`), from the override folder or the shipped one. Of a mapping both ways,
-    `<name>/to_vendor` and `<name>/to_salesforce` are its two directions. InvalidMapping says what is wrong."""
+    `<name>/to_vendor` and `<name>/to_salesforce` are its two directions. A flow in the shadow has the mapping that it is the
+    shadow of. InvalidMapping says what is wrong."""
+    name = name.replace(SHADOW, "")
     folders = _folders()
     for folder in folders:
         path = folder / f"{name}.yaml"
@@ -36,7 +39,7 @@ def load_mapping(name: str) -> MappingFile:
 
 def is_mapping(name: str) -> bool:
     """Whether there is a mapping of this name."""
-    return any((folder / f"{name}.yaml").is_file() for folder in _folders())
+    return any((folder / f"{name.replace(SHADOW, '')}.yaml").is_file() for folder in _folders())
 
 
 def flow_of(name: str) -> str:

@@ -94,7 +94,8 @@ class KeepEqualOperator(SyncOperator):
     direction.
 
     `conflicts`, `first` and `deleted` are the settings behind the rules of engine.two_way: a value of `conflicts` that is
-    neither newest nor salesforce_wins lets the vendor win.
+    neither newest nor salesforce_wins lets the vendor win. While the setting `shadow` is on, nothing is written: see
+    engine.two_way.shadow.
     """
 
     def __init__(
@@ -105,10 +106,11 @@ class KeepEqualOperator(SyncOperator):
         conflicts: Setting,
         first: Setting,
         deleted: Setting,
+        shadow: Setting | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.system, self.flow = system, flow
+        self.system, self.flow, self.shadow = system, flow, shadow
         self.conflicts, self.first, self.deleted = conflicts, first, deleted
 
     def run_step(self, context: Any) -> dict[str, dict[str, int]]:
@@ -116,14 +118,13 @@ class KeepEqualOperator(SyncOperator):
         from salesforce_sync.engine.two_way.end import deliver_both_ways, group_of
         from salesforce_sync.engine.two_way.sides import Rules
         from salesforce_sync.errors import LeaseHeld
-        from salesforce_sync.mapping.loader import load_mapping
+        from salesforce_sync.mapping.loader import SHADOW, load_mapping
 
-        policy = read_setting(self.conflicts)
+        flow, policy = name_of(self.flow, self.shadow), read_setting(self.conflicts)
         rules = Rules(
             conflict=policy if policy in ("newest", "salesforce_wins") else "vendor_wins",
-            first=read_setting(self.first), follow_deletes=read_setting(self.deleted) == "delete",
+            first=read_setting(self.first), follow_deletes=read_setting(self.deleted) == "delete", shadow=flow.endswith(SHADOW),
         )  # fmt: skip
-        flow = name_of(self.flow)
         hook, mapping = vendor(context, self.system), load_mapping(flow)
         names = group_of(self.system, flow, mapping).names
         with salesforce_context(context) as work:

@@ -112,19 +112,19 @@ class ReadChangesOperator(SyncOperator):
 class ReadOursOperator(SyncOperator):
     """Reads what changed in Salesforce for the mapping both ways `flow`, or the one that this setting names; returns how many records.
 
-    The run parameter `full_sync` reads all records, as does a run that is due to.
+    The run parameter `full_sync` reads all records, as does a run that is due to. `shadow` is as in KeepEqualOperator.
     """
 
-    def __init__(self, *, flow: str | Setting, **kwargs: Any) -> None:
+    def __init__(self, *, flow: str | Setting, shadow: Setting | None = None, **kwargs: Any) -> None:
         super().__init__(**(PATIENT | kwargs))
-        self.flow = flow
+        self.flow, self.shadow = flow, shadow
 
     def run_step(self, context: Any) -> int:
         from salesforce_sync.engine.from_salesforce import Span, read_changes
         from salesforce_sync.engine.two_way.sides import OURS, salesforce_extras
         from salesforce_sync.mapping.loader import load_mapping
 
-        flow, full = name_of(self.flow), bool(context["params"].get("full_sync"))
+        flow, full = name_of(self.flow, self.shadow), bool(context["params"].get("full_sync"))
         mapping = load_mapping(flow)
         span = Span(timedelta(minutes=read_setting(LOOKBACK_MINUTES)), read_setting(WHOLE_DAYS))
         with salesforce_context(context) as work:
@@ -138,19 +138,21 @@ class ReadTheirsOperator(SyncOperator):
     """Reads what changed at the vendor for the mapping both ways `flow`, or the one that this setting names; returns how
     many records. `lookback` is how many minutes before the last reading it begins.
 
-    The run parameter `full_sync` reads all records, as does a run that is due to.
+    The run parameter `full_sync` reads all records, as does a run that is due to. `shadow` is as in KeepEqualOperator.
     """
 
-    def __init__(self, *, system: str, flow: str | Setting, lookback: Setting, **kwargs: Any) -> None:
+    def __init__(
+        self, *, system: str, flow: str | Setting, lookback: Setting, shadow: Setting | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**(PATIENT | kwargs))
-        self.system, self.flow, self.lookback = system, flow, lookback
+        self.system, self.flow, self.lookback, self.shadow = system, flow, lookback, shadow
 
     def run_step(self, context: Any) -> int:
         from salesforce_sync.engine.from_vendor import read_vendor_changes
         from salesforce_sync.engine.two_way.sides import vendor_paths
         from salesforce_sync.mapping.loader import load_mapping
 
-        flow, full = name_of(self.flow), bool(context["params"].get("full_sync"))
+        flow, full = name_of(self.flow, self.shadow), bool(context["params"].get("full_sync"))
         mapping = load_mapping(flow)
         hook, lookback = vendor(context, self.system), timedelta(minutes=read_setting(self.lookback))
         with vendor_context(context) as work:

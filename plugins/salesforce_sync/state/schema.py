@@ -292,6 +292,33 @@ pairs = Table(
     Index(None, "org", "flow", "vendor_id"),
 )  # fmt: skip
 
+shadow_writes = Table(  # what a flow in the shadow would write; marks, and no values
+    "shadow_writes", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("flow", String(200), primary_key=True),
+    Column("salesforce_id", String(18), primary_key=True),  # "": the record is to be created in Salesforce
+    Column("vendor_id", String(255), primary_key=True),  # "": it is to be created at the vendor
+    Column("field", String(255), primary_key=True),  # "": the record itself is to be created or deleted
+    Column("at_vendor", Boolean, primary_key=True),
+    Column("source", String(24), nullable=False),  # what the side has that the value comes from
+    Column("target", String(24), nullable=False),  # what the other side has, before it
+    Column("planned_at", _Moment, nullable=False),
+)  # fmt: skip
+
+shadow_results = Table(
+    "shadow_results", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("org", String(18), nullable=False),
+    Column("flow", String(200), nullable=False),
+    Column("field", String(255), nullable=False),
+    Column("at_vendor", Boolean, nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Column("salesforce_id", String(18), nullable=False),
+    Column("vendor_id", String(255), nullable=False),
+    Column("seen_at", _Moment, nullable=False),
+    Index(None, "org", "flow", "field"),
+)  # fmt: skip
+
 held_out = Table(
     "held_out", metadata,
     Column("org", String(18), primary_key=True),

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from salesforce_sync.engine.context import Context
+from salesforce_sync.engine.context import NO_BRAKES, Context
 from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
 from salesforce_sync.engine.from_salesforce import CONTACT, CONVERTED, MASTER
 from salesforce_sync.engine.from_salesforce import DELETED as GONE
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.plan import MARKS, Look, PlanWriter, facts_of
 from salesforce_sync.engine.to_salesforce import check_mapping
+from salesforce_sync.engine.two_way import shadow
 from salesforce_sync.engine.two_way.merging import Merging
 from salesforce_sync.engine.two_way.sending import Sender
 from salesforce_sync.engine.two_way.sides import (
@@ -64,9 +65,19 @@ def group_of(system: str, flow: str, mapping: MappingFile) -> Group:
 def deliver_both_ways(
     context: Context, system: str, flow: str, mapping: MappingFile, target: TwoWayTarget, rules: Rules
 ) -> Delivered:
-    """Merges and writes all that waits for the flow, on either side: see deliver.deliver."""
+    """Merges and writes all that waits for the flow, on either side: see deliver.deliver. In the shadow, nothing is
+    written: see shadow.py."""
     group = group_of(system, flow, mapping)
-    return deliver(context, group, TwoWay(context, flow, mapping, target, rules))
+    end = TwoWay(context, flow, mapping, target, rules)
+    if not rules.shadow or context.dry is not None:
+        return deliver(context, group, end)
+    free = replace(context, brakes=NO_BRAKES)  # nothing moves that a person would have to see first
+    context.salesforce.read_only = True
+    try:
+        shadow.compare(end)
+        return deliver(free, group, TwoWay(free, flow, mapping, target, rules))
+    finally:
+        shadow.report(end)
 
 
 @dataclass

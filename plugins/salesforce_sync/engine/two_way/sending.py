@@ -14,7 +14,7 @@ import pyarrow as pa
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.deliver import NoteJobs, Sent
 from salesforce_sync.engine.to_salesforce import nodes_of
-from salesforce_sync.engine.two_way import sides
+from salesforce_sync.engine.two_way import shadow, sides
 from salesforce_sync.engine.two_way.merging import result_of
 from salesforce_sync.engine.two_way.sides import (
     AT_VENDOR,
@@ -36,6 +36,7 @@ from salesforce_sync.errors import SyncError
 from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.records import MISSING_AT_VENDOR, Outcome, PairChange, RecordResult, VendorResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
+from salesforce_sync.state import shadow as shadow_writes
 
 if TYPE_CHECKING:
     from salesforce_sync.engine.two_way.end import TwoWay
@@ -58,6 +59,8 @@ class Sender:
     def run(self) -> Sent:
         self.rows = self.chunk.to_pylist()
         self.results = [None] * len(self.rows)
+        if self.end.rules.shadow:
+            return self._keep_for_comparison()
         send = {
             UPDATE: self._update, CREATE: self._create, DELETE: self._delete, PATCH: self._patch, MAKE: self._make,
             REMOVE: self._remove,
@@ -71,6 +74,19 @@ class Sender:
             error, never_sent = failure, frozenset()
         left = frozenset(row for row in range(len(self.rows)) if row not in untouched and self.results[row] is None)
         return Sent(self.results, error, never_sent | left)
+
+    def _keep_for_comparison(self) -> Sent:
+        """In the shadow: what would be written is kept, and nothing is."""
+        writes = [item for row in self.rows for item in shadow.planned_by(self.end, self.facts, row)]
+        with self.context.state.begin() as connection:
+            shadow_writes.plan(connection, self.context.org, self.end.flow, writes)
+        results: list[RecordResult | None] = [
+            result_of(
+                row, Outcome.SKIPPED, row["_pair_ours"], row["_pair_theirs"], code=shadow.SHADOW, message=row["_message"]
+            )._replace(fingerprint=None)
+            for row in self.rows
+        ]  # fmt: skip
+        return Sent(results, None)
 
     # -- the last look -----------------------------------------------------------------------------------------------
 

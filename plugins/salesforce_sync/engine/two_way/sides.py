@@ -70,11 +70,13 @@ class TwoWayTarget(Protocol):
 class Rules:
     """What a flow does where both sides leave it open. `conflict`: newest, salesforce_wins or vendor_wins; `first`:
     which records that were there before the flow was switched on are created on the other side: none, all or selective;
-    `follow_deletes`: whether a record that is gone on one side is deleted on the other."""
+    `follow_deletes`: whether a record that is gone on one side is deleted on the other; `shadow`: whether nothing is
+    written: see shadow.py."""
 
     conflict: str = "newest"
     first: str = "none"
     follow_deletes: bool = False
+    shadow: bool = False
 
 
 def salesforce_extras(mapping: MappingFile) -> list[str]:

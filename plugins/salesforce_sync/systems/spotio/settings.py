@@ -26,10 +26,16 @@ DELETED = Setting(
     "What happens to the counterpart of a record that was deleted on one side: it is only logged, or the counterpart is deleted, too.",
     one_of("log", "delete"),
 )
+SHADOW = Setting(
+    "spotio_shadow", "off", "off or on",
+    "Whether the sync of records writes nothing, and compares what it would write with what your present connector does: see "
+    "docs/runbooks/spotio.md.",
+    one_of("off", "on"),
+)
 LOOKBACK = Setting(
     "spotio_lookback_minutes", "5", "a whole number from 1 to 1440",
     "How long before the last reading of SPOTIO the next one begins: longer than its lists may lag behind.",
     whole_number(1, 1440),
 )
 # fmt: on
-SETTINGS = (TARGET, INITIAL_IMPORT, CONFLICTS, DELETED, LOOKBACK)
+SETTINGS = (TARGET, INITIAL_IMPORT, CONFLICTS, DELETED, SHADOW, LOOKBACK)
