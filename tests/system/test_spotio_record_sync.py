@@ -117,12 +117,27 @@ def test_the_calls_of_a_run_in_which_nothing_changed(dags: DagRunner, world: Wor
     assert sum(count for name, count in world.spotio.calls.items() if not name.startswith("GET")) == 3  # signing in
 
 
-def test_an_undo_says_that_a_flow_both_ways_has_none(dags: DagRunner, world: World, mail: MailSink) -> None:
+def test_a_run_is_undone_on_both_sides(dags: DagRunner, world: World) -> None:
     dags.set_variable("spotio_initial_import", "all")
-    _in_the_field(world, "Bolt")
+    (lead_id,) = world.insert("Lead", {"LastName": "Smit", "Company": "Acme", "Title": "Buyer"})
+    dags.run(DAG)
+    _minutes(world, 10)
+    world.update("Lead", {"Id": lead_id, "Title": "CFO"})
+    (known,) = world.spotio.state.objects.values()
+    fields = [{"fieldId": "1001", "value": "Acme N.V."}]
+    world.spotio.state.change(known["id"], {"fields": fields}, by=12)
     done = dags.run(DAG)
-    assert dags.run("sync_control", action="undo", dag=DAG, run=done.run_id).state == "failed"
-    assert any("goes both ways" in text for text in mail.texts)
+    asked = {"action": "undo", "dag": DAG, "run": done.run_id}
+    dry = dags.run("sync_control", dry_run=True, **asked)
+    assert dry.state == "success"
+    assert world.query("SELECT Company FROM Lead") == [{"Company": "Acme N.V."}]
+    undone = dags.run("sync_control", **asked)
+    assert undone.results["control"]["spotio/leads"] == {"restored": 2, "deleted": 0, "left_alone": 0}
+    (known,) = world.spotio.state.objects.values()
+    assert (known["fields"][1012], world.query("SELECT Company FROM Lead")) == ("Buyer", [{"Company": "Acme"}])
+    _minutes(world, 10)
+    again = dags.run(DAG).results["synchronize"]
+    assert [counts["updated"] for counts in again.values()] == [0, 0]
 
 
 def test_a_plan_that_was_rejected_is_not_written_when_the_other_side_changes(dags: DagRunner, world: World) -> None:

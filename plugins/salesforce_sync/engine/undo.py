@@ -143,7 +143,7 @@ class _Undo:
         restored, deleted = self._decide(written)
         self._restore(restored)
         self._delete(deleted)
-        self._tell()
+        tell(self.flow, self.done)
         return self.done
 
     # -- what the run wrote ------------------------------------------------------------------------------------------
@@ -410,20 +410,22 @@ class _Undo:
             with self.flow.lease.transaction() as connection:
                 held_out.remove(connection, self.context.org, self.name, refused)
 
-    def _tell(self) -> None:
-        left = [
-            RecordResult(record_id, Outcome.SKIPPED, code=LEFT_ALONE, message=why)
-            for record_id, why in self.done.left.items()
-            if not why.startswith(REFUSED)
-        ]
-        with self.flow.lease.transaction() as connection:
-            self.flow.add(connection, left)
-        log.info(
-            "%s: %s restored, %s deleted, %s left alone", self.flow.name, f"{self.done.restored:,}", f"{self.done.deleted:,}",
-            f"{len(self.done.left):,}",
-        )  # fmt: skip
-        for record_id, why in list(self.done.left.items())[:SHOWN_LEFT]:
-            log.info("  left alone: %s: %s", mask_text(record_id), why)
+
+def tell(flow: Derived, done: Undone) -> None:
+    """Logs what was undone, and what was left alone and why."""
+    left = [
+        RecordResult(record_id, Outcome.SKIPPED, code=LEFT_ALONE, message=why)
+        for record_id, why in done.left.items()
+        if not why.startswith(REFUSED)
+    ]
+    with flow.lease.transaction() as connection:
+        flow.add(connection, left)
+    log.info(
+        "%s: %s restored, %s deleted, %s left alone", flow.name, f"{done.restored:,}", f"{done.deleted:,}",
+        f"{len(done.left):,}",
+    )  # fmt: skip
+    for record_id, why in list(done.left.items())[:SHOWN_LEFT]:
+        log.info("  left alone: %s: %s", mask_text(record_id), why)
 
 
 @dataclass

@@ -69,6 +69,9 @@ class ControlOperator(SyncOperator):
         return {"plan": plan.id, "status": plan.status, "dags": [plan.dag_id] if allow and plan.dag_id else []}
 
     def _undo(self, context: Any, person: str) -> dict[str, Any]:
+        from salesforce_sync.engine.two_way.end import TwoWay
+        from salesforce_sync.engine.two_way.sides import Rules
+        from salesforce_sync.engine.two_way.undoing import undo_both_ways
         from salesforce_sync.engine.undo import AtVendor, InSalesforce, Selection, check_selection, undo
         from salesforce_sync.mapping.loader import load_mapping
 
@@ -83,7 +86,10 @@ class ControlOperator(SyncOperator):
             for name in self._mappings(params):
                 mapping = load_mapping(name)
                 system = name.partition("/")[0]
-                if mapping.direction == "to_salesforce":
+                if mapping.direction == "both":
+                    end = TwoWay(work, name, mapping, vendor(context, system), Rules())
+                    done[name] = undo_both_ways(end, system, selection, person=person)
+                elif mapping.direction == "to_salesforce":
                     done[name] = undo(work, name, mapping, InSalesforce(work, name, mapping), selection, person=person)
                 else:
                     side = AtVendor(system, mapping, vendor(context, system))
@@ -96,11 +102,11 @@ class ControlOperator(SyncOperator):
         """The mapping that is named, or those that the run, or the records, are about."""
         from salesforce_sync.errors import InvalidParameter
         from salesforce_sync.mapping.loader import flow_of, is_mapping
-        from salesforce_sync.state import links, runs
+        from salesforce_sync.state import links, pairs, runs
         from salesforce_sync.state.engine import open_state, reading
 
         if params["mapping"]:
-            return [params["mapping"]]
+            return [flow_of(params["mapping"]) or params["mapping"]]
         with reading(open_state()) as connection:
             if params["run"]:
                 steps = runs.named(connection, params["run"], params["dag"] or "")
@@ -112,14 +118,10 @@ class ControlOperator(SyncOperator):
                     )
                 names = [step for _, step in steps if is_mapping(step) or flow_of(step)]
             else:
-                names = sorted(
-                    {link.mapping for name in params["records"] for link in links.of_record(connection, name)}
-                )
-        for flow in filter(None, map(flow_of, names)):
-            raise InvalidParameter(
-                f"{flow} goes both ways, and what it wrote is not undone by itself: the other side would take it for an edit.",
-                fix="Set the records right on one side; the plans of the run have the values before.",
-            )
+                records = params["records"]
+                names = [link.mapping for name in records for link in links.of_record(connection, name)]
+                names += [flow for name in records for flow, _ in pairs.of_record(connection, name)]
+        names = sorted({flow_of(name) or name for name in names})
         if not names:
             raise InvalidParameter(
                 f"Nothing is known of {params['run'] or ', '.join(params['records'])}.",

@@ -174,7 +174,7 @@ class TwoWay:
             found |= {str(user_id): str(email or "").lower() for user_id, email in rows}
         return found
 
-    def _user(self, value: Any) -> str | None:
+    def user_of(self, value: Any) -> str | None:
         """The Salesforce user that the vendor names by id or e-mail address; None when the org has no such user."""
         text = str(value or "")
         known = whole_id(text) if text[:3] == "005" else None
@@ -220,7 +220,7 @@ class TwoWay:
         size = len(columns)
         gone = columns.flags(DELETED)
         paths = [str(self.mapping.fields[name].vendor) for name in self._user_fields()]
-        known = self._with_users(columns, paths, self._user)
+        known = self._with_users(columns, paths, self.user_of)
         mapped = apply(self.theirs, known, self.targets, accept=gone)
         self._keep_refused(columns.take(np.array(sorted(mapped.problems), dtype=np.int64)), theirs=True)
         when = self.mapping.create.to_salesforce.when

@@ -462,63 +462,12 @@ class Merging:
 
     def _write_updates(self) -> None:
         for at_vendor, writes in ((False, self.to_ours), (True, self.to_theirs)):
-            groups: dict[tuple[str, ...], list[Write]] = {}
-            for write in writes:
-                emptied = tuple(sorted(name for name, value in write.values.items() if is_nothing(value)))
-                groups.setdefault(() if at_vendor else emptied, []).append(write)
-            for emptied, found in sorted(groups.items()):
-                rows = PATCH_ROWS if at_vendor else UPDATE_ROWS
-                for start in range(0, len(found), rows):
-                    self._write_chunk(found[start : start + rows], emptied, at_vendor=at_vendor)
-
-    def _write_chunk(self, writes: Sequence[Write], emptied: Sequence[str], *, at_vendor: bool) -> None:
-        end = self.end
-        fields = end.ours.fields if at_vendor else end.theirs.fields
-        names = [name for name in fields if any(name in write.values for write in writes)]
-        columns = {name: (str(fields[name].vendor) if at_vendor else name) for name in names}
-        values: dict[str, pa.Array] = {}
-        for name, column in columns.items():
-            found = [write.values.get(name) for write in writes]
-            kind = pa.string() if at_vendor else end.targets[name].arrow_type
-            values[column] = pa.array(
-                [as_text(value) if at_vendor and value is not None else value for value in found], kind
-            )
-        given = pa.table(values)
-        agreed = [merge.pack(agreed_by(write, at_vendor=at_vendor), end.keys) for write in writes]
-        table = (
-            given
-            if at_vendor
-            else given.add_column(0, "Id", pa.array([write.pair[0] for write in writes], pa.string()))
-        )
-        for name, column in columns.items():
-            before = [write.before.get(name) for write in writes]
-            table = table.append_column(f"{BEFORE}{column}", pa.array(before, pa.string()))
-        table = with_marks(
-            table, [write.source for write in writes], [write.pair for write in writes], at_vendor=at_vendor
-        )
-        told = [changes_of(write, at_vendor=at_vendor) for write in writes]
-        table = (
-            table.append_column("_agreed", pa.array(agreed, pa.binary()))
-            .append_column(
-                "_written",
-                pa.array([json.dumps({n: columns[n] for n in write.values}) for write in writes], pa.string()),
-            )
-            .append_column("_expected", pa.array([json.dumps(dict(write.expected)) for write in writes], pa.string()))
-            .append_column("_code", pa.array([CONFLICT if write.conflicts else None for write in writes], pa.string()))
-            .append_column("_message", pa.array(told, pa.string()))
-        )
-        keeps = [column for name, column in columns.items() if at_vendor or name not in emptied]
-        self._add_chunk(table, PATCH if at_vendor else UPDATE, keeps=",".join(keeps), clears=",".join(emptied))
+            for table, facts in chunks_of_writes(self.end, writes, at_vendor=at_vendor):
+                self._add_chunk(table, **facts)
 
     def _add_chunk(self, table: pa.Table, operation: str, **facts: str) -> None:
-        end = self.end
-        member = member_name(end.flow, theirs=operation not in AT_VENDOR)
-        known = {"object": end.mapping.salesforce.object, "operation": operation, "key": "Id", **facts}
-        if operation == CREATE:
-            known["key"] = end.mapping.salesforce.external_id
-        if operation in (DELETE, REMOVE):
-            known["deletes"] = "yes"
-        self.writer.add(member, [table], **known)
+        member = member_name(self.end.flow, theirs=operation not in AT_VENDOR)
+        self.writer.add(member, [table], **facts_of_chunk(self.end, operation, **facts))
 
     def _write_creates(self) -> None:
         switched_on = self._switched_on()
@@ -655,16 +604,10 @@ class Merging:
 
     def _write_deletions(self) -> None:
         for operation, doomed in ((DELETE, self.doomed_ours), (REMOVE, self.doomed_theirs)):
-            if not doomed:
-                continue
-            at_vendor = operation == REMOVE
-            found = [(pair.salesforce_id, pair.vendor_id) for pair, _ in doomed]
-            name = self.end.mapping.vendor.id if at_vendor else "Id"
-            table = pa.table({name: pa.array([pair[1 if at_vendor else 0] for pair in found], pa.string())})
-            table = with_marks(table, [side for _, side in doomed], found, at_vendor=at_vendor)
-            codes = pa.array([side.gone for _, side in doomed], pa.string())
-            table = table.append_column("_code", codes).append_column("_message", pa.nulls(len(doomed), pa.string()))
-            self._add_chunk(table.append_column("_agreed", pa.array([b""] * len(doomed), pa.binary())), operation)
+            if doomed:
+                at_vendor = operation == REMOVE
+                path = self.end.mapping.vendor.id if at_vendor else "Id"
+                self._add_chunk(deletions(doomed, path=path, at_vendor=at_vendor), operation)
 
     def _count_emptied(self) -> None:
         """What the brakes ask for: how many records lose a value."""
@@ -675,6 +618,77 @@ class Merging:
                 for name, value in write.values.items():
                     if is_nothing(value) and write.before[name]:
                         look.emptied[str(fields[name].vendor) if at_vendor else name] += 1
+
+
+def chunks_of_writes(
+    end: TwoWay, writes: Sequence[Write], *, at_vendor: bool
+) -> Iterator[tuple[pa.Table, dict[str, str]]]:
+    """The chunks that carry the writes, each with its operation and what it keeps and clears."""
+    groups: dict[tuple[str, ...], list[Write]] = {}
+    for write in writes:
+        emptied = tuple(sorted(name for name, value in write.values.items() if is_nothing(value)))
+        groups.setdefault(() if at_vendor else emptied, []).append(write)
+    for emptied, found in sorted(groups.items()):
+        rows = PATCH_ROWS if at_vendor else UPDATE_ROWS
+        for start in range(0, len(found), rows):
+            yield _chunk(end, found[start : start + rows], emptied, at_vendor=at_vendor)
+
+
+def _chunk(
+    end: TwoWay, writes: Sequence[Write], emptied: Sequence[str], *, at_vendor: bool
+) -> tuple[pa.Table, dict[str, str]]:
+    fields = end.ours.fields if at_vendor else end.theirs.fields
+    names = [name for name in fields if any(name in write.values for write in writes)]
+    columns = {name: (str(fields[name].vendor) if at_vendor else name) for name in names}
+    values: dict[str, pa.Array] = {}
+    for name, column in columns.items():
+        found = [write.values.get(name) for write in writes]
+        kind = pa.string() if at_vendor else end.targets[name].arrow_type
+        values[column] = pa.array(
+            [as_text(value) if at_vendor and value is not None else value for value in found], kind
+        )
+    table = pa.table(values)
+    if not at_vendor:
+        table = table.add_column(0, "Id", pa.array([write.pair[0] for write in writes], pa.string()))
+    for name, column in columns.items():
+        before = [write.before.get(name) for write in writes]
+        table = table.append_column(f"{BEFORE}{column}", pa.array(before, pa.string()))
+    sources, found_pairs = [write.source for write in writes], [write.pair for write in writes]
+    table = with_marks(table, sources, found_pairs, at_vendor=at_vendor)
+    more = {
+        "_written": [json.dumps({name: columns[name] for name in write.values}) for write in writes],
+        "_expected": [json.dumps(dict(write.expected)) for write in writes],
+        "_code": [CONFLICT if write.conflicts else None for write in writes],
+        "_message": [changes_of(write, at_vendor=at_vendor) for write in writes],
+    }
+    agreed = [merge.pack(agreed_by(write, at_vendor=at_vendor), end.keys) for write in writes]
+    table = table.append_column("_agreed", pa.array(agreed, pa.binary()))
+    for name, texts in more.items():
+        table = table.append_column(name, pa.array(texts, pa.string()))
+    keeps = [column for name, column in columns.items() if at_vendor or name not in emptied]
+    operation = PATCH if at_vendor else UPDATE
+    return table, {"operation": operation, "keeps": ",".join(keeps), "clears": ",".join(emptied)}
+
+
+def facts_of_chunk(end: TwoWay, operation: str, **facts: str) -> dict[str, str]:
+    """What a chunk says of itself, for whoever sends it."""
+    known = {"object": end.mapping.salesforce.object, "operation": operation, "key": "Id", **facts}
+    if operation == CREATE:
+        known["key"] = end.mapping.salesforce.external_id
+    if operation in (DELETE, REMOVE):
+        known["deletes"] = "yes"
+    return known
+
+
+def deletions(found: Sequence[tuple[Pair, Side]], *, path: str, at_vendor: bool) -> pa.Table:
+    """The chunk that deletes the records of these pairs on one side; `path` is what the id is called there, and each `Side` the record
+    that asks for it, which says why."""
+    ids = [(pair.salesforce_id, pair.vendor_id) for pair, _ in found]
+    table = pa.table({path: pa.array([pair[1 if at_vendor else 0] for pair in ids], pa.string())})
+    table = with_marks(table, [side for _, side in found], ids, at_vendor=at_vendor)
+    codes = pa.array([side.gone for _, side in found], pa.string())
+    table = table.append_column("_code", codes).append_column("_message", pa.nulls(len(found), pa.string()))
+    return table.append_column("_agreed", pa.array([b""] * len(found), pa.binary()))
 
 
 def _kept(decision: Decision, ours: Seen, theirs: Seen, *, is_conflict: bool) -> Decision:
