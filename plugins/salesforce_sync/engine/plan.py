@@ -147,11 +147,13 @@ class Look:
         marked = columns.table.select([path for path in columns.table.column_names if path in wanted_paths])
         marks = np.array(fingerprints(marked, key=self.version), dtype=object)
         with reading(self.context.state) as connection:
-            differs = self._differs(connection, batch, rows, places, marks)
-            self._unchanged(batch, rows, places[~differs])
-            places, columns, marks = places[differs], columns.take(differs), marks[differs]
+            is_first = not links.any_of(connection, self.context.org, self.member.name)
+            if not is_first and not batch.resend:
+                differs = self._differs(connection, batch, rows, places, marks)
+                self._unchanged(batch, rows, places[~differs])
+                places, columns, marks = places[differs], columns.take(differs), marks[differs]
             ids = [record_id for place in places if (record_id := rows.ids[place]) is not None]
-            known = links.find(connection, self.context.org, self.member.name, ids)
+            known = {} if is_first else links.find(connection, self.context.org, self.member.name, ids)
         fresh = self._newer(batch, rows, places, known)
         fresh &= self._unsettled(batch, rows, places, marks, known, fresh)
         places, columns, staged = places[fresh], columns.take(fresh), marks[fresh].tolist()
@@ -173,8 +175,6 @@ class Look:
         """Which rows are not, as they are staged, what was delivered. The database says so: most rows of most readings are
         like that, and need no link in memory."""
         context, name = self.context, self.member.name
-        if batch.resend or not links.any_of(connection, context.org, name):
-            return np.ones(len(places), dtype=bool)
         asked = [
             (rows.ids[place], mark, rows.stamps[place]) for place, mark in zip(places.tolist(), marks, strict=True)
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, select, text, update
 
@@ -65,21 +65,10 @@ def differing(
 ) -> list[int]:
     """The places of the rows (record, fingerprint of the staged record, its version) that are not what was delivered last:
     their record has no living link with that fingerprint, or one of a later version."""
-    given: dict[str, Any] = {"org": org, "mapping": mapping, "reading": reading}
-    if connection.dialect.name == "postgresql":
-        ids, marks, versions = ([row[part] for row in rows] for part in range(3))
-        given |= {"ids": ids, "marks": marks, "versions": versions}
-        query = _DIFFERING.format(
-            rows="unnest(CAST(:ids AS text[]), CAST(:marks AS text[]), CAST(:versions AS text[])) WITH ORDINALITY "
-            "AS given(id, mark, version, number)",
-            collation='COLLATE "C"',
-        )
-        return [number - 1 for number in connection.execute(text(query), given).scalars()]
-    given["rows"] = json.dumps(rows)
-    query = _DIFFERING.format(
-        rows="(SELECT key AS number, value ->> 0 AS id, value ->> 1 AS mark, value ->> 2 AS version FROM json_each(:rows)) AS given",
-        collation="",
-    )
+    is_postgresql = connection.dialect.name == "postgresql"
+    query = _DIFFERING.format(rows=_ROWS_POSTGRESQL, collation='COLLATE "C"') if is_postgresql else _DIFFERING_SQLITE
+    # One parameter of JSON, which is made and read in C: the driver writes arrays a value at a time.
+    given = {"org": org, "mapping": mapping, "reading": reading, "rows": json.dumps(rows)}
     return list(connection.execute(text(query), given).scalars())
 
 
@@ -92,6 +81,14 @@ WHERE (
     AND (link.version {collation} < given.version OR (link.version = given.version AND link.reading <= :reading))
 ) IS NOT TRUE
 """
+_ROWS_POSTGRESQL = """(
+    SELECT number - 1 AS number, item ->> 0 AS id, item ->> 1 AS mark, item ->> 2 AS version
+    FROM json_array_elements(CAST(:rows AS json)) WITH ORDINALITY AS items(item, number)
+) AS given"""
+_DIFFERING_SQLITE = _DIFFERING.format(
+    rows="(SELECT key AS number, value ->> 0 AS id, value ->> 1 AS mark, value ->> 2 AS version FROM json_each(:rows)) AS given",
+    collation="",
+)
 
 
 def with_keys(
