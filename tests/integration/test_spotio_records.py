@@ -10,8 +10,9 @@ import pytest
 
 from emulators.salesforce.merging import merge, undelete
 from emulators.vendors.spotio.workflow import LEAD, Stage
+from salesforce_sync.engine.context import Timing
 from salesforce_sync.engine.two_way.sides import Rules
-from salesforce_sync.errors import ServiceUnavailable
+from salesforce_sync.errors import CallsMayLand, ServiceUnavailable, TransientError
 from salesforce_sync.mapping.model import Creation, CreationRules
 from support.flows import BothWays
 from support.world import World
@@ -559,6 +560,42 @@ def test_a_lead_that_was_made_without_an_answer_keeps_what_people_edit(both_ways
     for _ in range(2):
         both_ways()
     assert (in_salesforce(world, row["Id"])["Title"], at_spotio(world, spotio_id)["Title"]) == ("Ours", "Ours")
+
+
+@pytest.mark.parametrize("at_vendor", [True, False])
+def test_a_record_that_was_made_without_an_answer_is_no_pair_before_its_call_is_settled(
+    both_ways: BothWays, world: World, *, at_vendor: bool
+) -> None:
+    """Else it would be a pair that never agreed, and an edit on one side a conflict."""
+    if at_vendor:
+        lead_id = lead(world, Title="First")
+        world.vendor_fault(kind="after", path="/api/DataObjects", method="POST", status=503, times=1)
+    else:
+        spotio_id = spotio_lead(world, Company="Bolt", Last_Name="Vos", Title="First")
+        world.salesforce_fault(kind="after", path="/composite/sobjects/Lead", method="PATCH", status=503, times=9)
+    resting = replace(both_ways, timing=Timing(rest_seconds=600))
+    with pytest.raises(TransientError):
+        resting()
+    world.org.faults.clear()
+    world.vendors.faults.clear()
+    for clock in (world.org.clock, world.vendors.clock):
+        clock.shift(60)
+    if at_vendor:
+        spotio_id = only_object(world)["id"]
+        world.update("Lead", {"Id": lead_id, "Title": "Second"})
+    else:
+        (row,) = world.query("SELECT Id FROM Lead")
+        lead_id = row["Id"]
+        edit(world, spotio_id, Title="Second")
+    resting.runs += 1
+    with pytest.raises(CallsMayLand):
+        resting()
+    both_ways.runs = resting.runs
+    both_ways()
+    both_ways()
+    assert (in_salesforce(world, lead_id)["Title"], at_spotio(world, spotio_id)["Title"]) == ("Second", "Second")
+    assert "CONFLICT" not in [code for name in (lead_id, spotio_id) for _, code in both_ways.history(name)]
+    assert (world.count("Lead"), len(world.spotio.state.objects)) == (1, 1)
 
 
 def test_a_field_that_is_mapped_to_another_one_empties_nothing(both_ways: BothWays, world: World) -> None:

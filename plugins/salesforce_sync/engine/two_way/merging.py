@@ -97,6 +97,7 @@ class Merging:
     doomed_theirs: list[tuple[Pair, Side]] = field(default_factory=list)
     held: dict[tuple[str, str], str] = field(default_factory=dict)  # record and fingerprint -> who holds it out
     moved: set[str] = field(default_factory=set)  # Salesforce records that get a merged one's counterpart
+    landing: set[str] = field(default_factory=set)  # records that a call may still land on which makes them a pair
     claimed: dict[str, str] = field(default_factory=dict)  # parent -> its record that has the counterpart
     created: int = 0
     first_contacts: int = 0
@@ -161,8 +162,11 @@ class Merging:
         hints = self._hints()
         known_ours, known_theirs = self._known(hints)
         wanted: dict[str, set[str]] = {}
+        resting = frozenset().union(*(look.resting for look in self.looks.values()))
         for ours, theirs in hints:
-            if ours in known_ours or theirs in known_theirs:
+            if resting & {ours, theirs}:
+                self.landing |= {ours, theirs}
+            elif ours in known_ours or theirs in known_theirs:
                 self._hint_at_known(ours, theirs, known_ours, known_theirs)
             else:
                 wanted.setdefault(ours, set()).add(theirs)
@@ -227,7 +231,7 @@ class Merging:
                 columns = [table.column(f"_raw:{name}").to_pylist() for name in names]
                 for record_id, *values in zip(table.column("_id").to_pylist(), *columns, strict=True):
                     key = match_key(values)
-                    if key is not None and record_id not in self.matched and record_id not in self.several:
+                    if key is not None and not self._is_spoken_for(record_id) and record_id not in self.several:
                         keys[theirs].setdefault(key, []).append(record_id)
         rows = {theirs: {name for found in keys[theirs].values() for name in found} for theirs in keys}
         for theirs, known in self.end.refused.values.items():
@@ -244,6 +248,9 @@ class Merging:
                 involved = ", ".join(sorted([*ours, *theirs_found]))
                 for record_id in (*ours, *theirs_found):
                     self.several[record_id] = f"has the same {', '.join(names)} as others: {involved}"
+
+    def _is_spoken_for(self, record_id: str) -> bool:
+        return record_id in self.matched or record_id in self.moved or record_id in self.landing
 
     # -- what both sides have now ------------------------------------------------------------------------------------
 
@@ -505,7 +512,7 @@ class Merging:
         chosen = np.zeros(table.num_rows, dtype=bool)
         for row in sorted(range(len(ids)), key=lambda row: created[row] or "") if parents else range(len(ids)):
             record_id = ids[row]
-            if record_id in self.matched or record_id in self.moved:  # that one is merged when its pair is there
+            if self._is_spoken_for(record_id):  # that one is merged when its pair is there
                 continue
             missing = [name for name in required if is_nothing(needed[name][row])]
             outcome, code, message = Outcome.SKIPPED, "", ""
