@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from salesforce_sync.operators.alerts import alert_on_timeout
-from salesforce_sync.operators.compare import CompareDaysOperator, CompareWithVendorOperator
+from salesforce_sync.operators.compare import CompareBothWaysOperator, CompareDaysOperator, CompareWithVendorOperator
 from salesforce_sync.operators.retry import default_args
 from salesforce_sync.systems.deployteq.settings import DELETED
 from salesforce_sync.systems.peerspot.timetable import DAYS_BEHIND
+from salesforce_sync.systems.spotio.settings import CONFLICTS, INITIAL_IMPORT, TARGET
+from salesforce_sync.systems.spotio.settings import DELETED as SPOTIO_DELETED
 
 ACTIVITIES, CUSTOMERS = "peerspot/activities", ["deployteq/contacts", "deployteq/leads"]
 
@@ -26,10 +28,19 @@ with DAG(
     tags=["salesforce"],
     params={
         "mapping": Param(
-            None, type=["null", "string"], examples=[ACTIVITIES, *CUSTOMERS], title="Mapping", description="This one alone; empty: all.",
+            None, type=["null", "string"], examples=[ACTIVITIES, *CUSTOMERS, "spotio/leads", "spotio/accounts"], title="Mapping",
+            description="This one alone; empty: all.",
         ),
         "days": Param(30, type="integer", minimum=1, maximum=365, title="Days", description="How many days of PeerSpot's activity."),
     },
 ) as dag:  # fmt: skip
     CompareDaysOperator(task_id="activities", system="peerspot", mapping=ACTIVITIES, days_behind=DAYS_BEHIND)
+    CompareBothWaysOperator(
+        task_id="records",
+        system="spotio",
+        flow=TARGET,
+        conflicts=CONFLICTS,
+        first=INITIAL_IMPORT,
+        deleted=SPOTIO_DELETED,
+    )
     CompareWithVendorOperator(task_id="customers", system="deployteq", mappings=CUSTOMERS, deleted=DELETED)

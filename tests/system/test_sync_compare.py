@@ -17,7 +17,7 @@ from support.mail import MailSink
 from support.world import World, activity
 
 pytestmark = [pytest.mark.airflow, pytest.mark.system]
-DAG, POLL, COMPARE = "peerspot_intent", "deployteq_contact_poll", "sync_compare"
+DAG, POLL, EQUAL, COMPARE = "peerspot_intent", "deployteq_contact_poll", "spotio_record_sync", "sync_compare"
 ACTIVITIES, CONTACTS = "peerspot/activities", "deployteq/contacts"
 DAY = datetime.now(UTC).date() - timedelta(days=4)
 
@@ -107,3 +107,40 @@ def test_customers_that_were_changed_at_deployteq_are_told(dags: DagRunner, worl
         {"same": 1, "edited on the other side": 1, "changed at its source since it was read": 1},
     )
     assert third in by_contact
+
+
+@pytest.mark.requirement("SP-19")
+def test_records_that_are_kept_equal_are_compared_and_each_difference_has_its_reason(
+    dags: DagRunner, world: World, mail: MailSink
+) -> None:
+    dags.set_variable("spotio_initial_import", "all")
+    for name in ("Acme", "Bolt", "Core"):
+        world.insert("Lead", {"LastName": "Smit", "Company": name})
+    dags.run(EQUAL)
+    assert dags.run(COMPARE, mapping="spotio/leads").results["records"] == {"same": 3}
+    for clock in (world.org.clock, world.vendors.clock):
+        clock.shift(600)
+    acme, bolt, core = (row["Id"] for row in world.query("SELECT Id FROM Lead ORDER BY Company"))
+    world.update("Lead", {"Id": acme, "Title": "CFO"})
+    before = _state()
+    assert dags.run(COMPARE, mapping="spotio/leads").results["records"] == {
+        "same": 2, "changed at its source since it was read": 1,
+    }  # fmt: skip
+    assert _state() == before
+    dags.run(EQUAL)
+    assert dags.run(COMPARE, mapping="spotio/leads").results["records"] == {"same": 3}
+    theirs = {known["externalDataObjectId"]: known for known in world.spotio.state.objects.values()}
+    theirs[bolt]["fields"][1001] = "Lost without a trace"  # no stamp moves
+    finished = dags.run(COMPARE, mapping="spotio/leads")
+    assert finished.state == "failed"
+    assert any("1 records differ, and nothing explains it" in text for text in mail.texts)
+    assert core in theirs
+
+
+def test_a_system_that_is_not_set_up_is_passed_over(dags: DagRunner, world: World) -> None:
+    dags.set_variable("deployteq_credentials", None)
+    world.add_activities(activity(1, day=DAY))
+    dags.run(DAG, **_days())
+    finished = dags.run(COMPARE)
+    assert finished.state == "success"
+    assert "customers" not in finished.results

@@ -29,6 +29,7 @@ from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.privacy import mask_text, shown_value
 from salesforce_sync.state import dead_letters, held_out, inbox, links, plans, waits, watermarks
 from salesforce_sync.state.engine import reading
+from salesforce_sync.state.plans import Plan
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,11 @@ class Comparison:
     plan: Counter[str] = field(default_factory=Counter)
     folder: Any = None
 
+    def add(self, item: Difference) -> None:
+        self.counts[item.why] += 1
+        if len(self.first) < SHOWN or (item.why == LOST and sum(other.why == LOST for other in self.first) < SHOWN):
+            self.first.append(item)
+
     def lines(self) -> Iterator[str]:
         told = ", ".join(f"{count:,} {why}" for why, count in self.counts.most_common())
         yield f"{self.same:,} records are the same on both sides; {told or 'none differs'}"
@@ -80,6 +86,18 @@ def compare(context: Context, mappings: dict[str, MappingFile], delivered: Deliv
 
     Differs is raised by `judge`, not here.
     """
+    found, plan = begun(delivered, real)
+    reasons = {name: Reasons(real, name, mapping) for name, mapping in mappings.items()}
+    for chunk in chunks_of(context, plan):
+        name = facts_of(chunk)["member"]
+        if not facts_of(chunk).get("deletes") and not facts_of(chunk).get("urgent"):
+            _compare_chunk(reasons[name], name, mappings[name], chunk, found)
+    found.folder = context.staging.place(plan.path)
+    return found
+
+
+def begun(delivered: Delivered, real: Context) -> tuple[Comparison, Plan]:
+    """A comparison with what the dry run counted, and the plan of the dry run."""
     found = Comparison()
     assert delivered.rehearsed is not None, "a comparison is made of a dry run"
     if delivered.summary is not None:
@@ -90,13 +108,7 @@ def compare(context: Context, mappings: dict[str, MappingFile], delivered: Deliv
     with reading(real.state) as connection:
         plan = plans.get(connection, delivered.rehearsed)
     assert plan is not None
-    reasons = {name: _Reasons(real, name, mapping) for name, mapping in mappings.items()}
-    for chunk in chunks_of(context, plan):
-        name = facts_of(chunk)["member"]
-        if not facts_of(chunk).get("deletes") and not facts_of(chunk).get("urgent"):
-            _compare_chunk(reasons[name], name, mappings[name], chunk, found)
-    found.folder = context.staging.place(plan.path)
-    return found
+    return found, plan
 
 
 def read_lines(content: dict[str, Any]) -> Iterator[str]:
@@ -116,7 +128,7 @@ def judge(found: Comparison) -> None:
         )
 
 
-def _compare_chunk(reasons: _Reasons, name: str, mapping: MappingFile, chunk: pa.Table, found: Comparison) -> None:
+def _compare_chunk(reasons: Reasons, name: str, mapping: MappingFile, chunk: pa.Table, found: Comparison) -> None:
     names = _compared(mapping, chunk)
     differs = pa.array([False] * chunk.num_rows)
     for column in names:
@@ -130,9 +142,7 @@ def _compare_chunk(reasons: _Reasons, name: str, mapping: MappingFile, chunk: pa
     reasons.look_at([str(row["_id"]) for row in rows])
     for row in rows:
         why, since = reasons.of(row, is_there=any(row[f"{BEFORE}{column}"] for column in names))
-        found.counts[why] += 1
-        if len(found.first) < SHOWN or (why == LOST and sum(item.why == LOST for item in found.first) < SHOWN):
-            found.first.append(Difference(name, mask_text(str(row["_id"])), why, since, _shown(mapping, row, names)))
+        found.add(Difference(name, mask_text(str(row["_id"])), why, since, _shown(mapping, row, names)))
 
 
 def _compared(mapping: MappingFile, chunk: pa.Table) -> list[str]:
@@ -155,7 +165,7 @@ def _shown(mapping: MappingFile, row: dict[str, Any], names: Sequence[str]) -> d
     }
 
 
-class _Reasons:
+class Reasons:
     """Why records of a mapping differ, by what the state says of them."""
 
     def __init__(self, context: Context, name: str, mapping: MappingFile) -> None:
@@ -182,8 +192,23 @@ class _Reasons:
 
     def of(self, row: dict[str, Any], *, is_there: bool) -> tuple[str, str]:
         """Why, and since when."""
+        if known := self.known(row):
+            return known
         name, link = str(row["_id"]), self._links.get(str(row["_id"]))
         when = f"{self._delivered[name]:%Y-%m-%d %H:%M}" if name in self._delivered else "its first delivery"
+        if link is None:
+            return (
+                (NEWER, row["_version"]) if self.is_unread(row) else (LOST, "ever: nothing says that it was delivered")
+            )
+        if link.gone:
+            return REMOVED, when
+        if link.fingerprint == row["_fingerprint"]:
+            return (EDITED if is_there else REMOVED), when
+        return (NEWER, row["_version"] or when) if self.is_unread(row) or not self._to_vendor else (LOST, when)
+
+    def known(self, row: dict[str, Any]) -> tuple[str, str] | None:
+        """Why, and since when, if the record waits for something, or was refused."""
+        name = str(row["_id"])
         if name in self._pending:
             return (HELD, f"plan {self._question}") if self._question else (PENDING, self._pending[name])
         if row["_fingerprint"] in self._held_out.get(name, {}):
@@ -194,17 +219,9 @@ class _Reasons:
             return REFUSED, f"{letter['first_failed_at']:%Y-%m-%d %H:%M} ({letter['code']})"
         if name in self._waits:
             return WAITS, f"reading {self._waits[name].reading} ({self._waits[name].reason})"
-        if link is None:
-            return (
-                (NEWER, row["_version"]) if self._is_unread(row) else (LOST, "ever: nothing says that it was delivered")
-            )
-        if link.gone:
-            return REMOVED, when
-        if link.fingerprint == row["_fingerprint"]:
-            return (EDITED if is_there else REMOVED), when
-        return (NEWER, row["_version"] or when) if self._is_unread(row) or not self._to_vendor else (LOST, when)
+        return None
 
-    def _is_unread(self, row: dict[str, Any]) -> bool:
+    def is_unread(self, row: dict[str, Any]) -> bool:
         """Whether the source's stamp says that no reading can have had it yet."""
         return bool(row["_version"]) and str(row["_version"])[:19].replace(" ", "T") >= self._watermark[:19]
 

@@ -139,6 +139,11 @@ def credentials_variable(system: str) -> str:
     return f"{system}_credentials"
 
 
+def is_set_up(system: str) -> bool:
+    """Whether there are credentials for the system, be they right or wrong."""
+    return _from_variable(credentials_variable(system)) is not None or _connection(system) is not None
+
+
 def read_credentials(system: str, model: type[Model]) -> Model:
     """The system's credentials, masked. InvalidCredentials names the Variable and what is wrong, without showing any value."""
     variable = credentials_variable(system)
@@ -195,13 +200,8 @@ def _from_variable(name: str) -> dict[str, Any] | None:
 
 def _from_connection(system: str, model: type[BaseModel]) -> dict[str, Any] | None:
     """Login is the username or e-mail, password the password or token; schema, host and port are the address; everything else is in extra."""
-    from airflow.exceptions import AirflowNotFoundException
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowRuntimeError
-
-    try:
-        connection = BaseHook.get_connection(system)
-    except (AirflowNotFoundException, AirflowRuntimeError):
+    connection = _connection(system)
+    if connection is None:
         return None
     known = model.model_fields
     secret = "token" if "token" in known else "password"
@@ -215,6 +215,17 @@ def _from_connection(system: str, model: type[BaseModel]) -> dict[str, Any] | No
         found["api_url"] = given._replace(path=given.path or urlsplit(str(known["api_url"].default)).path).geturl()
     values: dict[str, Any] = {name: value for name, value in found.items() if name in known and value}
     return values | dict(connection.extra_dejson)
+
+
+def _connection(system: str) -> Any:
+    from airflow.exceptions import AirflowNotFoundException
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    try:
+        return BaseHook.get_connection(system)
+    except (AirflowNotFoundException, AirflowRuntimeError):
+        return None
 
 
 def _address(connection: Any) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from salesforce_sync.operators.base import SyncOperator, log, salesforce_context
-from salesforce_sync.settings import read_setting
+from salesforce_sync.settings import WHOLE_DAYS, Setting, name_of, read_setting
 
 if TYPE_CHECKING:
+    from salesforce_sync.engine.compare import Comparison
     from salesforce_sync.engine.context import Context
     from salesforce_sync.engine.deliver import Delivered
     from salesforce_sync.mapping.model import MappingFile
@@ -21,7 +22,7 @@ class CompareOperator(SyncOperator):
     """Compares the mappings' two sides; returns the counts by why records differ. Fails when something differs that
     nothing explains.
 
-    Skipped in a run whose parameter `mapping` names another one.
+    Skipped in a run whose parameter `mapping` names another one, and while the system has no credentials.
     """
 
     def __init__(self, *, system: str, mappings: Sequence[str], **kwargs: Any) -> None:
@@ -30,26 +31,43 @@ class CompareOperator(SyncOperator):
         self.mappings = mappings
 
     def run_step(self, context: Any) -> dict[str, Any]:
-        from salesforce_sync.engine.compare import FILE, compare, judge, save
+        from salesforce_sync.engine.compare import FILE, judge, save
         from salesforce_sync.engine.dry import pretended, rehearsal
+        from salesforce_sync.hooks.credentials import is_set_up
         from salesforce_sync.mapping.loader import load_mapping
         from salesforce_sync.systems import vendor_hook
 
-        wanted = context["params"].get("mapping")
-        if wanted and wanted not in self.mappings:
+        wanted, names = context["params"].get("mapping"), self.names()
+        if wanted and wanted not in names:
             raise AirflowSkipException(f"This run compares {wanted}.")
-        mappings = {name: load_mapping(name) for name in self.mappings}
+        if not wanted and not is_set_up(self.system):
+            raise AirflowSkipException(f"There are no credentials for {self.system}.")
+        mappings = {name: load_mapping(name) for name in names}
         with salesforce_context(context, dry=False) as real:
             real.salesforce.read_only = True
             with rehearsal(real, look_at_all=True) as work:
                 delivered = self.rehearse(context, work, mappings, pretended(vendor_hook(self.system)))
-                found = compare(work, mappings, delivered, real)
+                if delivered.rehearsed is None:
+                    log.info("There is nothing to compare: neither side has a record of %s.", ", ".join(names))
+                    return {"same": 0}
+                found = self.compared(work, mappings, delivered, real)
                 save(work, found)
         for line in found.lines():
             log.info("%s", line)
         log.info("The figures are in %s", found.folder / FILE)
         judge(found)
         return {"same": found.same, **found.counts}
+
+    def names(self) -> Sequence[str]:
+        """The mappings that are compared."""
+        return self.mappings
+
+    def compared(
+        self, work: Context, mappings: dict[str, MappingFile], delivered: Delivered, real: Context
+    ) -> Comparison:
+        from salesforce_sync.engine.compare import compare
+
+        return compare(work, mappings, delivered, real)
 
     def rehearse(self, context: Any, work: Context, mappings: dict[str, MappingFile], hook: Any) -> Delivered:
         """A dry run of everything that the mappings are about."""
@@ -91,3 +109,43 @@ class CompareWithVendorOperator(CompareOperator):
             read_changes(work, name, mapping, full=True, resend=True)
         delete = read_setting(self.deleted) == "delete"
         return deliver_to_vendor(work, self.system, mappings, hook, delete=delete)
+
+
+class CompareBothWaysOperator(CompareOperator):
+    """For the mapping both ways `flow`, or the one that this setting names. The other settings are as in
+    KeepEqualOperator."""
+
+    def __init__(
+        self, *, flow: str | Setting, conflicts: Setting, first: Setting, deleted: Setting, **kwargs: Any
+    ) -> None:
+        super().__init__(mappings=[], **kwargs)
+        self.flow, self.conflicts, self.first, self.deleted = flow, conflicts, first, deleted
+
+    def names(self) -> Sequence[str]:
+        return [name_of(self.flow)]
+
+    def compared(
+        self, work: Context, mappings: dict[str, MappingFile], delivered: Delivered, real: Context
+    ) -> Comparison:
+        from salesforce_sync.engine.two_way.comparing import compare_both_ways
+
+        ((flow, mapping),) = mappings.items()
+        return compare_both_ways(work, flow, mapping, delivered, real)
+
+    def rehearse(self, context: Any, work: Context, mappings: dict[str, MappingFile], hook: Any) -> Delivered:
+        from salesforce_sync.engine.from_salesforce import read_changes
+        from salesforce_sync.engine.from_vendor import read_vendor_changes
+        from salesforce_sync.engine.two_way.end import deliver_both_ways
+        from salesforce_sync.engine.two_way.sides import OURS, salesforce_extras, vendor_paths
+        from salesforce_sync.operators.deliver import rules_of
+
+        ((flow, mapping),) = mappings.items()
+        read_changes(
+            work, f"{flow}/{OURS}", mapping, full=True, resend=True, also=salesforce_extras(mapping)
+        )  # fmt: skip
+        read_vendor_changes(
+            work, flow, mapping.vendor.stream, hook, vendor_paths(mapping), full=True, resend=True,
+            lookback=timedelta(0), whole_days=read_setting(WHOLE_DAYS),
+        )  # fmt: skip
+        rules = rules_of(self.conflicts, self.first, self.deleted)
+        return deliver_both_ways(work, self.system, flow, mapping, hook, rules)

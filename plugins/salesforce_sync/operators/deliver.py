@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from salesforce_sync.operators.base import (
@@ -20,6 +20,7 @@ from salesforce_sync.settings import Setting, name_of, read_setting
 
 if TYPE_CHECKING:
     from salesforce_sync.engine.context import Context
+    from salesforce_sync.engine.two_way.sides import Rules
     from salesforce_sync.records import Counts
 
 
@@ -116,15 +117,11 @@ class KeepEqualOperator(SyncOperator):
     def run_step(self, context: Any) -> dict[str, dict[str, int]]:
         from salesforce_sync.engine.maintain import keep_house
         from salesforce_sync.engine.two_way.end import deliver_both_ways, group_of
-        from salesforce_sync.engine.two_way.sides import Rules
         from salesforce_sync.errors import LeaseHeld
         from salesforce_sync.mapping.loader import SHADOW, load_mapping
 
-        flow, policy = name_of(self.flow, self.shadow), read_setting(self.conflicts)
-        rules = Rules(
-            conflict=policy if policy in ("newest", "salesforce_wins") else "vendor_wins",
-            first=read_setting(self.first), follow_deletes=read_setting(self.deleted) == "delete", shadow=flow.endswith(SHADOW),
-        )  # fmt: skip
+        flow = name_of(self.flow, self.shadow)
+        rules = replace(rules_of(self.conflicts, self.first, self.deleted), shadow=flow.endswith(SHADOW))
         hook, mapping = vendor(context, self.system), load_mapping(flow)
         names = group_of(self.system, flow, mapping).names
         with salesforce_context(context) as work:
@@ -139,6 +136,17 @@ class KeepEqualOperator(SyncOperator):
                 log.info("%s: delivered in all: %s", name, count)
             counts = done if is_dry(context) else _own_counts(work, context, names) or done
         return {name: asdict(count) for name, count in counts.items()}
+
+
+def rules_of(conflicts: Setting, first: Setting, deleted: Setting) -> Rules:
+    """The rules of a flow both ways, as these settings have them: see KeepEqualOperator."""
+    from salesforce_sync.engine.two_way.sides import Rules
+
+    policy = read_setting(conflicts)
+    return Rules(
+        conflict=policy if policy in ("newest", "salesforce_wins") else "vendor_wins", first=read_setting(first),
+        follow_deletes=read_setting(deleted) == "delete",
+    )  # fmt: skip
 
 
 def _waits(work: Context, context: Any, mappings: Sequence[str]) -> bool:

@@ -53,6 +53,13 @@ def living_at_vendor(connection: Connection, org: str, flow: str) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+def living_in_salesforce(connection: Connection, org: str, flow: str) -> list[str]:
+    """The Salesforce ids of the pairs that have not ended."""
+    columns = pairs.c
+    query = select(columns.salesforce_id).where(columns.org == org, columns.flow == flow, columns.ended.is_(None))
+    return list(connection.execute(query).scalars())
+
+
 def save(connection: Connection, org: str, changes: Iterable[PairChange]) -> None:
     """Writes the changes, in order: what was agreed before stays, but for the fields that are agreed on now."""
     by_flow: dict[str, list[PairChange]] = {}
