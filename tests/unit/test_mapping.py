@@ -752,3 +752,19 @@ def test_values_of_a_checkbox_are_named_as_yaml_writes_them(value: Any, came_out
     mapping = _to_vendor("  A__c: {vendor: a, values: {'true': 'Yes', 'false': 'No'}}\n")
     (row,) = _apply_to_vendor(mapping, {"Id": "003a", "Email": "a@b.co", "A__c": value}).table.to_pylist()
     assert row["a"] == came_out
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"a": {"b": 1}}, {"a": "text"}, {"a": [1]}, {"a": {"b": ["x"]}}, {"a": {"b": "\ud800"}}, {"a": {"b": True}}, {}, {"a": None}],
+)  # fmt: skip
+def test_texts_of_records_come_out_the_same_whatever_a_later_record_holds(odd: dict[str, Any]) -> None:
+    plain: list[dict[str, Any]] = [
+        {"a": {"b": f" x{number}"}, "c": " " if number % 2 else None} for number in range(60)
+    ]
+    paths = ["a.b", "c"]
+    together = Columns.of([*plain, odd], paths)
+    assert Columns.of(plain, paths).distinct("a.b").values == [f" x{number}" for number in range(60)]
+    assert together.distinct("a.b").values[:60] == [f" x{number}" for number in range(60)]
+    assert together.distinct("c").values == []
+    assert len(together) == 61

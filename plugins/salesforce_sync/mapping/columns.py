@@ -130,14 +130,24 @@ def _texts_of(rows: Sequence[Any], paths: Sequence[str]) -> dict[str, pa.Array]:
     """The columns that hold texts only, as far as the first rows tell. Arrow takes them out of the records by itself, in a
     third of the time; when a later row has something else in one of them, it takes none."""
     first = rows[:SAMPLE]
-    names = [path for path in dict.fromkeys(paths) if "." not in path and _are_texts(raw_values_at(first, path))]
-    if not names:
+    ends = [path for path in dict.fromkeys(paths) if not any(other.startswith(f"{path}.") for other in paths)]
+    chosen = [path for path in ends if _are_texts(raw_values_at(first, path))]
+    if not chosen:
         return {}
     try:
-        found = pa.array(rows, pa.struct([(name, pa.string()) for name in names]))
+        found = pa.array(rows, _records_of(chosen))
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeError):
         return {}
-    return {name: _without_blanks(texts) for name, texts in zip(names, found.flatten(), strict=True)}
+    return {path: _without_blanks(pc.struct_field(found, path.split("."))) for path in chosen}
+
+
+def _records_of(paths: Sequence[str]) -> pa.DataType:
+    """The type of records that have texts at these paths."""
+    below: dict[str, list[str]] = {}
+    for path in paths:
+        name, _, rest = path.partition(".")
+        below.setdefault(name, []).append(rest)
+    return pa.struct([(name, _records_of(rest) if any(rest) else pa.string()) for name, rest in below.items()])
 
 
 def _are_texts(values: Sequence[Any]) -> bool:
