@@ -626,14 +626,22 @@ class Equal(Faulty):
             item["externalId"] for item in self.vendor.records.values() if item["externalId"] in self.ended
         }
         for name in self._living()[0]:
-            key = self.org.records[name][KEY]
-            was_there = key in self.vendor.gone or any(item["externalId"] == name for item in self.vendor.gone.values())
+            key, own = self.org.records[name][KEY], self._merged_into(name)
+            keys = {self.org.records[item][KEY] for item in own}
+            was_there = keys & self.vendor.gone.keys() or own & {
+                item["externalId"] for item in self.vendor.gone.values()
+            }
             if name not in known and key not in ended and not was_there:
                 found.lost.append(f"{name} has no counterpart")
         for name, item in self.vendor.records.items():
             lead = self.org.records.get(item["externalId"] or "") or self._made_of(name)
             if name not in known and (lead is None or not (lead["IsDeleted"] or lead["IsConverted"])):
                 found.lost.append(f"{name} has no counterpart")
+
+    def _merged_into(self, name: str) -> set[str]:
+        """The Lead, and those that people merged into it: it has their counterparts, and what was deleted of them."""
+        losers = {item["Id"] for item in self.org.records.values() if item["MasterRecordId"] == name}
+        return {name}.union(*map(self._merged_into, losers))
 
     def _made_of(self, vendor_id: str) -> dict[str, Any] | None:
         made = self.org.made_of.get(vendor_id, [])

@@ -92,7 +92,7 @@ class Summary:
             yield f"  {name}: {changed}, {found['emptied']:,} lose their value"
         for change in self.changes:
             values = "; ".join(f"{name}: {before!r} -> {after!r}" for name, (before, after) in change["fields"].items())
-            yield f"  {change['action']} {change['record']}: {values}"
+            yield f"  {change['action']} {change['record']}: {values or 'the same values once more'}"
 
     def tell(self, log: logging.Logger) -> None:
         for line in self.lines():
