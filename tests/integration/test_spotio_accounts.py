@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from emulators.vendors.spotio.workflow import ACCOUNT
-from salesforce_sync.errors import ServiceUnavailable, TooManyRejects
+from salesforce_sync.engine.context import Timing
+from salesforce_sync.engine.two_way.end import TwoWay
+from salesforce_sync.engine.two_way.undoing import undo_both_ways
+from salesforce_sync.engine.undo import CHANGED, Selection
+from salesforce_sync.errors import CallsMayLand, ServiceUnavailable, TooManyRejects, TransientError
 from salesforce_sync.mapping.loader import SHIPPED, load_mapping, read_mapping
 from salesforce_sync.mapping.model import AlsoCreate, MappingFile
 from support.flows import BothWays, FieldActivities
@@ -219,6 +223,62 @@ def test_an_account_with_several_contacts_is_one_record_at_spotio(accounts: Both
     assert [accounts.history(item)[0] for item in (second, third)] == [("skipped", "PARENT_HAS_COUNTERPART")] * 2
 
 
+@pytest.mark.parametrize("at_vendor", [True, False])
+def test_an_account_whose_first_contact_has_no_answer_yet_is_not_doubled(
+    accounts: BothWays, world: World, *, at_vendor: bool
+) -> None:
+    if at_vendor:
+        contact(world)
+        world.vendor_fault(kind="after", path="/api/DataObjects", method="POST", status=503, times=1)
+    else:
+        spotio_account(world)
+        world.salesforce_fault(kind="after", path="/composite/graph", method="POST", status=503, times=9)
+    resting = replace(accounts, timing=Timing(rest_seconds=600))
+    with pytest.raises(TransientError):
+        resting()
+    world.org.faults.clear()
+    world.vendors.faults.clear()
+    _minute(world)
+    (account,) = world.query("SELECT Id FROM Account")
+    contact(world, account=None, AccountId=account["Id"], LastName="Second")
+    resting.runs += 1
+    with pytest.raises(CallsMayLand):
+        resting()
+    accounts.runs = resting.runs
+    accounts()
+    accounts(full=True)
+    assert (len(world.spotio.state.objects), counts_of(world)[:2]) == (1, (1, 2))
+
+
+def test_another_contact_does_not_take_the_place_of_a_deleted_one(accounts: BothWays, world: World) -> None:
+    first = contact(world)
+    (account,) = world.query("SELECT Id FROM Account")
+    contact(world, account=None, AccountId=account["Id"], LastName="Second")
+    accounts()
+    _minute(world)
+    world.delete("Contact", first)
+    accounts()
+    accounts(full=True)
+    assert len(world.spotio.state.objects) == 1
+
+
+def test_an_undo_passes_over_what_went_to_an_account_that_the_contact_has_no_more(
+    accounts: BothWays, world: World
+) -> None:
+    contact_id = contact(world)
+    accounts()
+    (known,) = world.spotio.state.objects.values()
+    edit(world, known["id"], Industry="Energy")
+    accounts()
+    (other,) = world.insert("Account", {"Name": "Acme", "Industry": "Energy"})
+    world.update("Contact", {"Id": contact_id, "AccountId": other})
+    context = accounts.context("undo")
+    end = TwoWay(context, accounts.flow, accounts.mapping, accounts.hook(), accounts.rules)
+    done = undo_both_ways(end, "spotio", Selection(run_id=f"run-{accounts.runs}"), person="Rosa")
+    assert done.left == {contact_id: CHANGED}
+    assert world.query(f"SELECT Industry FROM Account WHERE Id = '{other}'") == [{"Industry": "Energy"}]
+
+
 def test_a_contact_without_an_account_stays_where_it_is(accounts: BothWays, world: World) -> None:
     alone = contact(world, account=None)
     assert accounts().skipped == 1
@@ -297,3 +357,8 @@ def test_the_opportunity_that_the_file_shows_is_a_mapping(tmp_path: Path) -> Non
     also = read_mapping(path).salesforce.also_create
     assert also is not None
     assert also.object == "Opportunity"
+
+
+def _minute(world: World) -> None:
+    world.org.clock.shift(60)
+    world.vendors.clock.shift(60)

@@ -152,3 +152,28 @@ def test_what_it_keeps_has_no_values(beside: BothWays, linked: tuple[str, str], 
         found: list[Any] = shadow.planned(connection, world.client().org_id, beside.flow)
     assert len(found) == 1
     assert "Secret" not in repr(found)
+
+
+def test_a_creation_whose_source_goes_is_held_against_nobody(
+    beside: BothWays, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lead_id,) = world.insert("Lead", {"Company": "Acme", "LastName": "Smit"})
+    beside()
+    world.delete("Lead", lead_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(rules, "PATIENCE", timedelta(0))
+        beside()
+    assert outcomes(beside, world) == {}
+
+
+def test_one_record_is_counted_once_however_often_it_is_planned(
+    beside: BothWays, linked: tuple[str, str], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lead_id, _ = linked
+    for title in ("CFO", "CEO"):
+        world.update("Lead", {"Id": lead_id, "Title": title})
+        beside()
+        with monkeypatch.context() as patched:
+            patched.setattr(rules, "PATIENCE", timedelta(0))
+            beside()
+    assert outcomes(beside, world) == {("Title", True): ("not done", 1)}

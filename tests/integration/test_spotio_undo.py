@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from emulators.vendors.spotio.workflow import LEAD
 from salesforce_sync.engine.two_way.end import TwoWay
+from salesforce_sync.engine.two_way.sides import Rules
 from salesforce_sync.engine.two_way.undoing import undo_both_ways
 from salesforce_sync.engine.undo import CHANGED, CREATED, UNDONE_BEFORE, Selection, Undone
+from salesforce_sync.errors import SyncError
 from support.flows import BothWays
 from support.world import World
 
@@ -141,10 +144,153 @@ def test_a_created_record_is_deleted_when_asked_and_not_created_again(
     assert (world.count("Lead"), len(world.spotio.state.objects)) == there
 
 
+@pytest.mark.parametrize("field", ["Title", "Phone"])  # Phone was empty when the record was made
 def test_a_created_record_that_people_edited_is_left_alone(
-    both_ways: BothWays, linked: tuple[str, str], world: World
+    both_ways: BothWays, linked: tuple[str, str], world: World, field: str
 ) -> None:
     _, spotio_id = linked
-    edit(world, spotio_id, Title="Chief")
+    edit(world, spotio_id, **{field: "030 7654321"})
     done = undo(both_ways, run_id=f"run-{both_ways.runs}", delete_created=True)
     assert (done.deleted, done.left) == (0, {spotio_id: CHANGED})
+
+
+def test_a_record_that_somebody_else_changed_in_salesforce_is_left_alone(
+    both_ways: BothWays, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = [{"fieldId": str(COMPANY), "value": "Acme"}, {"fieldId": str(LAST_NAME), "value": "Smit"}]
+    world.spotio.state.create({"typeId": LEAD, "fields": fields})
+    both_ways()
+    (row,) = world.query("SELECT Id FROM Lead")
+    with monkeypatch.context() as patched:
+        patched.setattr(world.org.dml, "user_id", lambda: "0055g0000000099AAA")
+        world.update("Lead", {"Id": row["Id"], "Rating": "Hot"})  # no mapping has it
+    done = undo(both_ways, run_id=f"run-{both_ways.runs}", delete_created=True)
+    assert (done.deleted, done.left) == (0, {row["Id"]: CHANGED})
+
+
+@pytest.mark.parametrize("at_vendor", [True, False])
+def test_a_deletion_without_an_answer_is_not_followed(both_ways: BothWays, world: World, *, at_vendor: bool) -> None:
+    """Else an undo of the copy would delete the record that it was made from."""
+    flow = replace(both_ways, rules=Rules(first="all", follow_deletes=True))
+    if at_vendor:
+        world.insert("Lead", {"Company": "Acme", "LastName": "Smit"})
+    else:
+        fields = [{"fieldId": str(COMPANY), "value": "Acme"}, {"fieldId": str(LAST_NAME), "value": "Smit"}]
+        world.spotio.state.create({"typeId": LEAD, "fields": fields})
+    flow()
+    fault = {"kind": "after", "method": "DELETE", "status": 503, "times": 9}
+    if at_vendor:
+        world.vendor_fault(path="/api/DataObjects", **fault)
+    else:
+        world.salesforce_fault(path="/composite/sobjects", **fault)
+    with pytest.raises(SyncError):
+        undo(flow, run_id=f"run-{flow.runs}", delete_created=True)
+    world.vendors.faults.clear()
+    world.org.faults.clear()
+    _minute(world)
+    flow()
+    flow(full=True)
+    assert (world.count("Lead"), len(world.spotio.state.objects)) == ((1, 0) if at_vendor else (0, 1))
+
+
+def test_an_edit_that_comes_after_the_run_still_goes_over(
+    both_ways: BothWays, linked: tuple[str, str], world: World
+) -> None:
+    lead_id, _ = linked
+    world.update("Lead", {"Id": lead_id, "Title": "CFO"})
+    both_ways()
+    _minute(world)
+    world.update("Lead", {"Id": lead_id, "Title": "CEO"})
+    assert undo(both_ways, run_id=f"run-{both_ways.runs}").restored == 1
+    both_ways()
+    both_ways(full=True)
+    assert (in_salesforce(world)["Title"], at_spotio(world)[TITLE]) == ("CEO", "CEO")
+
+
+def test_a_refused_undo_leaves_everything_as_it_was(both_ways: BothWays, linked: tuple[str, str], world: World) -> None:
+    _, spotio_id = linked
+    edit(world, spotio_id, Title="CFO")
+    both_ways()
+    rule = {"object": "Lead", "name": "Bad", "condition": "Title = 'Buyer'", "message": "no"}
+    world.org.policies.add({"validation": [rule]}, world.org.schema)
+    _minute(world)
+    edit(world, spotio_id, Title="CEO")
+    assert undo(both_ways, run_id=f"run-{both_ways.runs}").refused == 1
+    both_ways()
+    both_ways()
+    assert (in_salesforce(world)["Title"], at_spotio(world)[TITLE]) == ("CEO", "CEO")
+
+
+@pytest.mark.parametrize("direction", ["to_vendor", "to_salesforce"])
+def test_a_field_of_one_direction_is_set_back(both_ways: BothWays, world: World, direction: str) -> None:
+    fields = dict(both_ways.mapping.fields)
+    fields["Title"] = fields["Title"].model_copy(update={"direction": direction})
+    flow = replace(both_ways, mapping=both_ways.mapping.model_copy(update={"fields": fields}))
+    (lead_id,) = world.insert("Lead", {"Company": "Acme", "LastName": "Smit"})
+    flow()
+    (known,) = world.spotio.state.objects.values()
+    if direction == "to_vendor":
+        world.update("Lead", {"Id": lead_id, "Title": "CFO"})
+    else:
+        edit(world, known["id"], Title="CFO")
+    flow()
+    done = undo(flow, run_id=f"run-{flow.runs}")
+    assert (done.restored, done.left) == (1, {})
+    assert TITLE not in at_spotio(world) if direction == "to_vendor" else in_salesforce(world)["Title"] is None
+
+
+def test_what_people_write_into_an_emptied_field_is_left_alone(both_ways: BothWays, world: World) -> None:
+    fields = dict(both_ways.mapping.fields)
+    fields["Title"] = fields["Title"].model_copy(update={"direction": "to_vendor"})
+    flow = replace(both_ways, mapping=both_ways.mapping.model_copy(update={"fields": fields}))
+    (lead_id,) = world.insert("Lead", {"Company": "Acme", "LastName": "Smit", "Title": "Buyer"})
+    flow()
+    world.update("Lead", {"Id": lead_id, "Title": None})
+    flow()
+    (known,) = world.spotio.state.objects.values()
+    edit(world, known["id"], Title="Own")
+    assert undo(flow, run_id=f"run-{flow.runs}").left == {known["id"]: CHANGED}
+    assert at_spotio(world)[TITLE] == "Own"
+
+
+def test_a_field_can_be_undone_before_the_rest_of_its_run(
+    both_ways: BothWays, linked: tuple[str, str], world: World
+) -> None:
+    lead_id, _ = linked
+    world.update("Lead", {"Id": lead_id, "Title": "CFO", "Phone": "+31 30 1234567"})
+    both_ways()
+    run = f"run-{both_ways.runs}"
+    assert undo(both_ways, run_id=run, fields=frozenset({"Title"})).restored == 1
+    done = undo(both_ways, run_id=run)
+    assert (done.restored, done.left) == (1, {})
+    assert (at_spotio(world)[TITLE], PHONE in at_spotio(world)) == ("Buyer", False)
+
+
+def test_an_owner_that_only_one_side_knows_is_not_emptied(both_ways: BothWays, world: World) -> None:
+    (profile,) = world.query("SELECT Id FROM Profile LIMIT 1")
+    sam, tess, other = (
+        world.insert("User", {
+            "Username": f"{name}@example.invalid", "LastName": "J", "Email": f"{name}@example.invalid", "Alias": name, "IsActive": True,
+            "ProfileId": profile["Id"], "TimeZoneSidKey": "GMT", "LocaleSidKey": "en_US", "LanguageLocaleKey": "en_US",
+            "EmailEncodingKey": "UTF-8",
+        })[0]
+        for name in ("sam", "tess", "other")
+    )  # fmt: skip
+    (lead_id,) = world.insert("Lead", {"Company": "Acme", "LastName": "Smit", "Title": "Buyer", "OwnerId": sam})
+    both_ways()
+    (known,) = world.spotio.state.objects.values()
+    _minute(world)
+    world.update("Lead", {"Id": lead_id, "OwnerId": other})  # SPOTIO has no such user
+    both_ways()
+    _minute(world)
+    world.spotio.state.change(known["id"], {"ownerId": 13}, by=12)
+    edit(world, known["id"], Title="CFO")
+    both_ways()
+    assert world.query("SELECT OwnerId, Title FROM Lead") == [{"OwnerId": tess, "Title": "CFO"}]
+    assert undo(both_ways, run_id=f"run-{both_ways.runs}").restored == 1
+    assert world.query("SELECT OwnerId, Title FROM Lead") == [{"OwnerId": tess, "Title": "Buyer"}]
+
+
+def _minute(world: World) -> None:
+    world.org.clock.shift(60)
+    world.vendors.clock.shift(60)

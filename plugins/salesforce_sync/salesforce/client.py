@@ -82,9 +82,11 @@ class SalesforceClient:
         """See Reader.by_ids."""
         return self._reader.by_ids(object_name, ids, paths)
 
-    def matching(self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
+    def matching(
+        self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str], *, include_deleted: bool = False
+    ) -> Iterator[pa.Table]:
         """See Reader.matching."""
-        return self._reader.matching(object_name, key, values, paths)
+        return self._reader.matching(object_name, key, values, paths, include_deleted=include_deleted)
 
     def count(self, object_name: str, where: str = "") -> int:
         return self._reader.count(object_name, where)

@@ -166,13 +166,16 @@ class Reader:
                 )
             yield _table_of([record for record in answer if record is not None], schema)
 
-    def matching(self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
-        """These fields of the live records whose key is one of the values; PAGES_PER_CALL statements in a call."""
+    def matching(
+        self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str], *, include_deleted: bool = False
+    ) -> Iterator[pa.Table]:
+        """These fields of the records whose key is one of the values; PAGES_PER_CALL statements in a call. Of live ones, if
+        not told otherwise."""
         selected = ", ".join(dict.fromkeys([*paths, key]))
         listed = [f"SELECT {selected} FROM {object_name} WHERE {key} IN ({part})" for part in in_lists(values)]
         for start in range(0, len(listed), PAGES_PER_CALL):
             first, *beside = listed[start : start + PAGES_PER_CALL]
-            yield from self.begin(first, beside=beside).tables
+            yield from self.begin(first, beside=beside, include_deleted=include_deleted).tables
 
     def count(self, object_name: str, where: str = "") -> int:
         """How many live records fit the condition; one API call."""

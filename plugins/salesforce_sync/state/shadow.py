@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, distinct, func, insert, select
 
 from salesforce_sync.state.bulk import moment, upsert_rows
 from salesforce_sync.state.schema import shadow_results, shadow_writes
@@ -78,9 +78,9 @@ def tallies(connection: Connection, org: str, flow: str) -> list[Tally]:
     columns = shadow_results.c
     by = (columns.field, columns.at_vendor, columns.outcome)
     ours = (columns.org == org, columns.flow == flow)
-    query = (
-        select(*by, func.count(), func.min(columns.id), func.max(columns.id)).where(*ours).group_by(*by).order_by(*by)
-    )
+    pair = columns.salesforce_id.concat(columns.vendor_id)
+    counted = (func.count(distinct(pair)), func.min(columns.id), func.max(columns.id))
+    query = select(*by, *counted).where(*ours).group_by(*by).order_by(*by)
     found = list(connection.execute(query))
     wanted = {number for row in found for number in row[4:]}
     ids = select(columns.id, columns.salesforce_id, columns.vendor_id).where(*ours, columns.id.in_(wanted))

@@ -74,6 +74,7 @@ class Write(NamedTuple):
     expected: Mapping[str, str]  # field -> hexadecimal mark of what the written side has now
     source: Side
     conflicts: Sequence[str]
+    parent: str = ""  # of the Salesforce record that is written: its parent's id
 
 
 @dataclass
@@ -162,7 +163,7 @@ class Merging:
         hints = self._hints()
         known_ours, known_theirs = self._known(hints)
         wanted: dict[str, set[str]] = {}
-        resting = frozenset().union(*(look.resting for look in self.looks.values()))
+        resting = self._resting()
         for ours, theirs in hints:
             if resting & {ours, theirs}:
                 self.landing |= {ours, theirs}
@@ -182,6 +183,10 @@ class Merging:
                 for record_id in (ours, *found):
                     self.several[record_id] = f"is claimed by several: {', '.join(involved)}"
         self._match_by_values()
+
+    def _resting(self) -> frozenset[str]:
+        """The records of both sides that a call may still write."""
+        return frozenset().union(*(look.resting for look in self.looks.values()))
 
     def _pair_up(self, ours: str, theirs: str) -> None:
         self.pairs[ours] = Pair(ours, theirs, b"", None)
@@ -400,7 +405,7 @@ class Merging:
                 (pair.salesforce_id, pair.vendor_id), values,
                 {name: target.seen[name].raw or "" for name in values},
                 {name: known_by(target.seen[name]) for name in values},
-                source, conflicts,
+                source, conflicts, "" if at_vendor else target.parent,
             )  # fmt: skip
             (self.to_theirs if at_vendor else self.to_ours).append(write)
 
@@ -548,12 +553,17 @@ class Merging:
         wanted = sorted({text for text in parents if text} - self.claimed.keys())
         if self.peek or not wanted:
             return parents
-        object_name, of = self.end.mapping.salesforce.object, dict[str, str]()
-        for found in self.end.context.salesforce.matching(object_name, parent.reference, wanted, ["Id"]):
-            of |= dict(zip(found.column("Id").to_pylist(), found.column(parent.reference).to_pylist(), strict=True))
+        side, of = self.end.mapping.salesforce, dict[str, tuple[str, str]]()
+        columns = ("Id", parent.reference, side.external_id)
+        for found in self.end.context.salesforce.matching(
+            side.object, parent.reference, wanted, columns, include_deleted=True
+        ):
+            for record_id, above, key in zip(*(found.column(name).to_pylist() for name in columns), strict=True):
+                of[record_id] = above, key or ""
         with reading(self.end.context.state) as connection:
             known = {*pairs.of_salesforce(connection, self.end.context.org, self.end.flow, list(of)), *self.pairs}
-        self.claimed |= {of[record_id]: record_id for record_id in of if record_id in known}
+        known |= self.landing | self._resting()
+        self.claimed |= {above: name for name, (above, key) in of.items() if name in known or key in known}
         return parents
 
     def _why_not(self, created: str | None, switched_on: str, *, selected: bool) -> str:
@@ -668,6 +678,8 @@ def _chunk(
         "_code": [CONFLICT if write.conflicts else None for write in writes],
         "_message": [changes_of(write, at_vendor=at_vendor) for write in writes],
     }
+    if not at_vendor:
+        more["_parent"] = [write.parent for write in writes]
     agreed = [merge.pack(agreed_by(write, at_vendor=at_vendor), end.keys) for write in writes]
     table = table.append_column("_agreed", pa.array(agreed, pa.binary()))
     for name, texts in more.items():

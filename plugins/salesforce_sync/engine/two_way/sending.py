@@ -104,6 +104,8 @@ class Sender:
             if side is None or side.gone:
                 continue
             expected = json.loads(row["_expected"])
+            if not theirs and (row.get("_parent") or "") != side.parent:
+                continue  # it has moved to another parent, which the plan did not look at
             if all(known_by(side.seen[name]) == mark for name, mark in expected.items()):
                 untouched.append(place)
             elif self.repeated and self._has_it(side, row):

@@ -47,9 +47,9 @@ def compare(end: TwoWay) -> None:
     context = end.context
     with reading(context.state) as connection:
         found = shadow.planned(connection, context.org, end.flow)
-    whole = [item for item, _ in found if item.field or (item.salesforce_id and item.vendor_id)]
-    ours, _ = end.look_at_ours(sorted({item.salesforce_id for item in whole}))
-    theirs, _ = end.look_at_theirs(sorted({item.vendor_id for item in whole}))
+    ours, problems = end.look_at_ours(sorted({item.salesforce_id for item, _ in found if item.salesforce_id}))
+    theirs, others = end.look_at_theirs(sorted({item.vendor_id for item, _ in found if item.vendor_id}))
+    unreadable = problems.keys() | others.keys()
     made = _made(end, [item for item, _ in found])
     outcomes: list[tuple[Planned, str | None]] = []
     for item, planned_at in found:
@@ -58,8 +58,10 @@ def compare(end: TwoWay) -> None:
             outcome = _came_out(end, item, *sides)
         elif item in made:
             outcome = SAME
+        elif unreadable & {item.salesforce_id, item.vendor_id}:
+            outcome = OPEN
         else:
-            outcome = _went(item, *sides)
+            outcome = _of_record(item, *sides)
         if outcome == OPEN and datetime.now(UTC) - _aware(planned_at) > PATIENCE:
             outcome = NOT_DONE
         if outcome != OPEN:
@@ -91,12 +93,13 @@ def _made(end: TwoWay, found: Sequence[Planned]) -> set[Planned]:
     return {item for item in creations if item.salesforce_id in ours or item.vendor_id in theirs}
 
 
-def _went(item: Planned, ours: Side | None, theirs: Side | None) -> str:
-    """Of a deletion: whether the record is gone. Of a creation: nothing yet."""
-    if not (item.salesforce_id and item.vendor_id):
-        return OPEN
-    side = theirs if item.at_vendor else ours
-    return SAME if side is None or side.gone else OPEN
+def _of_record(item: Planned, ours: Side | None, theirs: Side | None) -> str:
+    """Of a deletion: whether the record is gone. Of a creation: nothing yet, and nothing any more when its source is gone."""
+    if item.salesforce_id and item.vendor_id:
+        side = theirs if item.at_vendor else ours
+        return SAME if side is None or side.gone else OPEN
+    source = ours if item.salesforce_id else theirs
+    return VOID if source is None or source.gone else OPEN
 
 
 def _came_out(end: TwoWay, item: Planned, ours: Side | None, theirs: Side | None) -> str:

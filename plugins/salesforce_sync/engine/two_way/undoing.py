@@ -7,7 +7,7 @@ that was created, and is deleted, ends its pair: it is not created again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ from salesforce_sync.engine.undo import (
 )
 from salesforce_sync.errors import InvalidParameter, SyncError
 from salesforce_sync.mapping import merge
-from salesforce_sync.mapping.merge import Seen
+from salesforce_sync.mapping.merge import Agreed, Seen
 from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.privacy import mask_text
 from salesforce_sync.records import Outcome, PairChange, RecordResult, WriteResult
@@ -49,6 +49,7 @@ from salesforce_sync.state.engine import reading
 from salesforce_sync.state.pairs import Pair
 from salesforce_sync.state.plans import Plan
 
+Change = Callable[[Mapping[str, Any]], PairChange]
 Key = tuple[str, str, bool]  # Salesforce's id, the vendor's id, and whether the vendor was written
 MOVED = "MOVED"  # the code of a row that somebody changed since the undo was planned
 
@@ -60,9 +61,10 @@ class _Written:
     created: bool
     values: dict[str, str]
     before: dict[str, str]
+    parent: str = ""  # Salesforce id of the parent that was written with the record
 
     def and_then(self, later: _Written) -> _Written:
-        return _Written(self.created, self.values | later.values, later.before | self.before)
+        return _Written(self.created, self.values | later.values, later.before | self.before, later.parent)
 
 
 def undo_both_ways(end: TwoWay, system: str, selection: Selection, *, person: str) -> Undone:
@@ -87,6 +89,8 @@ class _Undo:
     ours: dict[str, Side] = field(default_factory=dict)
     theirs: dict[str, Side] = field(default_factory=dict)
     pairs: dict[tuple[str, str], Pair] = field(default_factory=dict)
+    noted: set[tuple[str, str]] = field(default_factory=set)  # pairs that a call may still write
+    touched: set[str] = field(default_factory=set)  # Salesforce records that somebody changed after they were made
 
     def run(self) -> Undone:
         written = self._written()
@@ -156,7 +160,9 @@ class _Undo:
 
     def _pieces(self, rows: Sequence[Mapping[str, Any]], operation: str) -> Iterator[tuple[Key, _Written]]:
         at_vendor = operation in AT_VENDOR
-        columns = {(str(item.vendor) if at_vendor else name): name for name, item in self.end.mapping.fields.items()}
+        own = self.end.ours.fields if at_vendor else self.end.theirs.fields
+        mapped = {name: item for name, item in self.end.mapping.fields.items() if name in own}
+        columns = {(str(item.vendor) if at_vendor else name): name for name, item in mapped.items()}
         known = self._pairs_of(rows)
         for row in rows:
             pair = known.get(row["_pair_ours"] or "") or known.get(row["_pair_theirs"] or "")
@@ -164,15 +170,13 @@ class _Undo:
                 continue
             self.pairs[pair.salesforce_id, pair.vendor_id] = pair
             if operation in (CREATE, MAKE):
-                values = {
-                    name: as_text(row[column]) or "" for column, name in columns.items() if row.get(column) is not None
-                }
+                values = {name: as_text(row.get(column)) or "" for column, name in columns.items()}
                 before = {}
             else:
                 written = json.loads(row["_written"])
                 values = {name: as_text(row[column]) or "" for name, column in written.items()}
                 before = {name: row[f"{BEFORE}{column}"] or "" for name, column in written.items()}
-            item = _Written(operation in (CREATE, MAKE), values, before)
+            item = _Written(operation in (CREATE, MAKE), values, before, row.get("_parent") or "")
             yield (pair.salesforce_id, pair.vendor_id, at_vendor), item
 
     def _pairs_of(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Pair]:
@@ -188,6 +192,17 @@ class _Undo:
         self.ours, _ = self.end.look_at_ours(sorted({key[0] for key in written}))
         self.theirs, _ = self.end.look_at_theirs(sorted({key[1] for key in written}))
         self.noted = self._noted()
+        made = sorted({key[0] for key, item in written.items() if item.created and not key[2]})
+        self.touched = self._touched(made) if self.selection.delete_created else set()
+
+    def _touched(self, ids: Sequence[str]) -> set[str]:
+        """The Salesforce records that somebody else changed after they were made."""
+        people = ["CreatedById", "LastModifiedById"]
+        found: set[str] = set()
+        for table in self.end.context.salesforce.by_ids(self.end.mapping.salesforce.object, ids, people):
+            rows = zip(*(table.column(name).to_pylist() for name in ("Id", *people)), strict=True)
+            found |= {record_id for record_id, creator, changer in rows if creator != changer}
+        return found
 
     def _noted(self) -> set[tuple[str, str]]:
         """The pairs that a call of an earlier run may still write."""
@@ -206,29 +221,58 @@ class _Undo:
 
     def _why_not(self, key: Key, item: _Written) -> str:
         ours, theirs, pair = self.ours.get(key[0]), self.theirs.get(key[1]), self.pairs[key[:2]]
-        if ours is None or theirs is None or ours.gone or theirs.gone or pair.ended is not None:
+        is_undone = item.created and pair.ended == UNDONE  # by an undo whose call may not have arrived
+        if ours is None or theirs is None or ours.gone or theirs.gone or not (pair.ended is None or is_undone):
             return GONE
         if key[:2] in self.noted:
             return MAY_LAND
-        target, _ = self._sides(key)
         if item.created:
-            if not self.selection.delete_created or self.selection.fields:
-                return CREATED
-            return "" if all(_still(target.seen[name], text) for name, text in item.values.items()) else CHANGED
-        names = self._names(item)
-        if not names:
+            return self._why_not_delete(key, item)
+        if not self._names(item):
             return NOTHING_CHANGED
-        if all(_still(target.seen[name], item.before[name]) for name in names):
+        left = self._left(key, item)
+        if not left:
             return UNDONE_BEFORE
-        if not all(_still(target.seen[name], item.values[name]) for name in names):
+        target, _ = self._sides(key)
+        if not all(_still(target.seen[name], item.values[name]) for name in left) or self._is_elsewhere(
+            key, item, left
+        ):
             return CHANGED
-        values = [self._value(name, item.before[name], at_vendor=key[2]) for name in names]
-        lost = any(value is None and item.before[name] for name, value in zip(names, values, strict=True))
-        return NOT_KNOWN if lost else ""
+        return "" if self._restorable(key, item) else NOT_KNOWN
+
+    def _why_not_delete(self, key: Key, item: _Written) -> str:
+        if not self.selection.delete_created or self.selection.fields:
+            return CREATED
+        target, _ = self._sides(key)
+        users = {name for name, field_ in self.end.mapping.fields.items() if field_.user}
+        asked = {name: text for name, text in item.values.items() if text or name not in users}
+        is_as_made = all(_still(target.seen[name], text) for name, text in asked.items())
+        return "" if is_as_made and (key[2] or key[0] not in self.touched) else CHANGED
+
+    def _is_elsewhere(self, key: Key, item: _Written, names: Sequence[str]) -> bool:
+        """Whether one of the fields is that of a parent that the record has no more."""
+        parent = self.end.mapping.salesforce.with_parent
+        if parent is None or key[2] or item.parent == self.ours[key[0]].parent:
+            return False
+        return any(name.startswith(parent.prefix) for name in names)
 
     def _names(self, item: _Written) -> list[str]:
         wanted = self.selection.fields
         return [name for name in item.before if name in self.end.mapping.fields and (not wanted or name in wanted)]
+
+    def _left(self, key: Key, item: _Written) -> list[str]:
+        """The fields that are not as they were before: an earlier undo may have set back some."""
+        target, _ = self._sides(key)
+        return [name for name in self._names(item) if not _still(target.seen[name], item.before[name])]
+
+    def _restorable(self, key: Key, item: _Written) -> list[str]:
+        """Of these, those whose value before can be written. Who was the owner is known only of people that both sides have."""
+        users = {name for name, field_ in self.end.mapping.fields.items() if field_.user}
+        return [
+            name
+            for name in self._left(key, item)
+            if name not in users or self._value(name, item.before[name], at_vendor=key[2]) is not None
+        ]
 
     def _value(self, name: str, text: str, *, at_vendor: bool) -> Any:
         """What is to be written, so that the text is there again; None for nothing, and for a user that is unknown."""
@@ -240,42 +284,69 @@ class _Undo:
 
     def _write_of(self, key: Key, item: _Written) -> Write:
         target, source = self._sides(key)
-        names = self._names(item)
+        names = self._restorable(key, item)
         values = {name: self._value(name, item.before[name], at_vendor=key[2]) for name in names}
         before = {name: target.seen[name].raw or "" for name in names}
         expected = {name: known_by(target.seen[name]) for name in names}
-        return Write(key[:2], values, before, expected, source._replace(marks=None), ())
+        parent = "" if key[2] else target.parent
+        return Write(key[:2], values, before, expected, source._replace(marks=None), (), parent)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def _write(self, table: pa.Table, facts: Mapping[str, str]) -> None:
-        def agree(connection: Connection, part: pa.Table) -> None:
-            rows = part.select(["_pair_ours", "_pair_theirs", "_agreed"]).to_pylist()
-            found = [PairChange(self.end.flow, row["_pair_ours"], row["_pair_theirs"], row["_agreed"]) for row in rows]
-            pairs.save(connection, self.end.context.org, found)
+        """Both sides agree to differ before the call: a task that dies after it leaves nothing to be written again."""
+        at_vendor = facts["operation"] in AT_VENDOR
+        agreed = [self._agreed(row, at_vendor=at_vendor) for row in table.to_pylist()]
+        place = table.column_names.index("_agreed")
+        table = table.set_column(
+            place, "_agreed", pa.array([merge.pack(item, self.end.keys) for item in agreed], pa.binary())
+        )
 
-        self._send(table, facts, Operation.UPDATE, agree)
+        def change(row: Mapping[str, Any]) -> PairChange:
+            return PairChange(self.end.flow, row["_pair_ours"], row["_pair_theirs"], row["_agreed"])
+
+        def back(row: Mapping[str, Any]) -> PairChange:
+            pair = self.pairs[row["_pair_ours"], row["_pair_theirs"]]
+            return PairChange(self.end.flow, pair.salesforce_id, pair.vendor_id, pair.agreed)
+
+        self._send(table, facts, Operation.UPDATE, change, back)
+
+    def _agreed(self, row: Mapping[str, Any], *, at_vendor: bool) -> dict[str, Agreed]:
+        """Of the side that is written, the value that is set back; of the other one, what was agreed on before: an edit that came
+        after the run is still to go over."""
+        known = merge.unpack(self.pairs[row["_pair_ours"], row["_pair_theirs"]].agreed, self.end.keys)
+        ours, theirs = self.ours[row["_pair_ours"]], self.theirs[row["_pair_theirs"]]
+        found = {}
+        for name, column in json.loads(row["_written"]).items():
+            set_back, old = merge.mark_of_sent(row[column]), known.get(name)
+            if at_vendor:
+                found[name] = Agreed(_half(ours.seen[name], old, "s"), set_back, "v")
+            else:
+                found[name] = Agreed(set_back, _half(theirs.seen[name], old, "v"), "s")
+        return found
 
     def _delete(self, doomed: Sequence[tuple[Pair, Side]], *, at_vendor: bool) -> None:
+        """The pairs end before the call: else a deletion without an answer would be taken for one by people, and followed."""
         if not doomed:
             return
         path = self.end.mapping.vendor.id if at_vendor else "Id"
         table = deletions(doomed, path=path, at_vendor=at_vendor)
-        results = self._send(table, {"operation": REMOVE if at_vendor else DELETE}, Operation.DELETE)
-        gone = {result.record_id for result in results if result.outcome is Outcome.DELETED}
-        ended = [
-            PairChange(self.end.flow, pair.salesforce_id, pair.vendor_id, ended=UNDONE)
-            for pair, side in doomed
-            if side.id in gone
-        ]
-        with self.flow.lease.transaction() as connection:
-            pairs.save(connection, self.end.context.org, ended)
+
+        def change(row: Mapping[str, Any]) -> PairChange:
+            return PairChange(self.end.flow, row["_pair_ours"], row["_pair_theirs"], ended=UNDONE)
+
+        def back(row: Mapping[str, Any]) -> PairChange:
+            return PairChange(self.end.flow, row["_pair_ours"], row["_pair_theirs"])
+
+        self._send(table, {"operation": REMOVE if at_vendor else DELETE}, Operation.DELETE, change, back)
 
     def _send(
-        self, table: pa.Table, facts: Mapping[str, str], operation: Operation, first: Any = lambda *_: None
-    ) -> list[RecordResult]:
-        """By the flow's own sender, with its last look."""
+        self, table: pa.Table, facts: Mapping[str, str], operation: Operation, change: Change, back: Change
+    ) -> None:
+        """By the flow's own sender, with its last look. `change` is what the rows mean for their pairs; what was certainly not done is
+        taken `back`."""
         parts: list[pa.Table] = []
+        undone: list[PairChange] = []
         own = facts_of_chunk(self.end, **facts)
         at_vendor = own["operation"] in AT_VENDOR
         request = WriteRequest(own["object"] if not at_vendor else self.end.mapping.vendor.stream, operation)
@@ -283,7 +354,7 @@ class _Undo:
 
         def note(connection: Connection, part: pa.Table) -> None:
             parts.append(part)
-            first(connection, part)
+            pairs.save(connection, self.end.context.org, map(change, part.to_pylist()))
 
         def answer(_: pa.Table, jobs: Any) -> tuple[list[WriteResult | None], SyncError | None]:
             part = parts[-1]
@@ -291,17 +362,27 @@ class _Undo:
             for name in ("_fingerprint", "_target"):
                 chunk = chunk.append_column(name, pa.nulls(chunk.num_rows, MARKS[name]))
             sent = Sender(self.end, self.end.context, chunk, own, jobs, repeated=False).run()
-            moved = WriteResult(Outcome.REJECTED, None, MOVED, CHANGED)
-            return [
-                (moved if sent.error is None else None)
-                if item is None
-                else WriteResult(item.outcome, item.salesforce_id, item.code, item.message)
-                for item in sent.results
-            ], sent.error
+            results: list[WriteResult | None] = []
+            for place, (row, item) in enumerate(zip(part.to_pylist(), sent.results, strict=True)):
+                moved = (
+                    WriteResult(Outcome.REJECTED, None, MOVED, CHANGED)
+                    if place in sent.never_sent or sent.error is None
+                    else None
+                )
+                results.append(
+                    moved if item is None else WriteResult(item.outcome, item.salesforce_id, item.code, item.message)
+                )
+                result = results[-1]
+                if result is not None and result.outcome is Outcome.REJECTED:
+                    undone.append(back(row))
+            return results, sent.error
 
-        results = self.flow.write(request, named, self._made, first=note, answer=answer)
-        self._count(results)
-        return results
+        try:
+            self._count(self.flow.write(request, named, self._made, first=note, answer=answer))
+        finally:
+            if undone:
+                with self.flow.lease.transaction() as connection:
+                    pairs.save(connection, self.end.context.org, undone)
 
     def _made(self, row: Mapping[str, Any], result: WriteResult) -> RecordResult:
         names = (row["_name"], row["_pair_ours"])
@@ -323,5 +404,16 @@ class _Undo:
 
 def _still(seen: Seen, text: str) -> bool:
     """Whether the side has the text that was written, in whatever form it keeps it."""
-    raw, value = seen.raw or "", as_text(seen.value) or ""
-    return text in (raw, value) or merge.is_alike(raw, text) or merge.is_shortened(raw, text)
+    raw = seen.raw or ""
+    if not text:
+        return not raw
+    return text in (raw, as_text(seen.value)) or merge.is_alike(raw, text) or merge.is_shortened(raw, text)
+
+
+def _half(seen: Seen, old: Agreed | None, side: str) -> bytes:
+    """What a side agreed on before, as a mark of its value; where they never agreed, what it has."""
+    if old is None:
+        return seen.mark
+    mark = old.salesforce if side == "s" else old.vendor
+    is_form = old.sent == side and merge.mark_of_sent(seen.raw) == mark  # it was sent that, and keeps it in some form
+    return seen.mark if is_form else mark
