@@ -598,6 +598,33 @@ def test_a_record_that_was_made_without_an_answer_is_no_pair_before_its_call_is_
     assert (world.count("Lead"), len(world.spotio.state.objects)) == (1, 1)
 
 
+@pytest.mark.parametrize("how", ["merged", "deleted"])
+def test_a_lead_that_was_made_without_an_answer_and_is_gone_by_then_is_not_made_again(
+    both_ways: BothWays, world: World, how: str
+) -> None:
+    spotio_id = spotio_lead(world, Company="Bolt", Last_Name="Vos")
+    world.salesforce_fault(kind="after", path="/composite/sobjects/Lead", method="PATCH", status=503, times=9)
+    with pytest.raises(ServiceUnavailable):
+        both_ways()
+    world.org.faults.clear()
+    world.org.clock.shift(60)
+    (row,) = world.query("SELECT Id FROM Lead")
+    if how == "merged":
+        master = lead(world, Company="Bolt")
+        merge(world.org, master, [row["Id"]])
+    else:
+        world.delete("Lead", row["Id"])
+    both_ways()
+    both_ways()
+    both_ways(full=True)
+    assert world.count("Lead") == (1 if how == "merged" else 0)
+    assert len(world.spotio.state.objects) == 1
+    if how == "merged":
+        edit(world, spotio_id, Title="Theirs")
+        both_ways()
+        assert in_salesforce(world, master)["Title"] == "Theirs"
+
+
 def test_a_field_that_is_mapped_to_another_one_empties_nothing(both_ways: BothWays, world: World) -> None:
     lead_id = lead(world, Title="CFO")
     both_ways()

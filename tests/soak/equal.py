@@ -191,9 +191,12 @@ class FakeLeads:
 
         yield _table(self.around(_looking(arrive)), list(dict.fromkeys(["Id", *paths])))
 
-    def matching(self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str]) -> Iterator[pa.Table]:
+    def matching(
+        self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str], *, include_deleted: bool = False
+    ) -> Iterator[pa.Table]:
         def arrive() -> list[dict[str, Any]]:
-            return [dict(item) for item in self.records.values() if item[key] in values and not item["IsDeleted"]]
+            found = [dict(item) for item in self.records.values() if item[key] in values]
+            return [item for item in found if include_deleted or not item["IsDeleted"]]
 
         yield _table(self.around(_looking(arrive)), list(dict.fromkeys([*paths, key])))
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.deliver import NoteJobs, Sent
+from salesforce_sync.engine.from_salesforce import DELETED as GONE
 from salesforce_sync.engine.to_salesforce import nodes_of
 from salesforce_sync.engine.two_way import shadow, sides
 from salesforce_sync.engine.two_way.merging import result_of
@@ -136,12 +137,18 @@ class Sender:
         )  # fmt: skip
 
     def _not_there(self, places: Sequence[int]) -> list[int]:
-        """The rows that are still to be made; the others become pairs with what was sent."""
+        """The rows that are still to be made; the others become pairs with what was sent. A record that people deleted or merged
+        meanwhile was made, too: the pair goes on, or ends, as its next reading says."""
         side = self.end.mapping.salesforce
         keys = [self.rows[place]["_pair_theirs"] for place in places]
         found: dict[str, str] = {}
-        for table in self.context.salesforce.matching(side.object, side.external_id, keys, ["Id"]):
-            found |= dict(zip(table.column(side.external_id).to_pylist(), table.column("Id").to_pylist(), strict=True))
+        columns = ("Id", side.external_id, GONE)
+        for table in self.context.salesforce.matching(
+            side.object, side.external_id, keys, columns, include_deleted=True
+        ):
+            for record_id, key, is_gone in zip(*(table.column(name).to_pylist() for name in columns), strict=True):
+                if key not in found or not is_gone:
+                    found[key] = record_id
         for place in places:
             if (salesforce_id := found.get(self.rows[place]["_pair_theirs"])) is not None:
                 self._done(place, Outcome.CREATED, salesforce_id=salesforce_id)
