@@ -1,5 +1,5 @@
-"""Salesforce Leads, or Accounts with their Contacts, and SPOTIO's records, kept equal both ways every ten minutes, field
-by field: see docs/runbooks/spotio.md."""
+"""Salesforce Leads, or Accounts with their Contacts, and SPOTIO's records, kept equal both ways every ten minutes,
+field by field: see docs/runbooks/spotio.md."""
 
 from datetime import datetime, timedelta
 

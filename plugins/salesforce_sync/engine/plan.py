@@ -172,8 +172,8 @@ class Look:
             self._settle(batch, rows, place, Outcome.SKIPPED, code=SUPERSEDED)
 
     def _differs(self, connection: Connection, batch: Batch, rows: StagedRows, places: Places, marks: Marks) -> Mask:
-        """Which rows are not, as they are staged, what was delivered. The database says so: most rows of most readings are
-        like that, and need no link in memory."""
+        """Which rows are not, as they are staged, what was delivered. The database says so: most rows of most readings
+        are like that, and need no link in memory."""
         context, name = self.context, self.member.name
         asked = [
             (rows.ids[place], mark, rows.stamps[place]) for place, mark in zip(places.tolist(), marks, strict=True)

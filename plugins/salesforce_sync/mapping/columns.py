@@ -127,8 +127,8 @@ def _is_clean(texts: pa.ChunkedArray) -> bool:
 
 
 def _texts_of(rows: Sequence[Any], paths: Sequence[str]) -> dict[str, pa.Array]:
-    """The columns that hold texts only, as far as the first rows tell. Arrow takes them out of the records by itself, in a
-    third of the time; when a later row has something else in one of them, it takes none."""
+    """The columns that hold texts only, as far as the first rows tell. Arrow takes them out of the records by itself,
+    in a third of the time; when a later row has something else in one of them, it takes none."""
     first = rows[:SAMPLE]
     ends = [path for path in dict.fromkeys(paths) if not any(other.startswith(f"{path}.") for other in paths)]
     chosen = [path for path in ends if _are_texts(raw_values_at(first, path))]

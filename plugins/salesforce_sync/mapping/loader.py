@@ -19,9 +19,9 @@ SHIPPED = Path(__file__).resolve().parents[3] / "include" / "mappings"
 
 
 def load_mapping(name: str) -> MappingFile:
-    """The mapping of this name (`peerspot/activities`), from the override folder or the shipped one. Of a mapping both ways,
-    `<name>/to_vendor` and `<name>/to_salesforce` are its two directions. A flow in the shadow has the mapping that it is the
-    shadow of. InvalidMapping says what is wrong."""
+    """The mapping of this name (`peerspot/activities`), from the override folder or the shipped one. Of a mapping both
+    ways, `<name>/to_vendor` and `<name>/to_salesforce` are its two directions. A flow in the shadow has the mapping
+    that it is the shadow of. InvalidMapping says what is wrong."""
     name = name.replace(SHADOW, "")
     folders = _folders()
     for folder in folders:

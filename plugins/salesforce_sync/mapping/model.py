@@ -323,8 +323,9 @@ class MappingFile(_Strict):
 
     @property
     def parts(self) -> dict[str, MappingFile]:
-        """What a mapping to Salesforce writes to each object, as a mapping to that object alone, by how the names of its fields begin
-        here: "" for the record itself. References between the records stand in it as constants without a value."""
+        """What a mapping to Salesforce writes to each object, as a mapping to that object alone, by how the names of
+        its fields begin here: "" for the record itself. References between the records stand in it as constants without
+        a value."""
         side = self.salesforce
         parent, also = side.with_parent, side.also_create
         if self.direction != "to_salesforce" or not (parent or also):

@@ -10,12 +10,13 @@ from salesforce_sync.settings import Setting, name_of, read_setting
 
 
 class CheckSalesforceOperator(SyncOperator):
-    """Checks the run's dates, the values of `settings`, the Salesforce credentials, and that the org has what the DAG needs.
+    """Checks the run's dates, the values of `settings`, the Salesforce credentials, and that the org has what the DAG
+    needs.
 
-    `mappings` names the mappings that the DAG works by; `reads` lists the fields that it reads besides, by object. A DAG that runs every
-    few minutes may do with what the org said of its objects within the hour: `fresh` False. A run that names no day is about the day
-    `days_behind` days before it. `flow` adds both directions of a mapping both ways, or of the one that this setting names. Returns a
-    sentence that says that it works.
+    `mappings` names the mappings that the DAG works by; `reads` lists the fields that it reads besides, by object. A
+    DAG that runs every few minutes may do with what the org said of its objects within the hour: `fresh` False. A run
+    that names no day is about the day `days_behind` days before it. `flow` adds both directions of a mapping both ways,
+    or of the one that this setting names. Returns a sentence that says that it works.
     """
 
     def __init__(

@@ -110,7 +110,8 @@ class ReadChangesOperator(SyncOperator):
 
 
 class ReadOursOperator(SyncOperator):
-    """Reads what changed in Salesforce for the mapping both ways `flow`, or the one that this setting names; returns how many records.
+    """Reads what changed in Salesforce for the mapping both ways `flow`, or the one that this setting names; returns
+    how many records.
 
     The run parameter `full_sync` reads all records, as does a run that is due to. `shadow` is as in KeepEqualOperator.
     """
@@ -135,8 +136,8 @@ class ReadOursOperator(SyncOperator):
 
 
 class ReadTheirsOperator(SyncOperator):
-    """Reads what changed at the vendor for the mapping both ways `flow`, or the one that this setting names; returns how
-    many records. `lookback` is how many minutes before the last reading it begins.
+    """Reads what changed at the vendor for the mapping both ways `flow`, or the one that this setting names; returns
+    how many records. `lookback` is how many minutes before the last reading it begins.
 
     The run parameter `full_sync` reads all records, as does a run that is due to. `shadow` is as in KeepEqualOperator.
     """

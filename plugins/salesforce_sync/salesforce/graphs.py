@@ -1,4 +1,5 @@
-"""Writing rows that are several records each, all of them or none: by Composite Graph, 75 rows a call, several calls at once."""
+"""Writing rows that are several records each, all of them or none: by Composite Graph, 75 rows a call, several calls at
+once."""
 
 from __future__ import annotations
 
@@ -157,7 +158,8 @@ def _patch(node: Node, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refusal(bodies: Mapping[str, Mapping[str, Any]]) -> WriteResult | None:
-    """A text that Salesforce would take for a reference of ours cannot be sent this way, and there is no way to quote it."""
+    """A text that Salesforce would take for a reference of ours cannot be sent this way, and there is no way to quote
+    it."""
     for body in bodies.values():
         for name, value in body.items():
             if isinstance(value, str) and REFERENCE in value:

@@ -169,8 +169,8 @@ class Reader:
     def matching(
         self, object_name: str, key: str, values: Sequence[str], paths: Sequence[str], *, include_deleted: bool = False
     ) -> Iterator[pa.Table]:
-        """These fields of the records whose key is one of the values; PAGES_PER_CALL statements in a call. Of live ones, if
-        not told otherwise."""
+        """These fields of the records whose key is one of the values; PAGES_PER_CALL statements in a call. Of live
+        ones, if not told otherwise."""
         selected = ", ".join(dict.fromkeys([*paths, key]))
         listed = [f"SELECT {selected} FROM {object_name} WHERE {key} IN ({part})" for part in in_lists(values)]
         for start in range(0, len(listed), PAGES_PER_CALL):

@@ -35,9 +35,9 @@ class ConvertedRule:
 class Node:
     """One of the records that a row is written as, all of them or none.
 
-    `prefix` is how its columns are named. An upsert finds it by `key`, its external id field, which gets the row's key, and fills
-    `references`, field -> name of the node whose id it gets. An update finds it by the id in the column `id_column`, and passes over a
-    node without such a column.
+    `prefix` is how its columns are named. An upsert finds it by `key`, its external id field, which gets the row's key,
+    and fills `references`, field -> name of the node whose id it gets. An update finds it by the id in the column
+    `id_column`, and passes over a node without such a column.
     """
 
     name: str
@@ -50,14 +50,15 @@ class Node:
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """What to do with the rows. Every row has a value in `key`: the external id field of an upsert or insert (an
-    insert whose answer got lost is looked up by it), `Id` or an external id of an update, which then creates nothing, `Id` of a delete.
+    """What to do with the rows. Every row has a value in `key`: the external id field of an upsert or insert (an insert
+    whose answer got lost is looked up by it), `Id` or an external id of an update, which then creates nothing, `Id` of
+    a delete.
 
-    A column named `Parent__r.Key__c` refers to a parent by the parent's external id. A null clears its field when the column is in
-    `clears`, and leaves it alone when it is not. `parent` names a column whose equal rows are sent together, so that they do not lock
-    their common parent against each other. `assign` lets the org's assignment rules choose owners. `allow_duplicates` True saves what a
-    duplicate rule only warns of; None leaves that to the org. With `nodes`, each row is several records: see Node; the result is that of
-    the one whose columns have no prefix.
+    A column named `Parent__r.Key__c` refers to a parent by the parent's external id. A null clears its field when the
+    column is in `clears`, and leaves it alone when it is not. `parent` names a column whose equal rows are sent
+    together, so that they do not lock their common parent against each other. `assign` lets the org's assignment rules
+    choose owners. `allow_duplicates` True saves what a duplicate rule only warns of; None leaves that to the org. With
+    `nodes`, each row is several records: see Node; the result is that of the one whose columns have no prefix.
     """
 
     object: str

@@ -63,8 +63,8 @@ def find(connection: Connection, org: str, mapping: str, record_ids: Sequence[st
 def differing(
     connection: Connection, org: str, mapping: str, rows: Sequence[tuple[str | None, str, str]], *, reading: int
 ) -> list[int]:
-    """The places of the rows (record, fingerprint of the staged record, its version) that are not what was delivered last:
-    their record has no living link with that fingerprint, or one of a later version."""
+    """The places of the rows (record, fingerprint of the staged record, its version) that are not what was delivered
+    last: their record has no living link with that fingerprint, or one of a later version."""
     is_postgresql = connection.dialect.name == "postgresql"
     query = _DIFFERING.format(rows=_ROWS_POSTGRESQL, collation='COLLATE "C"') if is_postgresql else _DIFFERING_SQLITE
     # One parameter of JSON, which is made and read in C: the driver writes arrays a value at a time.

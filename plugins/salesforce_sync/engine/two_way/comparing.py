@@ -1,7 +1,8 @@
-"""Compare of a flow both ways: the pairs whose sides differ, and the records without a counterpart, each with its reason.
+"""Compare of a flow both ways: the pairs whose sides differ, and the records without a counterpart, each with its
+reason.
 
-As in engine/compare.py, the plan of a dry run of everything tells what differs. What both sides agree to differ in, such as
-a text that one of them has no room for, or a field that was undone, is no difference.
+As in engine/compare.py, the plan of a dry run of everything tells what differs. What both sides agree to differ in,
+such as a text that one of them has no room for, or a field that was undone, is no difference.
 """
 
 from __future__ import annotations

@@ -545,8 +545,8 @@ class Merging:
         return self._created(table.filter(pa.array(chosen)), theirs=theirs) if chosen.any() else None
 
     def _parents(self, table: pa.Table) -> list[str]:
-        """The parent of each row. Of the records of one parent only one has a counterpart: which one that is, is in `claimed` then, as
-        far as there is one."""
+        """The parent of each row. Of the records of one parent only one has a counterpart: which one that is, is in
+        `claimed` then, as far as there is one."""
         parent = self.end.mapping.salesforce.with_parent
         assert parent is not None
         parents = [text or "" for text in table.column("_parent").to_pylist()]
@@ -700,8 +700,8 @@ def facts_of_chunk(end: TwoWay, operation: str, **facts: str) -> dict[str, str]:
 
 
 def deletions(found: Sequence[tuple[Pair, Side]], *, path: str, at_vendor: bool) -> pa.Table:
-    """The chunk that deletes the records of these pairs on one side; `path` is what the id is called there, and each `Side` the record
-    that asks for it, which says why."""
+    """The chunk that deletes the records of these pairs on one side; `path` is what the id is called there, and each
+    `Side` the record that asks for it, which says why."""
     ids = [(pair.salesforce_id, pair.vendor_id) for pair, _ in found]
     table = pa.table({path: pa.array([pair[1 if at_vendor else 0] for pair in ids], pa.string())})
     table = with_marks(table, [side for _, side in found], ids, at_vendor=at_vendor)

@@ -137,8 +137,8 @@ class Sender:
         )  # fmt: skip
 
     def _not_there(self, places: Sequence[int]) -> list[int]:
-        """The rows that are still to be made; the others become pairs with what was sent. A record that people deleted or merged
-        meanwhile was made, too: the pair goes on, or ends, as its next reading says."""
+        """The rows that are still to be made; the others become pairs with what was sent. A record that people deleted
+        or merged meanwhile was made, too: the pair goes on, or ends, as its next reading says."""
         side = self.end.mapping.salesforce
         keys = [self.rows[place]["_pair_theirs"] for place in places]
         found: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """A flow in the shadow: it reads, merges and plans beside the connector that a company has, and writes nothing.
 
-It has pairs and agreed values of its own. What it would write is kept, and the next runs compare that with what is there:
-whether the present connector did the same, something else, the opposite, or nothing within a day.
+It has pairs and agreed values of its own. What it would write is kept, and the next runs compare that with what is
+there: whether the present connector did the same, something else, the opposite, or nothing within a day.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def _made(end: TwoWay, found: Sequence[Planned]) -> set[Planned]:
 
 
 def _of_record(item: Planned, ours: Side | None, theirs: Side | None) -> str:
-    """Of a deletion: whether the record is gone. Of a creation: nothing yet, and nothing any more when its source is gone."""
+    """Of a deletion: whether the record is gone. Of a creation: nothing yet, and nothing any more when its source is
+    gone."""
     if item.salesforce_id and item.vendor_id:
         side = theirs if item.at_vendor else ours
         return SAME if side is None or side.gone else OPEN

@@ -1,7 +1,7 @@
 """Undo of a flow both ways: what a run wrote, on either side, is set back, where nothing has happened to it since.
 
-Both sides agree to differ in what is set back: neither's value is news to the other, until one of them changes. A record
-that was created, and is deleted, ends its pair: it is not created again.
+Both sides agree to differ in what is set back: neither's value is news to the other, until one of them changes. A
+record that was created, and is deleted, ends its pair: it is not created again.
 """
 
 from __future__ import annotations
@@ -266,7 +266,8 @@ class _Undo:
         return [name for name in self._names(item) if not _still(target.seen[name], item.before[name])]
 
     def _restorable(self, key: Key, item: _Written) -> list[str]:
-        """Of these, those whose value before can be written. Who was the owner is known only of people that both sides have."""
+        """Of these, those whose value before can be written. Who was the owner is known only of people that both sides
+        have."""
         users = {name for name, field_ in self.end.mapping.fields.items() if field_.user}
         return [
             name
@@ -312,8 +313,8 @@ class _Undo:
         self._send(table, facts, Operation.UPDATE, change, back)
 
     def _agreed(self, row: Mapping[str, Any], *, at_vendor: bool) -> dict[str, Agreed]:
-        """Of the side that is written, the value that is set back; of the other one, what was agreed on before: an edit that came
-        after the run is still to go over."""
+        """Of the side that is written, the value that is set back; of the other one, what was agreed on before: an edit
+        that came after the run is still to go over."""
         known = merge.unpack(self.pairs[row["_pair_ours"], row["_pair_theirs"]].agreed, self.end.keys)
         ours, theirs = self.ours[row["_pair_ours"]], self.theirs[row["_pair_theirs"]]
         found = {}
@@ -326,7 +327,8 @@ class _Undo:
         return found
 
     def _delete(self, doomed: Sequence[tuple[Pair, Side]], *, at_vendor: bool) -> None:
-        """The pairs end before the call: else a deletion without an answer would be taken for one by people, and followed."""
+        """The pairs end before the call: else a deletion without an answer would be taken for one by people, and
+        followed."""
         if not doomed:
             return
         path = self.end.mapping.vendor.id if at_vendor else "Id"
@@ -343,8 +345,8 @@ class _Undo:
     def _send(
         self, table: pa.Table, facts: Mapping[str, str], operation: Operation, change: Change, back: Change
     ) -> None:
-        """By the flow's own sender, with its last look. `change` is what the rows mean for their pairs; what was certainly not done is
-        taken `back`."""
+        """By the flow's own sender, with its last look. `change` is what the rows mean for their pairs; what was
+        certainly not done is taken `back`."""
         parts: list[pa.Table] = []
         undone: list[PairChange] = []
         own = facts_of_chunk(self.end, **facts)
