@@ -89,6 +89,7 @@ class _Undo:
     ours: dict[str, Side] = field(default_factory=dict)
     theirs: dict[str, Side] = field(default_factory=dict)
     pairs: dict[tuple[str, str], Pair] = field(default_factory=dict)
+    outcomes: dict[int, dict[str, str]] = field(default_factory=dict)  # sync run -> what it wrote
     noted: set[tuple[str, str]] = field(default_factory=set)  # pairs that a call may still write
     touched: set[str] = field(default_factory=set)  # Salesforce records that somebody changed after they were made
 
@@ -154,9 +155,11 @@ class _Undo:
 
     def _outcomes(self, sync_run_id: int) -> dict[str, str]:
         """What the run wrote. A dry run looks into the real log, which its copy of the state leaves out."""
-        dry = self.end.context.dry
-        with reading(self.end.context.state if dry is None else dry.state) as connection:
-            return sync_log.written_in(connection, [sync_run_id])
+        if sync_run_id not in self.outcomes:
+            dry = self.end.context.dry
+            with reading(self.end.context.state if dry is None else dry.state) as connection:
+                self.outcomes[sync_run_id] = sync_log.written_in(connection, [sync_run_id])
+        return self.outcomes[sync_run_id]
 
     def _pieces(self, rows: Sequence[Mapping[str, Any]], operation: str) -> Iterator[tuple[Key, _Written]]:
         at_vendor = operation in AT_VENDOR
