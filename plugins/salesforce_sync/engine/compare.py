@@ -197,14 +197,12 @@ class Reasons:
         name, link = str(row["_id"]), self._links.get(str(row["_id"]))
         when = f"{self._delivered[name]:%Y-%m-%d %H:%M}" if name in self._delivered else "its first delivery"
         if link is None:
-            return (
-                (NEWER, row["_version"]) if self.is_unread(row) else (LOST, "ever: nothing says that it was delivered")
-            )
+            return self.undelivered(row)
         if link.gone:
             return REMOVED, when
         if link.fingerprint == row["_fingerprint"]:
             return (EDITED if is_there else REMOVED), when
-        return (NEWER, row["_version"] or when) if self.is_unread(row) or not self._to_vendor else (LOST, when)
+        return (NEWER, row["_version"] or when) if self._is_unread(row) or not self._to_vendor else (LOST, when)
 
     def known(self, row: dict[str, Any]) -> tuple[str, str] | None:
         """Why, and since when, if the record waits for something, or was refused."""
@@ -221,7 +219,11 @@ class Reasons:
             return WAITS, f"reading {self._waits[name].reading} ({self._waits[name].reason})"
         return None
 
-    def is_unread(self, row: dict[str, Any]) -> bool:
+    def undelivered(self, row: dict[str, Any]) -> tuple[str, str]:
+        """Why, and since when, if nothing says that the row was delivered."""
+        return (NEWER, row["_version"]) if self._is_unread(row) else (LOST, "ever: nothing says that it was delivered")
+
+    def _is_unread(self, row: dict[str, Any]) -> bool:
         """Whether the source's stamp says that no reading can have had it yet."""
         return bool(row["_version"]) and str(row["_version"])[:19].replace(" ", "T") >= self._watermark[:19]
 

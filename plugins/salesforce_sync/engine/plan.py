@@ -155,7 +155,8 @@ class Look:
             ids = [record_id for place in places if (record_id := rows.ids[place]) is not None]
             known = {} if is_first else links.find(connection, self.context.org, self.member.name, ids)
         fresh = self._newer(batch, rows, places, known)
-        fresh &= self._unsettled(batch, rows, places, marks, known, fresh)
+        if self.member.mapping.create_only:
+            fresh &= self._not_created(batch, rows, places, known, fresh)
         places, columns, staged = places[fresh], columns.take(fresh), marks[fresh].tolist()
         if not len(places):
             return None
@@ -183,7 +184,7 @@ class Look:
         return found
 
     def _newer(self, batch: Batch, rows: StagedRows, places: Places, known: Mapping[str, Link]) -> Mask:
-        """The rows but for those of which a later version was delivered."""
+        """Which rows are those of which no later version was delivered."""
         if not known or batch.resend:
             return np.ones(len(places), dtype=bool)
         late = np.array(
@@ -198,20 +199,14 @@ class Look:
             self._settle(batch, rows, place, Outcome.SKIPPED, code=SUPERSEDED)
         return ~late
 
-    def _unsettled(
-        self, batch: Batch, rows: StagedRows, places: Places, marks: Marks, known: Mapping[str, Link], among: Mask
+    def _not_created(
+        self, batch: Batch, rows: StagedRows, places: Places, known: Mapping[str, Link], among: Mask
     ) -> Mask:
-        """Which of these rows have to be mapped: not those whose staged record is the one that was delivered."""
-        fresh = np.ones(len(places), dtype=bool)
-        if not known:
-            return fresh
-        create_only, resend = self.member.mapping.create_only, batch.resend
-        for number, (place, mark) in enumerate(zip(places.tolist(), marks, strict=True)):
-            link = known.get(rows.ids[place] or "")
-            if link is not None and not link.gone:
-                fresh[number] = not create_only and (resend or link.staged_fingerprint != mark)
-        self._unchanged(batch, rows, places[among & ~fresh])
-        return fresh
+        """Which rows have no record yet: what was created is never written again."""
+        living = {record_id for record_id, link in known.items() if not link.gone}
+        created = np.array([rows.ids[place] in living for place in places.tolist()], dtype=bool)
+        self._unchanged(batch, rows, places[among & created])
+        return ~created
 
     def _refuse(
         self, batch: Batch, rows: StagedRows, places: Places, columns: Columns, problems: Mapping[int, str]

@@ -199,7 +199,7 @@ def request_of(mapping: MappingFile) -> WriteRequest:
     operation = Operation.UPDATE if mapping.is_update_only else Operation.UPSERT
     return WriteRequest(
         side.object, operation, side.external_id, mapping.clears, parent=side.parent, assign=side.assign_owners,
-        allow_duplicates=side.allow_duplicates, converted=converted,
+        allow_duplicates=side.allow_duplicates, converted=converted, nodes=nodes_of(side),
     )  # fmt: skip
 
 

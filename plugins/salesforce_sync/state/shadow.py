@@ -1,4 +1,4 @@
-"""What flows in the shadow would write, and what became of it: ids, field names and marks, and no values."""
+"""What flows in the shadow would write, and how each came out: ids, field names and marks, and no values."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from salesforce_sync.engine.compare import LOST, NEWER, Comparison, Difference, Reasons, begun
+from salesforce_sync.engine.compare import Comparison, Difference, Reasons, begun
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.deliver import Delivered
 from salesforce_sync.engine.gate import chunks_of
@@ -43,9 +43,7 @@ def compare_both_ways(
         own.look_at([str(row["_id"]) for row in rows])
         for row in rows:
             differing.add(str(row["_pair_ours"] or ""))
-            why, since = own.known(row) or (
-                (NEWER, row["_version"]) if own.is_unread(row) else (LOST, "ever: nothing says that it was delivered")
-            )
+            why, since = own.known(row) or own.undelivered(row)
             fields = _shown(mapping, row) if facts["operation"] in (UPDATE, PATCH) else {}
             found.add(Difference(facts["member"], mask_text(str(row["_id"])), why, since, fields))
     with reading(real.state) as connection:

@@ -68,14 +68,14 @@ def deliver_both_ways(
     """Merges and writes all that waits for the flow, on either side: see deliver.deliver. In the shadow, nothing is
     written: see shadow.py."""
     group = group_of(system, flow, mapping)
-    end = TwoWay(context, flow, mapping, target, rules)
     if not rules.shadow or context.dry is not None:
-        return deliver(context, group, end)
-    free = replace(context, brakes=NO_BRAKES)  # nothing moves that a person would have to see first
+        return deliver(context, group, TwoWay(context, flow, mapping, target, rules))
+    context = replace(context, brakes=NO_BRAKES)  # nothing moves that a person would have to see first
     context.salesforce.read_only = True
+    end = TwoWay(context, flow, mapping, target, rules)
     try:
         shadow.compare(end)
-        return deliver(free, group, TwoWay(free, flow, mapping, target, rules))
+        return deliver(context, group, end)
     finally:
         shadow.report(end)
 

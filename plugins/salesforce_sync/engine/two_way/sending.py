@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.deliver import NoteJobs, Sent
 from salesforce_sync.engine.from_salesforce import DELETED as GONE
-from salesforce_sync.engine.to_salesforce import nodes_of
+from salesforce_sync.engine.to_salesforce import nodes_of, request_of
 from salesforce_sync.engine.two_way import shadow, sides
 from salesforce_sync.engine.two_way.merging import result_of
 from salesforce_sync.engine.two_way.sides import (
@@ -125,16 +125,9 @@ class Sender:
         return self._write(places, WriteRequest(self.facts["object"], Operation.UPDATE, "Id", clears, nodes=nodes))
 
     def _create(self, places: Sequence[int]) -> tuple[SyncError | None, frozenset[int]]:
-        side = self.end.mapping.salesforce
         if self.repeated:  # what is there already may have been edited since: the next plan merges it
             places = self._not_there(places)
-        return self._write(
-            places,
-            WriteRequest(
-                side.object, Operation.UPSERT, side.external_id, parent=side.parent, assign=side.assign_owners,
-                allow_duplicates=side.allow_duplicates, nodes=nodes_of(side),
-            ),
-        )  # fmt: skip
+        return self._write(places, replace(request_of(self.end.theirs), clears=frozenset()))
 
     def _not_there(self, places: Sequence[int]) -> list[int]:
         """The rows that are still to be made; the others become pairs with what was sent. A record that people deleted

@@ -70,17 +70,14 @@ def compare(end: TwoWay) -> None:
         shadow.settle(connection, context.org, end.flow, outcomes)
 
 
-def report(end: TwoWay) -> dict[str, int]:
-    """Logs what came out so far, by field; gives how often each outcome was."""
+def report(end: TwoWay) -> None:
+    """Logs what came out so far, by field."""
     with reading(end.context.state) as connection:
         found = shadow.tallies(connection, end.context.org, end.flow)
-    counts = dict.fromkeys((SAME, OTHER, OPPOSITE, NOT_DONE), 0)
     for item in found:
-        counts[item.outcome] += item.records
         where = "at the vendor" if item.at_vendor else "in Salesforce"
         shown = "" if item.outcome == SAME else f", such as {', '.join(item.examples)}"
         log.info("%s: %s %s: %d %s%s", end.flow, item.field or "(the record)", where, item.records, item.outcome, shown)
-    return counts
 
 
 def _made(end: TwoWay, found: Sequence[Planned]) -> set[Planned]:

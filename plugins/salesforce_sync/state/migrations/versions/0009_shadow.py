@@ -1,4 +1,4 @@
-"""What a flow in the shadow would write, as marks, and what became of it."""
+"""What a flow in the shadow would write, as marks, and how each came out."""
 
 from __future__ import annotations
 
