@@ -238,7 +238,7 @@ def test_an_account_whose_first_contact_has_no_answer_yet_is_not_doubled(
         resting()
     world.org.faults.clear()
     world.vendors.faults.clear()
-    _minute(world)
+    world.later(60)
     (account,) = world.query("SELECT Id FROM Account")
     contact(world, account=None, AccountId=account["Id"], LastName="Second")
     resting.runs += 1
@@ -255,7 +255,7 @@ def test_another_contact_does_not_take_the_place_of_a_deleted_one(accounts: Both
     (account,) = world.query("SELECT Id FROM Account")
     contact(world, account=None, AccountId=account["Id"], LastName="Second")
     accounts()
-    _minute(world)
+    world.later(60)
     world.delete("Contact", first)
     accounts()
     accounts(full=True)
@@ -357,8 +357,3 @@ def test_the_opportunity_that_the_file_shows_is_a_mapping(tmp_path: Path) -> Non
     also = read_mapping(path).salesforce.also_create
     assert also is not None
     assert also.object == "Opportunity"
-
-
-def _minute(world: World) -> None:
-    world.org.clock.shift(60)
-    world.vendors.clock.shift(60)

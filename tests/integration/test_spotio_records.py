@@ -578,8 +578,7 @@ def test_a_record_that_was_made_without_an_answer_is_no_pair_before_its_call_is_
         resting()
     world.org.faults.clear()
     world.vendors.faults.clear()
-    for clock in (world.org.clock, world.vendors.clock):
-        clock.shift(60)
+    world.later(60)
     if at_vendor:
         spotio_id = only_object(world)["id"]
         world.update("Lead", {"Id": lead_id, "Title": "Second"})

@@ -26,6 +26,12 @@ def undo(flow: BothWays, **selection: Any) -> Undone:
     return undo_both_ways(end, "spotio", Selection(**selection), person="Rosa")
 
 
+def spotio_lead(world: World) -> None:
+    """A lead that somebody makes in SPOTIO."""
+    fields = [{"fieldId": str(COMPANY), "value": "Acme"}, {"fieldId": str(LAST_NAME), "value": "Smit"}]
+    world.spotio.state.create({"typeId": LEAD, "fields": fields})
+
+
 def edit(world: World, spotio_id: str, **values: str) -> None:
     numbers = {"Company": COMPANY, "Title": TITLE, "Phone": PHONE}
     fields = [{"fieldId": str(numbers[name]), "value": value} for name, value in values.items()]
@@ -124,8 +130,7 @@ def test_a_created_record_is_deleted_when_asked_and_not_created_again(
     if at_vendor:
         world.insert("Lead", {"Company": "Acme", "LastName": "Smit"})
     else:
-        fields = [{"fieldId": str(COMPANY), "value": "Acme"}, {"fieldId": str(LAST_NAME), "value": "Smit"}]
-        world.spotio.state.create({"typeId": LEAD, "fields": fields})
+        spotio_lead(world)
     both_ways()
     run = f"run-{both_ways.runs}"
     assert set(undo(both_ways, run_id=run).left.values()) == {CREATED}
@@ -133,8 +138,7 @@ def test_a_created_record_is_deleted_when_asked_and_not_created_again(
     assert (done.deleted, done.left) == (1, {})
     there = (world.count("Lead"), len(world.spotio.state.objects))
     assert there == ((1, 0) if at_vendor else (0, 1))
-    world.org.clock.shift(60)
-    world.vendors.clock.shift(60)
+    world.later(60)
     for name in world.query("SELECT Id FROM Lead"):
         world.update("Lead", {"Id": name["Id"], "Title": "CFO"})
     for spotio_id in [*world.spotio.state.objects]:
@@ -157,8 +161,7 @@ def test_a_created_record_that_people_edited_is_left_alone(
 def test_a_record_that_somebody_else_changed_in_salesforce_is_left_alone(
     both_ways: BothWays, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = [{"fieldId": str(COMPANY), "value": "Acme"}, {"fieldId": str(LAST_NAME), "value": "Smit"}]
-    world.spotio.state.create({"typeId": LEAD, "fields": fields})
+    spotio_lead(world)
     both_ways()
     (row,) = world.query("SELECT Id FROM Lead")
     with monkeypatch.context() as patched:
@@ -175,8 +178,7 @@ def test_a_deletion_without_an_answer_is_not_followed(both_ways: BothWays, world
     if at_vendor:
         world.insert("Lead", {"Company": "Acme", "LastName": "Smit"})
     else:
-        fields = [{"fieldId": str(COMPANY), "value": "Acme"}, {"fieldId": str(LAST_NAME), "value": "Smit"}]
-        world.spotio.state.create({"typeId": LEAD, "fields": fields})
+        spotio_lead(world)
     flow()
     fault = {"kind": "after", "method": "DELETE", "status": 503, "times": 9}
     if at_vendor:
@@ -187,7 +189,7 @@ def test_a_deletion_without_an_answer_is_not_followed(both_ways: BothWays, world
         undo(flow, run_id=f"run-{flow.runs}", delete_created=True)
     world.vendors.faults.clear()
     world.org.faults.clear()
-    _minute(world)
+    world.later(60)
     flow()
     flow(full=True)
     assert (world.count("Lead"), len(world.spotio.state.objects)) == ((1, 0) if at_vendor else (0, 1))
@@ -199,7 +201,7 @@ def test_an_edit_that_comes_after_the_run_still_goes_over(
     lead_id, _ = linked
     world.update("Lead", {"Id": lead_id, "Title": "CFO"})
     both_ways()
-    _minute(world)
+    world.later(60)
     world.update("Lead", {"Id": lead_id, "Title": "CEO"})
     assert undo(both_ways, run_id=f"run-{both_ways.runs}").restored == 1
     both_ways()
@@ -213,7 +215,7 @@ def test_a_refused_undo_leaves_everything_as_it_was(both_ways: BothWays, linked:
     both_ways()
     rule = {"object": "Lead", "name": "Bad", "condition": "Title = 'Buyer'", "message": "no"}
     world.org.policies.add({"validation": [rule]}, world.org.schema)
-    _minute(world)
+    world.later(60)
     edit(world, spotio_id, Title="CEO")
     assert undo(both_ways, run_id=f"run-{both_ways.runs}").refused == 1
     both_ways()
@@ -279,18 +281,13 @@ def test_an_owner_that_only_one_side_knows_is_not_emptied(both_ways: BothWays, w
     (lead_id,) = world.insert("Lead", {"Company": "Acme", "LastName": "Smit", "Title": "Buyer", "OwnerId": sam})
     both_ways()
     (known,) = world.spotio.state.objects.values()
-    _minute(world)
+    world.later(60)
     world.update("Lead", {"Id": lead_id, "OwnerId": other})  # SPOTIO has no such user
     both_ways()
-    _minute(world)
+    world.later(60)
     world.spotio.state.change(known["id"], {"ownerId": 13}, by=12)
     edit(world, known["id"], Title="CFO")
     both_ways()
     assert world.query("SELECT OwnerId, Title FROM Lead") == [{"OwnerId": tess, "Title": "CFO"}]
     assert undo(both_ways, run_id=f"run-{both_ways.runs}").restored == 1
     assert world.query("SELECT OwnerId, Title FROM Lead") == [{"OwnerId": tess, "Title": "Buyer"}]
-
-
-def _minute(world: World) -> None:
-    world.org.clock.shift(60)
-    world.vendors.clock.shift(60)

@@ -19,10 +19,9 @@ import pyarrow as pa
 from sqlalchemy import Engine, select, update
 
 from salesforce_sync.engine.context import Context
-from salesforce_sync.engine.from_salesforce import read_changes
-from salesforce_sync.engine.from_vendor import read_vendor_changes
 from salesforce_sync.engine.two_way import sides
 from salesforce_sync.engine.two_way.end import deliver_both_ways
+from salesforce_sync.engine.two_way.reading import read_ours, read_theirs
 from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.records import Outcome, RunIdentity, VendorResult, WriteResult
@@ -528,15 +527,12 @@ class Equal(Faulty):
         return Context(self.state, run, staging, found, "" if client else ORG_ID, timing=timing, **extra)
 
     def _read_ours(self, extra: dict[str, Any], *, full: bool) -> Any:
-        also = sides.salesforce_extras(MAPPING)
-        context = self._context("read_salesforce", extra, client=True)
-        return read_changes(context, f"{FLOW}/to_vendor", MAPPING, full=full, also=also)
+        return read_ours(self._context("read_salesforce", extra, client=True), FLOW, MAPPING, full=full)
 
     def _read_theirs(self, extra: dict[str, Any], *, full: bool) -> Any:
-        return read_vendor_changes(
-            self._context("read_spotio", extra, client=False), FLOW, STREAM, self.vendor, sides.vendor_paths(MAPPING),
-            full=full, lookback=timedelta(seconds=20), whole_days=0,
-        )  # fmt: skip
+        context = self._context("read_spotio", extra, client=False)
+        lookback = timedelta(seconds=20)
+        return read_theirs(context, FLOW, MAPPING, self.vendor, full=full, lookback=lookback, whole_days=0)
 
     def _deliver(self, extra: dict[str, Any]) -> Any:
         self.looks = 0

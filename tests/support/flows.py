@@ -19,14 +19,14 @@ from emulators.vendors.deployteq import Deployteq
 from salesforce_sync.engine.context import NO_BRAKES, Brakes, Context, Timing
 from salesforce_sync.engine.deliver import Delivered
 from salesforce_sync.engine.from_salesforce import read_changes
-from salesforce_sync.engine.from_vendor import read_vendor_changes
 from salesforce_sync.engine.maintain import Retention, keep_house
 from salesforce_sync.engine.purge import PurgeRule, purge
 from salesforce_sync.engine.read_days import DaysRead, Span, read_days
 from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
 from salesforce_sync.engine.to_vendor import deliver_to_vendor
 from salesforce_sync.engine.two_way.end import deliver_both_ways
-from salesforce_sync.engine.two_way.sides import Rules, salesforce_extras, vendor_paths
+from salesforce_sync.engine.two_way.reading import read_ours, read_theirs
+from salesforce_sync.engine.two_way.sides import Rules
 from salesforce_sync.errors import CallsMayLand, JobUnderWay, LeaseHeld
 from salesforce_sync.mapping.loader import load_mapping as read_mapping
 from salesforce_sync.mapping.model import MappingFile
@@ -350,19 +350,12 @@ class BothWays:
         )  # fmt: skip
 
     def read_ours(self, *, full: bool = False) -> int:
-        return read_changes(
-            self.context("read_salesforce"),
-            f"{self.flow}/to_vendor",
-            self.mapping,
-            full=full,
-            also=salesforce_extras(self.mapping),
-        )
+        return read_ours(self.context("read_salesforce"), self.flow, self.mapping, full=full)
 
     def read_theirs(self, *, full: bool = False) -> int:
-        return read_vendor_changes(
-            self.context("read_spotio", client=False), self.flow, self.mapping.vendor.stream, self.hook(),
-            vendor_paths(self.mapping), full=full, lookback=timedelta(minutes=5), whole_days=7,
-        )  # fmt: skip
+        context = self.context("read_spotio", client=False)
+        lookback = timedelta(minutes=5)
+        return read_theirs(context, self.flow, self.mapping, self.hook(), full=full, lookback=lookback, whole_days=7)
 
     def deliver(self) -> Delivered:
         context = self.context("synchronize")

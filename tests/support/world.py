@@ -44,6 +44,11 @@ class World:
         self.org.reset()
         self.vendors.reset()
 
+    def later(self, seconds: float) -> None:
+        """Time passes, on every side."""
+        self.org.clock.shift(seconds)
+        self.vendors.clock.shift(seconds)
+
     # -- Salesforce ---------------------------------------------------------------------------------------------------------------
 
     def client(self, descriptions: DescriptionStore | None = None) -> SalesforceClient:

@@ -33,14 +33,12 @@ def test_it_runs_every_ten_minutes_one_run_at_a_time(airflow: None) -> None:
 @pytest.mark.requirement("SP-02", "SP-03", "SP-07", "SP-15")
 def test_records_that_are_made_after_the_switch_on_go_both_ways(dags: DagRunner, world: World) -> None:
     world.insert("Lead", {"LastName": "Older", "Company": "Older"})
-    world.org.clock.shift(30)
-    world.vendors.clock.shift(30)
+    world.later(30)
     first = dags.run(DAG)
     assert first.state == "success"
     assert first.results["check_spotio"] == "You are successfully connected to SPOTIO: it has Account, Lead"
     assert first.results["synchronize"] == {OURS: NOTHING | {"read": 1, "skipped": 1}, THEIRS: NOTHING}
-    world.org.clock.shift(60)
-    world.vendors.clock.shift(60)
+    world.later(60)
     world.insert("Lead", {"LastName": "Smit", "Company": "Acme"})
     spotio_id = _in_the_field(world, "Bolt")
     second = dags.run(DAG)
@@ -108,8 +106,7 @@ def test_a_first_sync_of_many_waits_for_a_person_who_gets_a_mail(dags: DagRunner
 
 def test_the_calls_of_a_run_in_which_nothing_changed(dags: DagRunner, world: World) -> None:
     dags.run(DAG)
-    world.org.clock.shift(600)
-    world.vendors.clock.shift(600)
+    world.later(600)
     calls = world.org.usage.used
     world.spotio.calls.clear()
     assert dags.run(DAG).state == "success"
@@ -121,7 +118,7 @@ def test_a_run_is_undone_on_both_sides(dags: DagRunner, world: World) -> None:
     dags.set_variable("spotio_initial_import", "all")
     (lead_id,) = world.insert("Lead", {"LastName": "Smit", "Company": "Acme", "Title": "Buyer"})
     dags.run(DAG)
-    _minutes(world, 10)
+    world.later(600)
     world.update("Lead", {"Id": lead_id, "Title": "CFO"})
     (known,) = world.spotio.state.objects.values()
     fields = [{"fieldId": "1001", "value": "Acme N.V."}]
@@ -135,7 +132,7 @@ def test_a_run_is_undone_on_both_sides(dags: DagRunner, world: World) -> None:
     assert undone.results["control"]["spotio/leads"] == {"restored": 2, "deleted": 0, "left_alone": 0}
     (known,) = world.spotio.state.objects.values()
     assert (known["fields"][1012], world.query("SELECT Company FROM Lead")) == ("Buyer", [{"Company": "Acme"}])
-    _minutes(world, 10)
+    world.later(600)
     again = dags.run(DAG).results["synchronize"]
     assert [counts["updated"] for counts in again.values()] == [0, 0]
 
@@ -145,22 +142,17 @@ def test_a_plan_that_was_rejected_is_not_written_when_the_other_side_changes(dag
     (lead_id,) = world.insert("Lead", {"LastName": "Smit", "Company": "Acme"})
     dags.run(DAG)
     dags.set_variable("approve_dags", DAG)
-    _minutes(world, 10)
+    world.later(600)
     world.update("Lead", {"Id": lead_id, "Title": "Rejected"})
     dags.run(DAG)
     with reading(open_state()) as connection:
         (plan,) = plans.with_status(connection, plans.HELD)
     dags.run("sync_control", action="reject", plan=plan.id)
     dags.set_variable("approve_dags", "")
-    _minutes(world, 10)
+    world.later(600)
     (known,) = world.spotio.state.objects.values()
     world.spotio.state.change(known["id"], {"stageId": 2})
     dags.run(DAG)
     (known,) = world.spotio.state.objects.values()
     assert 1012 not in known["fields"]
     assert world.query(f"SELECT Status FROM Lead WHERE Id = '{lead_id}'") == [{"Status": "Working - Contacted"}]
-
-
-def _minutes(world: World, count: int) -> None:
-    world.org.clock.shift(60 * count)
-    world.vendors.clock.shift(60 * count)

@@ -118,8 +118,7 @@ def test_records_that_are_kept_equal_are_compared_and_each_difference_has_its_re
         world.insert("Lead", {"LastName": "Smit", "Company": name})
     dags.run(EQUAL)
     assert dags.run(COMPARE, mapping="spotio/leads").results["records"] == {"same": 3}
-    for clock in (world.org.clock, world.vendors.clock):
-        clock.shift(600)
+    world.later(600)
     acme, bolt, core = (row["Id"] for row in world.query("SELECT Id FROM Lead ORDER BY Company"))
     world.update("Lead", {"Id": acme, "Title": "CFO"})
     before = _state()

@@ -63,6 +63,10 @@ class Selection:
     fields: frozenset[str] = frozenset()
     delete_created: bool = False
 
+    def has_run_of(self, plan: Plan) -> bool:
+        """Whether the plan is of the run that is named, if one is."""
+        return not self.run_id or (plan.run_id == self.run_id and self.dag_id in ("", plan.dag_id))
+
 
 @dataclass
 class Undone:
@@ -123,6 +127,22 @@ def undo(context: Context, name: str, mapping: MappingFile, side: Side, selectio
 
 
 @dataclass
+class WrittenLog:
+    """What runs wrote, as the log says: record -> outcome. A dry run looks into the real log, which its copy of the state
+    leaves out."""
+
+    context: Context
+    known: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    def of(self, sync_run_id: int) -> dict[str, str]:
+        if sync_run_id not in self.known:
+            dry = self.context.dry
+            with reading(self.context.state if dry is None else dry.state) as connection:
+                self.known[sync_run_id] = sync_log.written_in(connection, [sync_run_id])
+        return self.known[sync_run_id]
+
+
+@dataclass
 class _Undo:
     context: Context
     flow: Derived
@@ -132,7 +152,9 @@ class _Undo:
     selection: Selection
     person: str
     done: Undone = field(default_factory=Undone)
-    outcomes: dict[int, dict[str, str]] = field(default_factory=dict)  # sync run -> what it wrote
+
+    def __post_init__(self) -> None:
+        self.log = WrittenLog(self.context)
 
     def run(self) -> Undone:
         written: dict[str, _Written] = {}
@@ -153,7 +175,7 @@ class _Undo:
         wanted = self._wanted()
         open_ids = set(wanted)
         for plan in self._plans():
-            if not self._is_of_run(plan):
+            if not self.selection.has_run_of(plan):
                 continue
             found = [item for item in self._rows_of(plan) if not wanted or item.record_id in open_ids]
             yield from found
@@ -174,10 +196,6 @@ class _Undo:
             )
         return frozenset(own)
 
-    def _is_of_run(self, plan: Plan) -> bool:
-        wanted = self.selection
-        return not wanted.run_id or (plan.run_id == wanted.run_id and wanted.dag_id in ("", plan.dag_id))
-
     def _plans(self, *, undone: bool = False) -> list[Plan]:
         """The plans that the mapping was part of, the newest first; with `undone`, also those that undid it."""
         with reading(self.context.state) as connection:
@@ -189,15 +207,7 @@ class _Undo:
         for chunk in chunks_of(self.context, plan):
             facts = facts_of(chunk)
             if facts.get("member") == self.name and facts.get("run", "").isdigit():
-                yield from self._rows(plan, chunk, self._outcomes(int(facts["run"])))
-
-    def _outcomes(self, sync_run_id: int) -> dict[str, str]:
-        """What the run wrote. A dry run looks into the real log, which its copy of the state leaves out."""
-        if sync_run_id not in self.outcomes:
-            dry = self.context.dry
-            with reading(self.context.state if dry is None else dry.state) as connection:
-                self.outcomes[sync_run_id] = sync_log.written_in(connection, [sync_run_id])
-        return self.outcomes[sync_run_id]
+                yield from self._rows(plan, chunk, self.log.of(int(facts["run"])))
 
     def _rows(self, plan: Plan, chunk: pa.Table, outcomes: Mapping[str, str]) -> list[_Written]:
         names = [name for name in self.side.columns() if name in chunk.column_names]
@@ -334,7 +344,7 @@ class _Undo:
         """What an earlier undo restored."""
         for chunk in chunks_of(self.context, plan):
             facts = facts_of(chunk)
-            outcomes = self._outcomes(int(facts["run"])) if facts.get("run", "").isdigit() else {}
+            outcomes = self.log.of(int(facts["run"])) if facts.get("run", "").isdigit() else {}
             names = [name for name in self.side.columns() if name in chunk.column_names]
             values = {name: texts(chunk.column(name)).to_pylist() for name in names}
             for place, record_id in enumerate(chunk.column("_name").to_pylist()):

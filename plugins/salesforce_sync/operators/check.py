@@ -34,6 +34,7 @@ class CheckSalesforceOperator(SyncOperator):
 
     def run_step(self, context: Any) -> str:
         from salesforce_sync.engine.preflight import check_salesforce
+        from salesforce_sync.engine.two_way.sides import member_name
         from salesforce_sync.mapping.loader import load_mapping
 
         if "start_date" in context["params"]:
@@ -41,7 +42,7 @@ class CheckSalesforceOperator(SyncOperator):
         for setting in self.settings:
             read_setting(setting)
         flow = None if self.flow is None else name_of(self.flow)
-        both = [] if flow is None else [f"{flow}/to_vendor", f"{flow}/to_salesforce"]
+        both = [] if flow is None else [member_name(flow, theirs=theirs) for theirs in (False, True)]
         mappings = {name: load_mapping(name) for name in (*self.mappings, *both)}
         with salesforce_context(context, dry=False) as step:  # it leaves no more than that it looked
             sentence = check_salesforce(step, self.system, mappings=mappings, reads=self.reads, fresh=self.fresh)

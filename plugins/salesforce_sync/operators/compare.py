@@ -133,19 +133,14 @@ class CompareBothWaysOperator(CompareOperator):
         return compare_both_ways(work, flow, mapping, delivered, real)
 
     def rehearse(self, context: Any, work: Context, mappings: dict[str, MappingFile], hook: Any) -> Delivered:
-        from salesforce_sync.engine.from_salesforce import read_changes
-        from salesforce_sync.engine.from_vendor import read_vendor_changes
         from salesforce_sync.engine.two_way.end import deliver_both_ways
-        from salesforce_sync.engine.two_way.sides import OURS, salesforce_extras, vendor_paths
+        from salesforce_sync.engine.two_way.reading import read_ours, read_theirs
         from salesforce_sync.operators.deliver import rules_of
 
         ((flow, mapping),) = mappings.items()
-        read_changes(
-            work, f"{flow}/{OURS}", mapping, full=True, resend=True, also=salesforce_extras(mapping)
-        )  # fmt: skip
-        read_vendor_changes(
-            work, flow, mapping.vendor.stream, hook, vendor_paths(mapping), full=True, resend=True,
-            lookback=timedelta(0), whole_days=read_setting(WHOLE_DAYS),
+        read_ours(work, flow, mapping, full=True, resend=True)
+        read_theirs(
+            work, flow, mapping, hook, full=True, resend=True, lookback=timedelta(0), whole_days=read_setting(WHOLE_DAYS)
         )  # fmt: skip
         rules = rules_of(self.conflicts, self.first, self.deleted)
         return deliver_both_ways(work, self.system, flow, mapping, hook, rules)

@@ -121,16 +121,15 @@ class ReadOursOperator(SyncOperator):
         self.flow, self.shadow = flow, shadow
 
     def run_step(self, context: Any) -> int:
-        from salesforce_sync.engine.from_salesforce import Span, read_changes
-        from salesforce_sync.engine.two_way.sides import OURS, salesforce_extras
+        from salesforce_sync.engine.from_salesforce import Span
+        from salesforce_sync.engine.two_way.reading import read_ours
         from salesforce_sync.mapping.loader import load_mapping
 
         flow, full = name_of(self.flow, self.shadow), bool(context["params"].get("full_sync"))
         mapping = load_mapping(flow)
         span = Span(timedelta(minutes=read_setting(LOOKBACK_MINUTES)), read_setting(WHOLE_DAYS))
         with salesforce_context(context) as work:
-            name, also = f"{flow}/{OURS}", salesforce_extras(mapping)
-            count = read_changes(work, name, mapping, full=full, span=span, also=also)
+            count = read_ours(work, flow, mapping, full=full, span=span)
         log.info("%s: %d records changed in Salesforce", flow, count)
         return count
 
@@ -149,17 +148,14 @@ class ReadTheirsOperator(SyncOperator):
         self.system, self.flow, self.lookback, self.shadow = system, flow, lookback, shadow
 
     def run_step(self, context: Any) -> int:
-        from salesforce_sync.engine.from_vendor import read_vendor_changes
-        from salesforce_sync.engine.two_way.sides import vendor_paths
+        from salesforce_sync.engine.two_way.reading import read_theirs
         from salesforce_sync.mapping.loader import load_mapping
 
         flow, full = name_of(self.flow, self.shadow), bool(context["params"].get("full_sync"))
         mapping = load_mapping(flow)
         hook, lookback = vendor(context, self.system), timedelta(minutes=read_setting(self.lookback))
         with vendor_context(context) as work:
-            count = read_vendor_changes(
-                work, flow, mapping.vendor.stream, hook, vendor_paths(mapping), full=full, lookback=lookback,
-                whole_days=read_setting(WHOLE_DAYS),
-            )  # fmt: skip
+            whole_days = read_setting(WHOLE_DAYS)
+            count = read_theirs(work, flow, mapping, hook, full=full, lookback=lookback, whole_days=whole_days)
         log.info("%s: %d records changed at %s", flow, count, self.system)
         return count

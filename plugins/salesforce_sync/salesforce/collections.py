@@ -53,21 +53,16 @@ class CollectionWriter:
         return side_by_side(groups, lambda group: self._group(request, group))
 
     def _group(self, request: WriteRequest, records: list[dict[str, Any]]) -> list[WriteResult]:
-        """Sends the records; halves them while Salesforce fails over them, until a bad row stands alone and is refused by itself."""
-        try:
-            return self._in_smaller_calls(request, records, self._call(request, records))
-        except (ServiceUnavailable, RequestRejected) as error:
-            if error.code not in SPLITTING:
-                raise
-            if len(records) == 1:
-                return [WriteResult(Outcome.REJECTED, records[0].get("Id"), error.code, str(error))]
-            middle = len(records) // 2
-            halves = [self._group(request, records[:middle]), self._group(request, records[middle:])]
-            if all(result.code == error.code for half in halves for result in half):
-                raise  # nothing got through: the fault is not in a row
-            if all(result.code != error.code for result in halves[0]):
-                self.rows_per_call[request.object] = max(1, min(middle, self.rows_per_call.get(request.object, middle)))
-            return [*halves[0], *halves[1]]
+        """Sends the records; remembers how many of them a call took when it would not take all."""
+
+        def send(rows: list[dict[str, Any]]) -> list[WriteResult]:
+            return self._in_smaller_calls(request, rows, self._call(request, rows))
+
+        def remember(rows: int) -> None:
+            self.rows_per_call[request.object] = max(1, min(rows, self.rows_per_call.get(request.object, rows)))
+
+        found = in_halves(records, send, lambda record: record.get("Id"), passed=remember)
+        return [result for result in found if result is not None]
 
     def _in_smaller_calls(
         self, request: WriteRequest, records: list[dict[str, Any]], results: list[WriteResult]
@@ -159,6 +154,32 @@ def side_by_side(groups: Sequence[list[Row]], call: Callable[[list[Row]], Sequen
             raise error
     unknown = [error for error in errors if isinstance(error, ServiceUnavailable)]
     return Answered(results, next(iter([*unknown, *errors]), None))
+
+
+def in_halves(
+    rows: list[Row],
+    call: Callable[[list[Row]], Sequence[WriteResult | None]],
+    id_of: Callable[[Row], str | None],
+    *,
+    passed: Callable[[int], None] = lambda _: None,
+) -> list[WriteResult | None]:
+    """The results of the rows; while Salesforce fails over them they are halved, until a bad row stands alone and is
+    refused by itself. `passed` is called with the size of a first half that went through."""
+    try:
+        return [*call(rows)]
+    except (ServiceUnavailable, RequestRejected) as error:
+        if error.code not in SPLITTING:
+            raise
+        if len(rows) == 1:
+            return [WriteResult(Outcome.REJECTED, id_of(rows[0]), error.code, str(error))]
+        middle = len(rows) // 2
+        first, second = (in_halves(half, call, id_of, passed=passed) for half in (rows[:middle], rows[middle:]))
+        codes = [result.code if result else None for result in (*first, *second)]
+        if all(code == error.code for code in codes):
+            raise  # nothing got through: the fault is not in a row
+        if error.code not in codes[:middle]:
+            passed(middle)
+        return [*first, *second]
 
 
 def headers_of(request: WriteRequest) -> dict[str, str]:

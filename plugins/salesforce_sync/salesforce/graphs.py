@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pyarrow as pa
 
-from salesforce_sync.errors import RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import ServiceUnavailable
 from salesforce_sync.records import Outcome, WriteResult
 from salesforce_sync.salesforce.collections import (
-    SPLITTING,
     Answered,
     headers_of,
+    in_halves,
     outcome_of,
     side_by_side,
     with_fields,
@@ -90,27 +91,13 @@ class GraphWriter:
         """Sends the rows; those that Salesforce did not come to, since too many failed before them, go again."""
         results = [row.refused or (None if row.requests else _unchanged(row)) for row in rows]
         while left := [place for place, result in enumerate(results) if result is None]:
-            found = self._call_or_halve(request, [rows[place] for place in left])
+            send = partial(self._call, request)
+            found = in_halves([rows[place] for place in left], send, lambda row: row.salesforce_id)
             if not any(found):
                 raise ServiceUnavailable("Salesforce did none of the graphs, and says of none why.")
             for place, result in zip(left, found, strict=True):
                 results[place] = result
         return [result for result in results if result is not None]
-
-    def _call_or_halve(self, request: WriteRequest, rows: Sequence[_Row]) -> list[WriteResult | None]:
-        """Halves the rows while Salesforce fails over them, until a bad one stands alone and is refused by itself."""
-        try:
-            return self._call(request, rows)
-        except (ServiceUnavailable, RequestRejected) as error:
-            if error.code not in SPLITTING:
-                raise
-            if len(rows) == 1:
-                return [WriteResult(Outcome.REJECTED, rows[0].salesforce_id, error.code, str(error))]
-            middle = len(rows) // 2
-            found = self._call_or_halve(request, rows[:middle]) + self._call_or_halve(request, rows[middle:])
-            if all(result is not None and result.code == error.code for result in found):
-                raise  # nothing got through: the fault is not in a row
-            return found
 
     def _call(self, request: WriteRequest, rows: Sequence[_Row]) -> list[WriteResult | None]:
         """The rows may be sent twice: an update by id and an upsert by key do nothing new then."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, delete, exists, func, select
 
 from salesforce_sync.matching.accounts import AccountCandidate
+from salesforce_sync.state.bulk import with_zone
 from salesforce_sync.state.engine import is_one_of, upsert
 from salesforce_sync.state.schema import account_domains, open_domains
 
@@ -57,7 +58,7 @@ def latest_mark(connection: Connection, org: str) -> datetime:
     ).scalar()
     if found is None:
         return datetime.min.replace(tzinfo=UTC)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return with_zone(found)
 
 
 def drop_unseen(connection: Connection, org: str, *, before: datetime) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from salesforce_sync.state.bulk import with_zone
 from salesforce_sync.state.engine import upsert
 from salesforce_sync.state.schema import api_budget, api_calls_taken
 
@@ -96,7 +97,7 @@ def settle(
     connection.execute(update(api_calls_taken).where(taken).values(calls=api_calls_taken.c.calls - made - unused))
     connection.execute(delete(api_calls_taken).where(taken, api_calls_taken.c.calls <= 0))
     if report is not None:
-        last = None if row.reported_at is None else _aware(row.reported_at)
+        last = None if row.reported_at is None else with_zone(row.reported_at)
         if last is None or report.at > last + OVERTAKING:
             values |= {"used": report.used, "allowed": report.allowed, "reported_at": report.at}
         elif (
@@ -133,12 +134,7 @@ def _row(connection: Connection, org: str, now: datetime) -> Any:
     }
     upsert(connection, api_budget, [first], update_existing=False)
     row = connection.execute(select(api_budget).where(api_budget.c.org == org).with_for_update()).one()
-    if _aware(row.hour) == hour:
+    if with_zone(row.hour) == hour:
         return row
     connection.execute(update(api_budget).where(api_budget.c.org == org).values(hour=hour, hour_calls=0, hour_logins=0))
     return connection.execute(select(api_budget).where(api_budget.c.org == org)).one()
-
-
-def _aware(moment: datetime) -> datetime:
-    """SQLite keeps no zone."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -61,6 +61,11 @@ def moment(connection: Connection, value: datetime) -> Any:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
+def with_zone(value: datetime) -> datetime:
+    """A moment as a database gave it back, in UTC: SQLite keeps no zone."""
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
 def _marks(columns: Sequence[str]) -> str:
     return ", ".join("?" * len(columns))
 

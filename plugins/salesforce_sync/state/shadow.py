@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, distinct, func, insert, select
 
-from salesforce_sync.state.bulk import moment, upsert_rows
+from salesforce_sync.state.bulk import moment, upsert_rows, with_zone
 from salesforce_sync.state.schema import shadow_results, shadow_writes
 
 
@@ -57,7 +57,7 @@ def planned(connection: Connection, org: str, flow: str) -> list[tuple[Planned, 
     query = select(*(columns[name] for name in (*Planned._fields, "planned_at"))).where(
         columns.org == org, columns.flow == flow
     )
-    return [(Planned(*row[:-1]), row[-1]) for row in connection.execute(query)]
+    return [(Planned(*row[:-1]), with_zone(row[-1])) for row in connection.execute(query)]
 
 
 def settle(connection: Connection, org: str, flow: str, outcomes: Sequence[tuple[Planned, str | None]]) -> None:

@@ -197,14 +197,16 @@ class TwoWay:
                 table = table.set_column(table.column_names.index(path), path, pa.array(values, pa.string()))
         return Columns(table)
 
-    def _user_fields(self) -> list[str]:
+    @cached_property
+    def user_fields(self) -> list[str]:
+        """The fields that hold a user."""
         return [name for name, item in self.mapping.fields.items() if item.user]
 
     def _map_ours(self, columns: Columns) -> Mapped:
         side = self.mapping.salesforce
         gone, converted = columns.flags(GONE), columns.flags(CONVERTED)
         over = gone | converted
-        known = self._with_users(columns, self._user_fields(), self._shared_user)
+        known = self._with_users(columns, self.user_fields, self._shared_user)
         mapped = apply_to_vendor(self.ours, known, accept=over)
         self._keep_refused(columns.take(np.array(sorted(mapped.problems), dtype=np.int64)), theirs=False)
         when = self.mapping.create.to_vendor.when
@@ -219,7 +221,7 @@ class TwoWay:
     def _map_theirs(self, columns: Columns) -> Mapped:
         size = len(columns)
         gone = columns.flags(DELETED)
-        paths = [str(self.mapping.fields[name].vendor) for name in self._user_fields()]
+        paths = [str(self.mapping.fields[name].vendor) for name in self.user_fields]
         known = self._with_users(columns, paths, self.user_of)
         mapped = apply(self.theirs, known, self.targets, accept=gone)
         self._keep_refused(columns.take(np.array(sorted(mapped.problems), dtype=np.int64)), theirs=True)

@@ -62,7 +62,7 @@ def compare(end: TwoWay) -> None:
             outcome = OPEN
         else:
             outcome = _of_record(item, *sides)
-        if outcome == OPEN and datetime.now(UTC) - _aware(planned_at) > PATIENCE:
+        if outcome == OPEN and datetime.now(UTC) - planned_at > PATIENCE:
             outcome = NOT_DONE
         if outcome != OPEN:
             outcomes.append((item, None if outcome == VOID else outcome))
@@ -113,7 +113,3 @@ def _came_out(end: TwoWay, item: Planned, ours: Side | None, theirs: Side | None
     if not is_as_before:
         return OTHER
     return OPEN if source.mark.hex() == item.source else VOID
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

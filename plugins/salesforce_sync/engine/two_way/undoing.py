@@ -35,6 +35,7 @@ from salesforce_sync.engine.undo import (
     UNDONE_BEFORE,
     Selection,
     Undone,
+    WrittenLog,
     tell,
 )
 from salesforce_sync.errors import InvalidParameter, SyncError
@@ -44,7 +45,7 @@ from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.privacy import mask_text
 from salesforce_sync.records import Outcome, PairChange, RecordResult, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
-from salesforce_sync.state import pairs, plans, sync_log
+from salesforce_sync.state import pairs, plans
 from salesforce_sync.state.engine import reading
 from salesforce_sync.state.pairs import Pair
 from salesforce_sync.state.plans import Plan
@@ -89,9 +90,11 @@ class _Undo:
     ours: dict[str, Side] = field(default_factory=dict)
     theirs: dict[str, Side] = field(default_factory=dict)
     pairs: dict[tuple[str, str], Pair] = field(default_factory=dict)
-    outcomes: dict[int, dict[str, str]] = field(default_factory=dict)  # sync run -> what it wrote
     noted: set[tuple[str, str]] = field(default_factory=set)  # pairs that a call may still write
     touched: set[str] = field(default_factory=set)  # Salesforce records that somebody changed after they were made
+
+    def __post_init__(self) -> None:
+        self.log = WrittenLog(self.end.context)
 
     def run(self) -> Undone:
         written = self._written()
@@ -142,24 +145,15 @@ class _Undo:
     def _plans(self) -> list[Plan]:
         with reading(self.end.context.state) as connection:
             found = plans.written(connection, self.end.context.org, [self.end.flow])
-        run, dag = self.selection.run_id, self.selection.dag_id
-        return [plan for plan in found if not run or (plan.run_id == run and dag in ("", plan.dag_id))]
+        return [plan for plan in found if self.selection.has_run_of(plan)]
 
     def _rows_of(self, plan: Plan) -> Iterator[tuple[Key, _Written]]:
         for chunk in chunks_of(self.end.context, plan):
             facts = facts_of(chunk)
             if facts.get("operation") in (UPDATE, PATCH, CREATE, MAKE) and facts.get("run", "").isdigit():
-                outcomes = self._outcomes(int(facts["run"]))
+                outcomes = self.log.of(int(facts["run"]))
                 rows = [row for row in chunk.to_pylist() if row["_id"] in outcomes]
                 yield from self._pieces(rows, facts["operation"])
-
-    def _outcomes(self, sync_run_id: int) -> dict[str, str]:
-        """What the run wrote. A dry run looks into the real log, which its copy of the state leaves out."""
-        if sync_run_id not in self.outcomes:
-            dry = self.end.context.dry
-            with reading(self.end.context.state if dry is None else dry.state) as connection:
-                self.outcomes[sync_run_id] = sync_log.written_in(connection, [sync_run_id])
-        return self.outcomes[sync_run_id]
 
     def _pieces(self, rows: Sequence[Mapping[str, Any]], operation: str) -> Iterator[tuple[Key, _Written]]:
         at_vendor = operation in AT_VENDOR
@@ -247,8 +241,7 @@ class _Undo:
         if not self.selection.delete_created or self.selection.fields:
             return CREATED
         target, _ = self._sides(key)
-        users = {name for name, field_ in self.end.mapping.fields.items() if field_.user}
-        asked = {name: text for name, text in item.values.items() if text or name not in users}
+        asked = {name: text for name, text in item.values.items() if text or name not in self.end.user_fields}
         is_as_made = all(_still(target.seen[name], text) for name, text in asked.items())
         return "" if is_as_made and (key[2] or key[0] not in self.touched) else CHANGED
 
@@ -271,11 +264,10 @@ class _Undo:
     def _restorable(self, key: Key, item: _Written) -> list[str]:
         """Of these, those whose value before can be written. Who was the owner is known only of people that both sides
         have."""
-        users = {name for name, field_ in self.end.mapping.fields.items() if field_.user}
         return [
             name
             for name in self._left(key, item)
-            if name not in users or self._value(name, item.before[name], at_vendor=key[2]) is not None
+            if name not in self.end.user_fields or self._value(name, item.before[name], at_vendor=key[2]) is not None
         ]
 
     def _value(self, name: str, text: str, *, at_vendor: bool) -> Any:
