@@ -9,10 +9,13 @@ from salesforce_sync.operators.compare import CompareBothWaysOperator, CompareDa
 from salesforce_sync.operators.retry import default_args
 from salesforce_sync.systems.deployteq.settings import DELETED
 from salesforce_sync.systems.peerspot.timetable import DAYS_BEHIND
+from salesforce_sync.systems.preact.operators import CompareMetricsOperator
+from salesforce_sync.systems.preact.settings import ACCOUNT_DATA, ACCOUNT_METRICS, PERSON_DATA, PERSON_METRICS
 from salesforce_sync.systems.spotio.settings import CONFLICTS, INITIAL_IMPORT, TARGET
 from salesforce_sync.systems.spotio.settings import DELETED as SPOTIO_DELETED
 
 ACTIVITIES, CUSTOMERS = "peerspot/activities", ["deployteq/contacts", "deployteq/leads"]
+EXAMPLES = [ACTIVITIES, *CUSTOMERS, "spotio/leads", "spotio/accounts", "preact/account_metrics", "preact/account_data"]
 
 with DAG(
     dag_id="sync_compare",
@@ -28,8 +31,7 @@ with DAG(
     tags=["salesforce"],
     params={
         "mapping": Param(
-            None, type=["null", "string"], examples=[ACTIVITIES, *CUSTOMERS, "spotio/leads", "spotio/accounts"], title="Mapping",
-            description="This one alone; empty: all.",
+            None, type=["null", "string"], examples=EXAMPLES, title="Mapping", description="This one alone; empty: all.",
         ),
         "days": Param(30, type="integer", minimum=1, maximum=365, title="Days", description="How many days of PeerSpot's activity."),
     },
@@ -44,3 +46,7 @@ with DAG(
         deleted=SPOTIO_DELETED,
     )
     CompareWithVendorOperator(task_id="customers", system="deployteq", mappings=CUSTOMERS, deleted=DELETED)
+    CompareMetricsOperator(task_id="account_metrics", system="preact", mappings=[ACCOUNT_METRICS])
+    CompareMetricsOperator(task_id="person_metrics", system="preact", mappings=[PERSON_METRICS])
+    CompareWithVendorOperator(task_id="account_data", system="preact", mappings=[ACCOUNT_DATA])
+    CompareWithVendorOperator(task_id="person_data", system="preact", mappings=[PERSON_DATA])

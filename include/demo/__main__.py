@@ -17,7 +17,7 @@ from salesforce_sync.engine.compare import FILE as COMPARISON
 from salesforce_sync.engine.compare import read_lines
 from salesforce_sync.engine.summary import FILE, Summary
 
-PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL, COMPARE, RECORDS, TASKS = (
+PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL, COMPARE, RECORDS, TASKS, METRICS, DATA = (
     "peerspot_intent",
     "deployteq_contact_poll",
     "deployteq_contact_moments",
@@ -26,6 +26,8 @@ PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL, COMPARE, RECORDS, TASKS = (
     "sync_compare",
     "spotio_record_sync",
     "spotio_activity_tasks",
+    "preact_metric_push",
+    "preact_account_pull",
 )
 FOUND, VISITED = 12, 8  # leads in the field
 SHOWN_LINES = 12  # of a plan's summary
@@ -48,6 +50,7 @@ def up(root: Path) -> None:
     for dag in (RECORDS, TASKS):  # what is made after their first runs goes over: they run beside the others
         _begun(api, dag)
     finished = [*_run_peerspot(api, root), *_run_deployteq(api, emulators), *_run_spotio(api, emulators)]
+    finished += [_run(api, DATA), _run(api, METRICS)]  # customers reach Preact, and come back with their scores
     reports = [report_run(root / "airflow" / "salesforce_sync.db", run) for run in finished]
     summary = {
         "airflow": {"url": url, "login": services.LOGIN, "password": services.PASSWORD},

@@ -6,7 +6,7 @@ What belongs to one system is in `systems/<system>/settings.py`; `systems.all_se
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,6 +193,12 @@ def name_of(flow: str | Setting, shadow: Setting | None = None) -> str:
 
     name = flow if isinstance(flow, str) else str(read_setting(flow))
     return f"{name}{SHADOW}" if shadow is not None and read_setting(shadow) == "on" else name
+
+
+def names_of(flows: Sequence[str | Setting]) -> list[str]:
+    """The names of the flows, as they are or as their settings' Variables say now; without those that a setting leaves
+    empty."""
+    return [name for name in map(name_of, flows) if name]
 
 
 def parse_setting(setting: Setting, text: str) -> Any:

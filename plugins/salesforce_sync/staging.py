@@ -74,10 +74,17 @@ class Staging:
         refs: list[BatchRef] = []
         for table in in_parts(tables, BATCH_ROWS):
             ids = table.column(id_column).cast(pa.string())
-            staged = table.append_column(ID, ids).append_column(STAMP, pa.array(stamp(table), pa.string()))
-            ref = self.write(folder, len(refs), staged)
-            refs.append(replace(ref, filled=_filled(table)))
+            refs.append(self.write_rows(folder, len(refs), table, ids=ids, stamps=stamp(table)))
         return refs
+
+    def write_rows(
+        self, folder: Any, number: int, table: pa.Table, *, ids: Any, stamps: Sequence[str] | None
+    ) -> BatchRef:
+        """Stages these rows as one batch; `ids` is an array of their ids, `stamps` the source's, None for a source that has
+        none."""
+        told = pa.repeat("", table.num_rows) if stamps is None else pa.array(stamps, pa.string())
+        ref = self.write(folder, number, table.append_column(ID, ids).append_column(STAMP, told))
+        return replace(ref, filled=_filled(table))
 
     def write(self, folder: Any, number: int, table: pa.Table, *, origin: str | None = None) -> BatchRef:
         """Writes one file; StagingFailed when it cannot be written."""

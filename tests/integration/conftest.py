@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from salesforce_sync.state.engine import open_state
-from support.flows import BothWays, FieldActivities, Intent, Poll
+from support.flows import BothWays, FieldActivities, Intent, Metrics, Poll
 from support.world import World
 
 
@@ -42,6 +42,25 @@ def deployteq_hook(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
 def poll(world: World, state_url: str, tmp_path: Path, deployteq_hook: Any) -> Poll:
     """The contact poll's steps, once on SQLite and once on PostgreSQL."""
     return Poll(world, open_state(state_url), tmp_path / "staging", deployteq_hook)
+
+
+@pytest.fixture
+def preact_hook(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes Preact's hooks, with the emulator's credentials, which wait for nothing."""
+    from salesforce_sync.systems import vendor
+    from salesforce_sync.systems.preact.hook import PreactHook
+    from support.airflow import variables
+
+    monkeypatch.setattr(vendor.time, "sleep", lambda _: None)
+    monkeypatch.setattr(vendor.VendorHook, "_pace", lambda _: None)
+    variables(monkeypatch, preact_credentials=json.dumps(world.preact_credentials))
+    return PreactHook
+
+
+@pytest.fixture
+def metrics(world: World, state_url: str, tmp_path: Path, preact_hook: Any) -> Metrics:
+    """The push of account metrics out of Preact, once on SQLite and once on PostgreSQL."""
+    return Metrics(world, open_state(state_url), tmp_path / "staging", preact_hook())
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from salesforce_sync.engine.from_salesforce import read_changes
 from salesforce_sync.engine.maintain import Retention, keep_house
 from salesforce_sync.engine.purge import PurgeRule, purge
 from salesforce_sync.engine.read_days import DaysRead, Span, read_days
+from salesforce_sync.engine.read_whole import WholeSource, read_whole
 from salesforce_sync.engine.to_salesforce import deliver_to_salesforce
 from salesforce_sync.engine.to_vendor import deliver_to_vendor
 from salesforce_sync.engine.two_way.end import deliver_both_ways
@@ -33,7 +34,7 @@ from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.privacy import Scrubber
 from salesforce_sync.records import Counts, RunIdentity
 from salesforce_sync.staging import Staging
-from salesforce_sync.state import sync_log
+from salesforce_sync.state import dead_letters, sync_log
 from salesforce_sync.state.api_budget import BudgetRule
 from salesforce_sync.state.engine import open_state
 from salesforce_sync.state.sharing import SharedBudget, SharedDescriptions
@@ -87,13 +88,14 @@ def patiently(extra: dict[str, Any], call: Callable[[], Answer]) -> Answer:
 
 @dataclass
 class Poll:
-    """The contact poll; every call is a run of its own."""
+    """The contact poll, or what else goes from Salesforce to a vendor; every call is a run of its own."""
 
     world: World
     state: Engine
     folder: Path
     hook: Any
     mappings: dict[str, MappingFile] = field(default_factory=lambda: {name: load_mapping(name) for name in POLLED})
+    system: str = "deployteq"
     runs: int = 0
     delete: bool = False
     timing: Timing = NO_REST
@@ -110,12 +112,9 @@ class Poll:
             brakes=self.brakes, **self.extra,
         )  # fmt: skip
 
-    def extract(self, *, full: bool = False, resend: bool = False) -> dict[str, int]:
+    def extract(self, **options: Any) -> dict[str, int]:
         context = self.context("extract", client=True)
-        return {
-            name: read_changes(context, name, mapping, full=full, resend=resend)
-            for name, mapping in self.mappings.items()
-        }
+        return {name: read_changes(context, name, mapping, **options) for name, mapping in self.mappings.items()}
 
     def push(self) -> dict[str, Counts]:
         return self.delivered().counts
@@ -123,17 +122,68 @@ class Poll:
     def delivered(self) -> Delivered:
         """Push, with all that it says."""
         context = self.context("push", client=False)
-        return deliver_to_vendor(context, "deployteq", self.mappings, self.hook, delete=self.delete)
+        return deliver_to_vendor(context, self.system, self.mappings, self.hook, delete=self.delete)
 
-    def __call__(self, *, full: bool = False, resend: bool = False) -> dict[str, Counts]:
+    def __call__(self, **options: Any) -> dict[str, Counts]:
+        """`options` are those of read_changes."""
         self.runs += 1
-        self.extract(full=full, resend=resend)
+        self.extract(**options)
         return self.push()
 
     def history(self, record_id: str) -> list[tuple[str, str | None]]:
         """What became of the record, the newest first."""
         with self.state.connect() as connection:
             return [(row["outcome"], row["code"]) for row in sync_log.of_record(connection, record_id)]
+
+
+@dataclass
+class Metrics:
+    """The metric push of one mapping, from any source; every call is a run of its own."""
+
+    world: World
+    state: Engine
+    folder: Path
+    source: WholeSource
+    name: str = "preact/account_metrics"
+    mapping: MappingFile | None = None
+    runs: int = 0
+    brakes: Brakes = NO_BRAKES
+    timing: Timing = NO_REST
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def map(self) -> MappingFile:
+        return self.mapping or load_mapping(self.name)
+
+    def context(self, task: str, *, client: bool) -> Context:
+        run = RunIdentity("preact_metric_push", f"run-{self.runs}", task)
+        found = self.world.client(SharedDescriptions(self.state, "secret"))
+        org = "" if client else found.org_id
+        return Context(
+            self.state, run, Staging(self.folder), found if client else None, org, timing=self.timing, brakes=self.brakes,
+            **self.extra,
+        )  # fmt: skip
+
+    def extract(self, **options: Any) -> int:
+        return read_whole(self.context("extract", client=False), self.source, self.name, self.map, **options)
+
+    def load(self) -> Counts:
+        return self.delivered().counts[self.name]
+
+    def delivered(self) -> Delivered:
+        """Load, with all that it says."""
+        return deliver_to_salesforce(self.context("load", client=True), self.name, self.map)
+
+    def __call__(self, **options: Any) -> Counts:
+        self.runs += 1
+        self.extract(**options)
+        return self.load()
+
+    def refused(self) -> dict[str, tuple[str, str]]:
+        """Refused record -> code and message."""
+        with self.state.connect() as connection:
+            letters = dead_letters.unresolved(connection, mapping=self.name)
+        return {row["record_id"]: (row["code"], row["message"]) for row in letters}
 
 
 @dataclass

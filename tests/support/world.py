@@ -19,6 +19,7 @@ from emulators.vendors.app import Vendors
 from emulators.vendors.app import create_app as vendors_app
 from emulators.vendors.deployteq import Deployteq
 from emulators.vendors.peerspot import PeerSpot
+from emulators.vendors.preact import Preact
 from emulators.vendors.spotio import Spotio
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.metadata import DescriptionStore
@@ -95,6 +96,10 @@ class World:
         return self.vendors.systems["deployteq"]
 
     @property
+    def preact(self) -> Preact:
+        return self.vendors.systems["preact"]
+
+    @property
     def spotio(self) -> Spotio:
         return self.vendors.systems["spotio"]
 
@@ -120,6 +125,10 @@ class World:
     @property
     def deployteq_credentials(self) -> dict[str, Any]:
         return self.deployteq.credentials(self.vendors_url)
+
+    @property
+    def preact_credentials(self) -> dict[str, Any]:
+        return self.preact.credentials(self.vendors_url)
 
     @property
     def spotio_credentials(self) -> dict[str, Any]:

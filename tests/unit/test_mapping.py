@@ -78,10 +78,13 @@ def _apply_to_vendor(mapping: MappingFile, *records: dict[str, Any]) -> Mapped:
             HEAD + "  A__c: {vendor: a, transforms: [{trim: 3}]}\n",
             "6: fields.A__c.transforms: transform trim takes no argument",
         ),
-        (HEAD + "  A__c: {required: true}\n", "6: fields.A__c: needs either `vendor` (a path) or `value` (a constant)"),
+        (
+            HEAD + "  A__c: {required: true}\n",
+            "6: fields.A__c: needs one of `vendor` (a path), `value` (a constant) and `stamp` (true)",
+        ),
         (
             HEAD + "  A__c: {value: x, required: true}\n",
-            "6: fields.A__c: a constant takes no transforms, values or required",
+            "6: fields.A__c: a constant, or a stamp, takes no transforms, values or required",
         ),
         (HEAD + "  Key__c: id\n", "1: : fields.Key__c: the external id is filled from vendor.id"),
         (HEAD.replace("version: 1", "version: 2") + "  A__c: a\n", "1: version: Input should be 1"),
@@ -450,7 +453,10 @@ def _to_vendor(more: str = "") -> MappingFile:
             TO_VENDOR + "  Kind__c: {value: x}\n",
             "fields.Kind__c: a constant of the vendor's side belongs into vendor.constants",
         ),
-        (TO_VENDOR.replace("to_vendor", "to_salesforce"), "salesforce.external_id: missing"),
+        (
+            TO_VENDOR.replace("to_vendor", "to_salesforce"),
+            "salesforce.external_id: a mapping to Salesforce needs an upsert key, or find_by",
+        ),
         (HEAD + "  A__c: {vendor: a, unique: true}\n", "are for to_vendor"),
     ],
 )

@@ -49,7 +49,7 @@ def test_every_mapped_field_is_in_the_metadata_and_in_the_permission_set(path: P
         if found.name.lower().startswith(f"{path.parent.name}_sync.")
     ]
     granted = _texts(_root(f"permissionsets/{permission_set}"), "field")
-    for name in (mapping.salesforce.external_id, *mapping.fields):
+    for name in (mapping.key, *mapping.fields):
         own = name.split(".")[0].replace("__r", "__c")
         if not own.endswith("__c"):
             continue  # a standard field
@@ -215,3 +215,26 @@ def test_the_dashboard_charts_prospects_countries_and_our_products_against_compe
     for name, grouping in charts.items():
         report = ElementTree.parse(REPORTS_APP / f"reports/PeerSpot_Activities/{name}.report-meta.xml").getroot()
         assert [node.text for node in report.iterfind("sf:groupingsDown/sf:field", NAMESPACE)] == grouping
+
+
+@pytest.mark.requirement("PR-04", "PR-11")
+def test_preacts_permission_set_gives_its_fields_and_creates_and_deletes_nothing() -> None:
+    root = _root("permissionsets/Preact_Sync.permissionset-meta.xml")
+    fields = _texts(root, "field")
+    assert (len(fields), sum(name.startswith("Contact.") for name in fields)) == (21, 9)
+    assert {name.split(".")[1][:7] for name in fields} == {"Preact_"}
+    assert {*_texts(root, "allowCreate"), *_texts(root, "allowDelete"), *_texts(root, "modifyAllRecords")} == {"false"}
+    assert _texts(_field("Preact_Account_Id__c", "Account"), "unique") == ["true"]
+
+
+@pytest.mark.requirement("PR-A1")
+def test_the_fields_that_preact_reads_are_a_package_of_their_own_and_read_only() -> None:
+    folder = PROJECT / "customer-app" / "main" / "default"
+    read = {path.name.split(".")[0] for path in (folder / "objects" / "Account" / "fields").iterdir()}
+    mapped = {
+        name.split(".")[0].replace("__r", "__c")
+        for name in read_mapping(SHIPPED / "preact" / "account_data.yaml").fields
+    }
+    assert {name for name in mapped if name.endswith("__c")} == read
+    root = ElementTree.parse(folder / "permissionsets" / "Preact_Customer_Data.permissionset-meta.xml").getroot()
+    assert {*_texts(root, "editable"), *_texts(root, "allowEdit")} == {"false"}

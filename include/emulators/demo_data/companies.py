@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from random import Random
+from typing import Any
 
-COUNT = 400
+COUNT, CUSTOMERS = 400, 30
 _FIRST = (
     "Amber", "Birch", "Cobalt", "Dune", "Ember", "Fjord", "Granite", "Harbor", "Indigo", "Juniper",
     "Kestrel", "Lumen", "Meadow", "Nimbus", "Onyx", "Pine", "Quartz", "Ridge", "Sable", "Tundra",
@@ -56,12 +57,26 @@ def website(index: int, company: Company) -> str:
     return form.format(company.domain.upper() if index % 11 == 0 else company.domain)
 
 
-def accounts() -> list[dict[str, str | None]]:
+def _license(index: int) -> dict[str, Any]:
+    """What the first CUSTOMERS companies bought; nothing for the others."""
+    if index >= CUSTOMERS:
+        return {}
+    random = Random(f"license {index}")
+    months, mrr = random.choice((1, 12, 36)), random.choice((99, 499, 999))
+    return {
+        "Customer_Since__c": f"202{random.randrange(0, 6)}-{random.randrange(1, 13):02}-01", "License_Count__c": random.randrange(1, 50),
+        "License_Duration__c": months, "License_MRR__c": mrr, "License_Value__c": mrr * months,
+        "License_Status__c": random.choice(("Active", "Active", "Cancelled")), "License_Type__c": "Annual" if months > 1 else "Monthly",
+        "CSM_Score__c": random.randrange(1, 11),
+    }  # fmt: skip
+
+
+def accounts() -> list[dict[str, Any]]:
     """The Accounts to seed: one per known company, a second Account on one domain, and two that must never match by domain."""
-    rows: list[dict[str, str | None]] = [
+    rows: list[dict[str, Any]] = [
         {
             "Name": company.name, "Website": website(index, company), "Type": company.type,
-            "BillingCity": company.city, "BillingState": company.state, "BillingCountry": company.country,
+            "BillingCity": company.city, "BillingState": company.state, "BillingCountry": company.country, **_license(index),
         }
         for index, company in enumerate(companies())
         if company.is_account

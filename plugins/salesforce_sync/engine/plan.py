@@ -161,7 +161,7 @@ class Look:
         if not len(places):
             return None
         mapped = _mapped_apart(self.map, columns)
-        self._refuse(batch, rows, places, columns, mapped.problems)
+        self._refuse(batch, rows, places, columns, mapped)
         if not mapped.table.num_rows:
             return None
         return self._different(
@@ -208,16 +208,19 @@ class Look:
         self._unchanged(batch, rows, places[among & created])
         return ~created
 
-    def _refuse(
-        self, batch: Batch, rows: StagedRows, places: Places, columns: Columns, problems: Mapping[int, str]
-    ) -> None:
-        if not problems:
-            return
-        where = sorted(problems)
-        for place, payload in zip(where, columns.payloads(where), strict=True):
-            row = int(places[place])
+    def _refuse(self, batch: Batch, rows: StagedRows, places: Places, columns: Columns, mapped: Mapped) -> None:
+        """The outcome of the rows that cannot be mapped, or of which nobody knows which record they are."""
+        codes = {place: (UNMAPPABLE, problem) for place, problem in mapped.problems.items()}
+        for place, why in mapped.unmatched.items():
+            if why.skipped:
+                self._settle(batch, rows, int(places[place]), Outcome.SKIPPED, code=why.code, message=why.message)
+            else:
+                codes[place] = (why.code, why.message)
+        where = sorted(codes)
+        for place, payload in zip(where, columns.payloads(where) if where else [], strict=True):
+            row, (code, message) = int(places[place]), codes[place]
             name = loggable_id(rows.ids[row], payload)
-            refusal = {"code": UNMAPPABLE, "message": problems[place], "payload": payload}
+            refusal = {"code": code, "message": message, "payload": payload}
             self._settle(batch, rows, row, Outcome.REJECTED, record_id=name, **refusal)
 
     def _different(
@@ -357,8 +360,9 @@ def _mapped_apart(function: Callable[[Columns], Mapped], columns: Columns) -> Ma
         first = _mapped_apart(function, columns.take(np.arange(middle)))
         second = _mapped_apart(function, columns.take(np.arange(middle, len(columns))))
         problems = first.problems | {place + middle: problem for place, problem in second.problems.items()}
+        unmatched = first.unmatched | {place + middle: why for place, why in second.unmatched.items()}
         places = np.concatenate([first.places, second.places + middle])
-        return Mapped(pa.concat_tables([first.table, second.table]), places, problems)
+        return Mapped(pa.concat_tables([first.table, second.table]), places, problems, unmatched)
 
 
 def _over(table: pa.Table) -> list[bool]:

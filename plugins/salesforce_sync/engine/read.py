@@ -93,7 +93,11 @@ def reading(context: Context, stream: str, *, name: str = "") -> Iterator[Readin
 def records_writer(staging: Staging, folder: Any, mapping: MappingFile, *, origin: str | None = None) -> BatchWriter:
     """Stages records of a mapping to Salesforce: what it reads of them, under their ids."""
     return staging.records(
-        folder, id_path=mapping.vendor.id, paths=mapping.vendor_paths, origin=origin, whole_ids=mapping.is_update_only
+        folder,
+        id_path=mapping.vendor.id,
+        paths=mapping.vendor_paths,
+        origin=origin,
+        whole_ids=mapping.has_salesforce_ids,
     )
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from salesforce_sync.engine.context import Context, known_parents, mapping_problems
 from salesforce_sync.engine.deliver import Delivered, NoteJobs, Sent, deliver
 from salesforce_sync.engine.group import Group, Member
 from salesforce_sync.engine.lease import Lease
+from salesforce_sync.engine.matches import Matches
 from salesforce_sync.engine.plan import BEFORE, Look, PlanWriter, facts_of
 from salesforce_sync.engine.read import records_writer
 from salesforce_sync.engine.summary import texts
 from salesforce_sync.errors import InvalidMapping, MissingMetadata
 from salesforce_sync.mapping import describe
-from salesforce_sync.mapping.apply import Mapped, Target, apply
+from salesforce_sync.mapping.apply import RIVALS, Mapped, Target, apply
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.model import MappingFile, SalesforceSide
 from salesforce_sync.mapping.version import mapping_version
@@ -74,6 +77,8 @@ class ToSalesforce:
     def check(self, group: Group) -> None:
         for member in group.members:
             self._targets(member)
+            if member.mapping.salesforce.find_by:
+                Matches(self.context, member).refresh()
 
     def version(self, member: Member) -> str:
         return mapping_version(member.mapping, self._targets(member))
@@ -82,14 +87,16 @@ class ToSalesforce:
         return member.mapping.vendor_paths
 
     def also(self, member: Member) -> Sequence[str]:
-        return ()
+        return (RIVALS,)
 
     def map(self, member: Member, columns: Columns) -> Mapped:
         """The mapped rows. Before one is refused by what the org said of its fields within the hour, the org is asked once more."""
-        mapped = apply(member.mapping, columns, self._targets(member))
+        find_by = member.mapping.salesforce.find_by
+        found = Matches(self.context, member).of(columns) if find_by else None
+        mapped = apply(member.mapping, columns, self._targets(member), found=found)
         if mapped.misfits and self.context.salesforce.refresh():
             self.targets[member.name] = check_mapping(self.context, member.name, member.mapping)
-            mapped = apply(member.mapping, columns, self._targets(member))
+            mapped = apply(member.mapping, columns, self._targets(member), found=found)
         return mapped
 
     def rows_per_chunk(self) -> int:
@@ -106,10 +113,42 @@ class ToSalesforce:
         facts = {
             "object": request.object, "operation": str(request.operation), "key": request.key, "keeps": ",".join(keeps),
         }  # fmt: skip
-        tables = (table for _, table in changed)
+        now = datetime.now(UTC).replace(microsecond=0)
+        left: list[pa.Table] = []  # records that were somebody's who is another one now
+        tables = (self._completed(member, table, now, left) for _, table in changed)
         if not peek and (mapping.reads_before or self._must_know):
             tables = (self._with_before(mapping, table) for table in in_parts(tables, row_limits.JOB_ROWS))
         writer.add(member.name, tables, **facts)
+        if left and not peek:
+            written = len(writer.chunks)
+            writer.add(member.name, self._emptied(mapping, pa.concat_tables(left)), **facts, releases="yes")
+            writer.chunks.sort(key=lambda chunk: chunk.number < written)  # a unique value is free before it is written
+
+    def _completed(self, member: Member, table: pa.Table, now: datetime, left: list[pa.Table]) -> pa.Table:
+        """The rows with what nobody compares: which record is written, where its id is known, and the moment of this
+        delivery, in the fields that get it. Those whose record was another one before are added to `left`."""
+        for name in member.mapping.stamps:
+            kind = self._targets(member)[name].arrow_type
+            value = now.date() if kind == pa.date32() else now
+            table = table.append_column(name, pa.array([value] * table.num_rows, kind))
+        if member.mapping.is_update_only:
+            moved = pc.fill_null(pc.not_equal(table.column("_target"), table.column("Id")), False)
+            if pc.any(moved).as_py():
+                left.append(table.filter(moved))
+            table = table.set_column(table.column_names.index("_target"), "_target", table.column("Id"))
+        return table
+
+    def _emptied(self, mapping: MappingFile, moved: pa.Table) -> Iterator[pa.Table]:
+        """The records that the moved ones were before, as far as they are there, without what they had from them."""
+        before = moved.column("_target").to_pylist()
+        found = self.context.salesforce.by_ids(mapping.salesforce.object, before, ["Id"])
+        there = {record_id for table in found for record_id in table.column("Id").to_pylist()}
+        rows = moved.filter(pa.array([record_id in there for record_id in before]))
+        emptied = {name: rows.column(name) for name in rows.column_names}
+        emptied |= {name: pa.nulls(rows.num_rows, rows.schema.field(name).type) for name in mapping.clears}
+        emptied |= {"Id": rows.column("_target"), "_fingerprint": pa.nulls(rows.num_rows, pa.string())}
+        emptied |= {"_batch": pa.array([0] * rows.num_rows, pa.int64()), "_extra": pa.array([True] * rows.num_rows)}
+        yield pa.table(emptied)
 
     @property
     def _must_know(self) -> bool:
@@ -120,7 +159,7 @@ class ToSalesforce:
         """The rows, each with what Salesforce has in the fields that are written."""
         side = mapping.salesforce
         targets = table.column("_target").to_pylist()
-        keys = table.column(side.external_id).to_pylist()
+        keys = table.column(mapping.key).to_pylist()
         if mapping.is_update_only:
             targets = keys
         fields = [name for name in mapping.fields if name in table.column_names]
@@ -130,9 +169,9 @@ class ToSalesforce:
         if self._must_know and not mapping.is_update_only:
             strangers = [key for key, target in zip(keys, targets, strict=True) if target not in known]
             by_key: dict[str, dict[str, str]] = {}
-            for found in self._by_key(side.object, side.external_id, strangers, fields):
+            for found in self._by_key(side.object, mapping.key, strangers, fields):
                 by_key |= {
-                    key.lower(): values for key, values in _texts_by(found, side.external_id, [*fields, "Id"]).items()
+                    key.lower(): values for key, values in _texts_by(found, mapping.key, [*fields, "Id"]).items()
                 }
             found_ids = [by_key.get(str(key).lower(), {}).get("Id") for key in keys]
             targets = [target if target in known else other for target, other in zip(targets, found_ids, strict=True)]
@@ -152,11 +191,17 @@ class ToSalesforce:
         return self.context.salesforce.read(f"SELECT {', '.join(['Id', key, *fields])} FROM {name} WHERE {key} != null")
 
     def send(self, context: Context, chunk: pa.Table, jobs: NoteJobs, *, repeated: bool) -> Sent:
-        name = facts_of(chunk)["member"]
+        facts = facts_of(chunk)
+        name = facts["member"]
         request = self.requests[name]
         values = chunk.select([column for column in chunk.column_names if not column.startswith("_")])
         results, error = context.salesforce.answer(request, values, jobs)
         marks = chunk.select(_MARKS).to_pydict()
+        if facts.get("releases"):  # no outcome of the record, which is written by itself
+            marks["_id"] = [
+                f"{record_id}@{left}"
+                for record_id, left in zip(marks["_id"], values.column("Id").to_pylist(), strict=True)
+            ]
         rows = zip(*(marks[column] for column in _MARKS), strict=True)
         return Sent([_result(row, result) for row, result in zip(rows, results, strict=True)], error)
 
@@ -198,7 +243,7 @@ def request_of(mapping: MappingFile) -> WriteRequest:
     converted = ConvertedRule(side.converted.object, dict(side.converted.fields)) if side.converted else None
     operation = Operation.UPDATE if mapping.is_update_only else Operation.UPSERT
     return WriteRequest(
-        side.object, operation, side.external_id, mapping.clears, parent=side.parent, assign=side.assign_owners,
+        side.object, operation, mapping.key, mapping.clears, parent=side.parent, assign=side.assign_owners,
         allow_duplicates=side.allow_duplicates, converted=converted, nodes=nodes_of(side),
     )  # fmt: skip
 

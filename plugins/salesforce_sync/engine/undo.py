@@ -206,7 +206,7 @@ class _Undo:
         """The rows of the plan that were written, as the log of its own sync run says."""
         for chunk in chunks_of(self.context, plan):
             facts = facts_of(chunk)
-            if facts.get("member") == self.name and facts.get("run", "").isdigit():
+            if facts.get("member") == self.name and facts.get("run", "").isdigit() and not facts.get("releases"):
                 yield from self._rows(plan, chunk, self.log.of(int(facts["run"])))
 
     def _rows(self, plan: Plan, chunk: pa.Table, outcomes: Mapping[str, str]) -> list[_Written]:
@@ -472,7 +472,9 @@ class InSalesforce:
     def restore(
         self, flow: Derived, rows: Sequence[Mapping[str, str]], names: Sequence[str], make: Any, first: Any
     ) -> list[RecordResult]:
-        constants = {name: item.value for name, item in self.mapping.fields.items() if not item.vendor}
+        constants = {
+            name: item.value for name, item in self.mapping.fields.items() if not item.vendor and not item.stamp
+        }
         columns = ["Id", "_name", *names, *(f"{BEFORE}{name}" for name in names)]
         table = pa.table({name: pa.array([row[name] or None for row in rows], pa.string()) for name in columns})
         for name, value in constants.items():

@@ -17,6 +17,8 @@ from salesforce_sync.salesforce.session import API_VERSION
 from salesforce_sync.salesforce.signin import ClientCredentials, JwtBearer, SignIn, UsernamePassword, is_loopback
 
 PRODUCTION_LOGIN, SANDBOX_LOGIN = "https://login.salesforce.com", "https://test.salesforce.com"
+# Airflow's connection types, as SQLAlchemy names them; others have one name in both.
+DRIVERS = {"postgres": "postgresql+psycopg", "mysql": "mysql+pymysql", "mssql": "mssql+pymssql"}
 Model = TypeVar("Model", bound="SystemCredentials")
 
 
@@ -213,8 +215,21 @@ def _from_connection(system: str, model: type[BaseModel]) -> dict[str, Any] | No
     ):  # where the host alone is given, the API is where it usually is
         given = urlsplit(address)
         found["api_url"] = given._replace(path=given.path or urlsplit(str(known["api_url"].default)).path).geturl()
+    if "url" in known:  # of a database
+        found["url"] = _database_url(connection)
     values: dict[str, Any] = {name: value for name, value in found.items() if name in known and value}
     return values | dict(connection.extra_dejson)
+
+
+def _database_url(connection: Any) -> str:
+    """The SQLAlchemy URL of a Connection; its extra `url` overrides it whole, for a driver that Airflow has no type for."""
+    from sqlalchemy import URL
+
+    url = URL.create(
+        DRIVERS.get(connection.conn_type, connection.conn_type), connection.login, connection.password,
+        connection.host or None, connection.port, connection.schema or None,
+    )  # fmt: skip
+    return url.render_as_string(hide_password=False)
 
 
 def _connection(system: str) -> Any:

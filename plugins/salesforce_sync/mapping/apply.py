@@ -7,10 +7,10 @@ network, no clock.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,13 @@ import pyarrow.compute as pc
 
 from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.columns import Columns, Distinct
-from salesforce_sync.mapping.model import FieldMapping, MappingFile
+from salesforce_sync.mapping.model import FieldMapping, FindBy, MappingFile
 from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.mapping.transforms import CUTTING, TRANSFORMS, run_call
 
-SHOWN_CHARACTERS = 60
+SHOWN_CHARACTERS, SHOWN_IDS = 60, 5
+NO_MATCH, SEVERAL_MATCHES, SEVERAL_RECORDS = "NO_MATCH", "SEVERAL_MATCHES", "SEVERAL_RECORDS"
+RIVALS = "_rivals"  # a staged column: the other records of one reading that name the same Salesforce record
 _TRUE_FALSE = {"true": True, "false": False, "1": True, "0": False, "y": True, "n": False, "yes": True, "no": False}
 _WHOLE_DATE = re.compile(r"\d{4}-?\d\d-?\d\d(?!\d)")  # how it begins; pandas would also take `today`
 _ARROW_TYPES = {
@@ -48,32 +50,56 @@ class Target:
 _VENDOR_TYPES = {"text": Target("string"), "number": Target("double"), "boolean": Target("boolean")}
 
 
+class Unmatched(NamedTuple):
+    """Why it is not known which Salesforce record a record is; `skipped`: that is no refusal."""
+
+    code: str
+    message: str
+    skipped: bool = False
+
+
 @dataclass(frozen=True)
 class Mapped:
     """`table`: a row for each accepted record; `places`: where each of them stood in the input. `problems`: place of each
-    refused record -> why."""
+    refused record -> why. `unmatched`: place of each record whose Salesforce record is not known -> why."""
 
     table: pa.Table
     places: np.ndarray[Any, np.dtype[np.int64]]
     problems: dict[int, str] = field(default_factory=dict)
+    unmatched: dict[int, Unmatched] = field(default_factory=dict)
     misfits: bool = False  # whether some values do not fit what the org said of their fields
 
 
-def apply(mapping: MappingFile, records: Columns, targets: Mapping[str, Target], *, accept: Any = ()) -> Mapped:
-    """Maps the records; the table's columns are Salesforce fields, the external id first.
+def apply(
+    mapping: MappingFile,
+    records: Columns,
+    targets: Mapping[str, Target],
+    *,
+    accept: Any = (),
+    found: Mapping[str, Sequence[str]] | None = None,
+) -> Mapped:
+    """Maps the records; the table's columns are Salesforce fields, the external id first. A field that gets a stamp is
+    not among them.
 
     A value that is missing though required, cannot be transformed, or does not fit its field refuses its record; not that
-    of rows which the mask `accept` marks.
+    of rows which the mask `accept` marks. `found` is for a mapping with `find_by`: the values by which records are found,
+    in lower case -> the ids of the Salesforce records that have each; not needed when they are ids themselves.
     """
     problems = _Problems()
-    key = mapping.salesforce.external_id
-    make_id = _record_id_column if mapping.is_update_only else _id_column
-    columns = {key: make_id(mapping.vendor.id, records, targets[key], problems)}
+    unmatched: dict[int, Unmatched] = {}
+    find_by = mapping.salesforce.find_by
+    if find_by is not None:
+        _id_column(mapping.vendor.id, records, Target("string"), problems)
+        columns = {"Id": _found_column(find_by, mapping, records, found or {}, unmatched)}
+    else:
+        make_id = _record_id_column if mapping.has_salesforce_ids else _id_column
+        columns = {mapping.key: make_id(mapping.vendor.id, records, targets[mapping.key], problems)}
     for name, item in mapping.fields.items():
-        columns[name] = _salesforce_column(name, item, records, targets[name], problems)
+        if not item.stamp:
+            columns[name] = _salesforce_column(name, item, records, targets[name], problems)
     for place in np.flatnonzero(accept).tolist():
         problems.pop(place, None)
-    return _mapped(columns, problems, len(records))
+    return _mapped(columns, problems, len(records), unmatched)
 
 
 def apply_to_vendor(mapping: MappingFile, records: Columns, *, accept: Any = ()) -> Mapped:
@@ -110,12 +136,17 @@ class _Problems(dict[int, str]):
     misfits: bool = False
 
 
-def _mapped(columns: dict[str, pa.Array], problems: _Problems, rows: int) -> Mapped:
+def _mapped(
+    columns: dict[str, pa.Array], problems: _Problems, rows: int, unmatched: Mapping[int, Unmatched] | None = None
+) -> Mapped:
+    """An unmatched record is that and nothing else: what it holds is of no interest yet."""
+    left = dict(unmatched or {})
+    refused = {place: problem for place, problem in problems.items() if place not in left}
     accepted = np.ones(rows, dtype=bool)
-    accepted[list(problems)] = False
+    accepted[[*refused, *left]] = False
     table = pa.table(columns)
-    kept = table.filter(pa.array(accepted)) if problems else table
-    return Mapped(kept, np.flatnonzero(accepted), dict(problems), problems.misfits)
+    kept = table if accepted.all() else table.filter(pa.array(accepted))
+    return Mapped(kept, np.flatnonzero(accepted), refused, left, problems.misfits and bool(refused))
 
 
 def _id_column(path: str, records: Columns, target: Target, problems: _Problems) -> pa.Array | pa.ChunkedArray:
@@ -135,6 +166,56 @@ def _record_id_column(path: str, records: Columns, target: Target, problems: _Pr
     column.convert(lambda values: _strings(values).map(whole_id), "is no Salesforce id")
     column.require("is missing, and it is the record's id")
     return column.array(target.arrow_type)
+
+
+def _found_column(
+    find_by: FindBy,
+    mapping: MappingFile,
+    records: Columns,
+    found: Mapping[str, Sequence[str]],
+    unmatched: dict[int, Unmatched],
+) -> pa.Array:
+    """The id of the one Salesforce record that each record is."""
+    distinct = records.distinct(find_by.vendor)
+    name, ids, reasons = mapping.salesforce.object, [], []
+    for value in distinct.values:
+        matches, text = _matches(find_by, value, found), shown(value)
+        ids.append(matches[0] if len(matches) == 1 else None)
+        listed = ", ".join(matches[:SHOWN_IDS])
+        message = f"{find_by.vendor} {text}: {len(matches)} {name} records have it in {find_by.field}: {listed}"
+        reasons.append(Unmatched(SEVERAL_MATCHES, message) if len(matches) > 1 else _no_match(find_by, name, text))
+    ids, reasons = [*ids, None], [*reasons, _no_match(find_by, name, "")]  # the last ones stand for no value at all
+    places = np.where(distinct.places < 0, len(ids) - 1, distinct.places)
+    without = np.array([one is None for one in ids])
+    for row in np.flatnonzero(without[places]).tolist():
+        unmatched[row] = reasons[places[row]]
+    if RIVALS in records.table.column_names:
+        rivals = records.table.column(RIVALS).to_pylist()
+        for row, others in enumerate(rivals):
+            if others is not None and row not in unmatched:
+                message = f"{find_by.vendor} names the same {name} as that of {others}"
+                unmatched[row] = Unmatched(SEVERAL_RECORDS, message)
+    return pa.array(ids, pa.string()).take(pa.array(places))
+
+
+def _matches(find_by: FindBy, value: Any, found: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    text = as_text(value)
+    if text is None:
+        return []
+    if find_by.field == "Id":
+        whole = whole_id(text)
+        return [whole] if whole else []
+    return found.get(text.lower(), [])
+
+
+def _no_match(find_by: FindBy, name: str, text: str) -> Unmatched:
+    if not text:
+        why = f"{find_by.vendor} is missing, by which its {name} is found"
+    elif find_by.field == "Id":
+        why = f"{find_by.vendor} {text} is no Salesforce id"
+    else:
+        why = f"{find_by.vendor} {text}: no {name} has it in {find_by.field}"
+    return Unmatched(NO_MATCH, why, skipped=find_by.missing == "skip")
 
 
 def _untouched(item: FieldMapping, path: str, records: Columns, target: Target) -> pa.ChunkedArray | None:
@@ -190,6 +271,11 @@ def _salesforce_column(
     if item.required:
         column.require(f"is missing, and {name} requires it")
     return column.array(target.arrow_type)
+
+
+def shown(value: Any) -> str:
+    """The beginning of a value, for a message; "" for none."""
+    return "" if value is None else repr(str(value)[:SHOWN_CHARACTERS])
 
 
 class _Column:
@@ -253,7 +339,7 @@ class _Column:
 
     def _shown(self, place: int) -> str:
         value = self._original.iloc[place] if place >= 0 else None
-        return "" if value is None else f" {str(value)[:SHOWN_CHARACTERS]!r}"
+        return "" if value is None else f" {shown(value)}"
 
 
 # -- types -----------------------------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ UNREADABLE = {
     "location": "is made of several fields: name those",
     "base64": "holds a file, which is not read",
 }
+FOUND_BY = frozenset({"string", "email", "phone", "url", "int", "double", "picklist"})
 KEY_TYPES = frozenset({"string", "email"})  # of the types that may be an external id, those that take any text
 
 
@@ -164,6 +165,8 @@ def _writing_problems(mapping: MappingFile, described: ObjectLike) -> list[str]:
             found.append(
                 f"{name}.{field_name} may not be {'updated' if info.createable else 'written'} by the integration user"
             )
+        elif item.stamp and info.type not in ("date", "datetime"):
+            found.append(f"{name}.{field_name} is a {info.type}, and a stamp needs a date or a date and time")
         elif (
             item.vendor is None
             and info.restricted_values is not None
@@ -175,7 +178,7 @@ def _writing_problems(mapping: MappingFile, described: ObjectLike) -> list[str]:
         return found
     covered = {
         *mapping.fields,
-        mapping.salesforce.external_id,
+        mapping.key,
         *(field_name.split(".")[0].replace("__r", "__c") for field_name in mapping.fields),
     }
     return found + [
@@ -205,7 +208,7 @@ def _may_be_written(mapping: MappingFile, info: FieldLike) -> bool:
 def _external_id_problem(mapping: MappingFile, described: ObjectLike) -> str:
     key = mapping.salesforce.external_id
     if mapping.is_update_only:
-        return ""
+        return _find_by_problem(mapping, described)
     info = described.fields.get(key)
     if info is None:
         return f"{mapping.salesforce.object} has no field {key}, or hides it from the integration user"
@@ -220,12 +223,24 @@ def _external_id_problem(mapping: MappingFile, described: ObjectLike) -> str:
     return ""
 
 
+def _find_by_problem(mapping: MappingFile, described: ObjectLike) -> str:
+    find_by, name = mapping.salesforce.find_by, mapping.salesforce.object
+    if find_by is None or find_by.field == "Id":
+        return ""
+    info = described.fields.get(find_by.field)
+    if info is None:
+        return f"{name} has no field {find_by.field}, or hides it from the integration user"
+    if info.type in UNREADABLE or info.type not in FOUND_BY:
+        return f"{name}.{find_by.field} is a {info.type}, by which no record is found: use an id, a text, an address or a number"
+    return ""
+
+
 def targets(mapping: MappingFile, described: ObjectLike, known: Objects | None = None) -> dict[str, Target]:
     """What each mapped field takes, for `apply`. `known` are the objects that are written beside the mapping's own."""
     result = {}
     for prefix, part in mapping.parts.items():
         owner = (known or {}).get(part.salesforce.object) if prefix else described
-        for name in (part.salesforce.external_id, *part.fields):
+        for name in (part.key, *part.fields):
             info = owner.fields.get(name) if owner else None
             target = Target("string") if info is None else Target(info.type, _length(info), info.restricted_values)
             result[f"{prefix}{name}"] = target

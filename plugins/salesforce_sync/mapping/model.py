@@ -38,6 +38,10 @@ class FieldMapping(_Strict):
 
     vendor: str | None = Field(None, description="Dotted path of the value in the vendor's record.")
     value: str | int | float | bool | None = Field(None, description="A constant, instead of a vendor path.")
+    stamp: bool = Field(
+        False,
+        description="To Salesforce: the moment of the delivery, instead of a vendor path. It makes no record differ: it goes with what changed.",
+    )
     required: bool = Field(
         False, description="A record without this value is refused, with the reason, and dead-lettered."
     )
@@ -85,10 +89,10 @@ class FieldMapping(_Strict):
     @model_validator(mode="after")
     def _one_source(self) -> FieldMapping:
         has_value = "value" in self.model_fields_set
-        if (self.vendor is None) == (not has_value):
-            raise ValueError("needs either `vendor` (a path) or `value` (a constant)")
-        if has_value and (self.transforms or self.values or self.required):
-            raise ValueError("a constant takes no transforms, values or required")
+        if (self.vendor is not None) + has_value + self.stamp != 1:
+            raise ValueError("needs one of `vendor` (a path), `value` (a constant) and `stamp` (true)")
+        if self.vendor is None and (self.transforms or self.values or self.required):
+            raise ValueError("a constant, or a stamp, takes no transforms, values or required")
         return self
 
     @property
@@ -100,6 +104,19 @@ class FieldMapping(_Strict):
 def _from_shorthand(value: Any) -> Any:
     """A bare string is the vendor path."""
     return {"vendor": value} if isinstance(value, str) else value
+
+
+class FindBy(_Strict):
+    """How the record that is updated is found in Salesforce."""
+
+    field: str = Field(
+        description="API name of the field that has the value: `Id`, an external id, or another one that should be unique."
+    )
+    vendor: str = Field(description="Dotted path of the value in the vendor's record.")
+    missing: Literal["refuse", "skip"] = Field(
+        "refuse",
+        description="What happens to a record that Salesforce has none for. One that it has several for is refused.",
+    )
 
 
 class WithParent(_Strict):
@@ -147,6 +164,10 @@ class SalesforceSide(_Strict):
         "",
         description="To Salesforce: API name of its unique external id field, which holds the vendor's id: the upsert key. `Id`, when the vendor "
         "holds the Salesforce id: then records are updated, and none is created.",
+    )
+    find_by: FindBy | None = Field(
+        None,
+        description="To Salesforce, instead of external_id: records are updated and none is created; this says how each is found.",
     )
     where: str = Field("", description="To the vendor: a SOQL condition; records that do not fulfil it are left alone.")
     parent: str | None = Field(
@@ -242,8 +263,10 @@ class MappingFile(_Strict):
                 "and lists of values of a field, and `match` and `create`, are for both"
             )
         if self.direction == "to_salesforce":
-            if not side.external_id:
-                raise ValueError("salesforce.external_id: missing: a mapping to Salesforce needs an upsert key")
+            if bool(side.external_id) == bool(side.find_by):
+                raise ValueError(
+                    "salesforce.external_id: a mapping to Salesforce needs an upsert key, or find_by, and not both"
+                )
             if (
                 side.where
                 or self.yields_to
@@ -257,6 +280,8 @@ class MappingFile(_Strict):
                     f"fields.{typed[0]}: `type` is for to_vendor: to Salesforce, the field says what it is"
                 )
             return self
+        if side.find_by or any(item.stamp for item in self.fields.values()):
+            raise ValueError("direction: `find_by` and `stamp` are for to_salesforce")
         constants = [name for name, item in self.fields.items() if item.vendor is None]
         if constants:
             raise ValueError(f"fields.{constants[0]}: a constant of the vendor's side belongs into vendor.constants")
@@ -280,7 +305,7 @@ class MappingFile(_Strict):
 
     @model_validator(mode="after")
     def _deduplicated_by_a_field_beside_the_id(self) -> MappingFile:
-        if self.deduplicate is not None and not self.is_update_only:
+        if self.deduplicate is not None and not self.has_salesforce_ids:
             raise ValueError(
                 "deduplicate: the Salesforce ID has to be among the fields: set salesforce.external_id to Id"
             )
@@ -288,10 +313,8 @@ class MappingFile(_Strict):
 
     @model_validator(mode="after")
     def _external_id_is_implied(self) -> MappingFile:
-        if self.salesforce.external_id in self.fields:
-            raise ValueError(
-                f"fields.{self.salesforce.external_id}: the external id is filled from vendor.id; do not list it"
-            )
+        if self.key in self.fields:
+            raise ValueError(f"fields.{self.key}: the external id is filled from vendor.id; do not list it")
         return self
 
     @model_validator(mode="after")
@@ -351,15 +374,31 @@ class MappingFile(_Strict):
 
     @property
     def is_update_only(self) -> bool:
-        """Whether records are known by their Salesforce id, so that none is created."""
+        """Whether records are updated by their Salesforce id, so that none is created."""
+        return self.key == "Id"
+
+    @property
+    def key(self) -> str:
+        """The Salesforce field by which rows are written: the upsert key, or `Id`."""
+        return "Id" if self.salesforce.find_by else self.salesforce.external_id
+
+    @property
+    def has_salesforce_ids(self) -> bool:
+        """Whether the vendor's ids are Salesforce's."""
         return self.salesforce.external_id == "Id"
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """The Salesforce fields that get the moment of the delivery."""
+        return tuple(name for name, item in self.fields.items() if item.stamp)
 
     @property
     def vendor_paths(self) -> tuple[str, ...]:
         """Every vendor path that the mapping reads, the id first: all of a record that is staged."""
         also = self.salesforce.also_create
         items = [*self.fields.values(), *(also.fields.values() if also else ())]
-        return tuple(dict.fromkeys([self.vendor.id, *(item.vendor for item in items if item.vendor)]))
+        found_by = [self.salesforce.find_by.vendor] if self.salesforce.find_by else []
+        return tuple(dict.fromkeys([self.vendor.id, *found_by, *(item.vendor for item in items if item.vendor)]))
 
     @property
     def vendor_written(self) -> frozenset[str]:
@@ -420,7 +459,7 @@ _FILLED = FieldMapping.model_validate({"value": None})  # a field that the writi
 def _check_both_ways(mapping: MappingFile) -> None:
     """ValueError for what a mapping both ways cannot have."""
     side = mapping.salesforce
-    if not side.external_id or side.external_id == "Id":
+    if not side.external_id or side.external_id == "Id" or side.find_by:
         raise ValueError("salesforce.external_id: missing: both ways need a field that holds the vendor's id")
     if mapping.yields_to or mapping.vendor.constants or mapping.create_only or mapping.deduplicate or side.converted:
         raise ValueError(
@@ -428,7 +467,7 @@ def _check_both_ways(mapping: MappingFile) -> None:
         )
     for name, item in mapping.fields.items():
         if item.unique or item.consent or item.vendor is None:
-            raise ValueError(f"fields.{name}: constants, `unique` and `consent` are not for both ways")
+            raise ValueError(f"fields.{name}: constants, stamps, `unique` and `consent` are not for both ways")
         kept_equal = side.with_parent and name.startswith(side.with_parent.prefix) and name.count(".") == 1
         if "." in name and item.direction != "to_vendor" and not kept_equal:
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from salesforce_sync.operators.base import SyncOperator, log, salesforce_context
-from salesforce_sync.settings import WHOLE_DAYS, Setting, name_of, read_setting
+from salesforce_sync.settings import WHOLE_DAYS, Setting, name_of, names_of, read_setting
 
 if TYPE_CHECKING:
     from salesforce_sync.engine.compare import Comparison
@@ -25,7 +25,7 @@ class CompareOperator(SyncOperator):
     Skipped in a run whose parameter `mapping` names another one, and while the system has no credentials.
     """
 
-    def __init__(self, *, system: str, mappings: Sequence[str], **kwargs: Any) -> None:
+    def __init__(self, *, system: str, mappings: Sequence[str | Setting], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.system = system
         self.mappings = mappings
@@ -33,15 +33,16 @@ class CompareOperator(SyncOperator):
     def run_step(self, context: Any) -> dict[str, Any]:
         from salesforce_sync.engine.compare import FILE, judge, save
         from salesforce_sync.engine.dry import pretended, rehearsal
-        from salesforce_sync.hooks.credentials import is_set_up
         from salesforce_sync.mapping.loader import load_mapping
         from salesforce_sync.systems import vendor_hook
 
         wanted, names = context["params"].get("mapping"), self.names()
         if wanted and wanted not in names:
             raise AirflowSkipException(f"This run compares {wanted}.")
-        if not wanted and not is_set_up(self.system):
+        if not wanted and not self.is_set_up():
             raise AirflowSkipException(f"There are no credentials for {self.system}.")
+        if not names:
+            raise AirflowSkipException("The settings name no mapping.")
         mappings = {name: load_mapping(name) for name in names}
         with salesforce_context(context, dry=False) as real:
             real.salesforce.read_only = True
@@ -60,7 +61,13 @@ class CompareOperator(SyncOperator):
 
     def names(self) -> Sequence[str]:
         """The mappings that are compared."""
-        return self.mappings
+        return names_of(self.mappings)
+
+    def is_set_up(self) -> bool:
+        """Whether there is anything to compare with."""
+        from salesforce_sync.hooks.credentials import is_set_up
+
+        return is_set_up(self.system)
 
     def compared(
         self, work: Context, mappings: dict[str, MappingFile], delivered: Delivered, real: Context
@@ -97,7 +104,7 @@ class CompareDaysOperator(CompareOperator):
 class CompareWithVendorOperator(CompareOperator):
     """For mappings to one stream of a vendor."""
 
-    def __init__(self, *, deleted: Any, **kwargs: Any) -> None:
+    def __init__(self, *, deleted: Setting | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deleted = deleted
 
@@ -107,7 +114,7 @@ class CompareWithVendorOperator(CompareOperator):
 
         for name, mapping in mappings.items():
             read_changes(work, name, mapping, full=True, resend=True)
-        delete = read_setting(self.deleted) == "delete"
+        delete = self.deleted is not None and read_setting(self.deleted) == "delete"
         return deliver_to_vendor(work, self.system, mappings, hook, delete=delete)
 
 

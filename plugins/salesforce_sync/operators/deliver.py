@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowSkipException
+
 from salesforce_sync.operators.base import (
     SyncOperator,
     is_dry,
@@ -16,7 +18,7 @@ from salesforce_sync.operators.base import (
     vendor,
     vendor_context,
 )
-from salesforce_sync.settings import Setting, name_of, read_setting
+from salesforce_sync.settings import Setting, name_of, names_of, read_setting
 
 if TYPE_CHECKING:
     from salesforce_sync.engine.context import Context
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class DeliverOperator(SyncOperator):
-    """Delivers all that waits for `mapping` to Salesforce; returns the counts of what its own run read. Unchanged records are not sent again, but
-    for those of a run whose parameter `resend` says so.
+    """Delivers all that waits for `mapping`, or for the one that this setting names, to Salesforce; returns the counts of what its own run read.
+    Unchanged records are not sent again, but for those of a run whose parameter `resend` says so. Skipped when the setting names none.
 
     While another task delivers, it waits: until its own run's batches are done, or until it may go on itself.
     """
 
-    def __init__(self, *, mapping: str, **kwargs: Any) -> None:
+    def __init__(self, *, mapping: str | Setting, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.mapping = mapping
 
@@ -41,27 +43,32 @@ class DeliverOperator(SyncOperator):
         from salesforce_sync.errors import LeaseHeld
         from salesforce_sync.mapping.loader import load_mapping
 
+        (name,) = chosen([self.mapping])
         with salesforce_context(context) as work:
             try:
-                done = deliver_to_salesforce(work, self.mapping, load_mapping(self.mapping)).counts
-                log.info("%s: delivered in all: %s", self.mapping, done[self.mapping])
+                done = deliver_to_salesforce(work, name, load_mapping(name)).counts
+                log.info("%s: delivered in all: %s", name, done[name])
             except LeaseHeld:
-                if _waits(work, context, [self.mapping]):
+                if _waits(work, context, [name]):
                     raise
                 done = {}
             keep_house(work, retention())
-            counts = done if is_dry(context) else _own_counts(work, context, [self.mapping]) or done
-        return asdict(counts[self.mapping])
+            counts = done if is_dry(context) else _own_counts(work, context, [name]) or done
+        return asdict(counts[name])
 
 
 class DeliverToVendorOperator(SyncOperator):
     """Delivers all that waits for these mappings to one stream of the system; the first mapping has precedence where
-    records want the same place there. Returns the counts of what its own run read, by mapping.
+    records want the same place there. A setting instead of a name stands for the mapping that it names now; skipped when
+    there is none. Returns the counts of what its own run read, by mapping.
 
-    `deleted` says what happens to records that are deleted in Salesforce: its value is `log` or `delete`.
+    `deleted` says what happens to records that are deleted in Salesforce: its value is `log` or `delete`. Without it, they
+    are logged.
     """
 
-    def __init__(self, *, system: str, mappings: Sequence[str], deleted: Setting, **kwargs: Any) -> None:
+    def __init__(
+        self, *, system: str, mappings: Sequence[str | Setting], deleted: Setting | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.system = system
         self.mappings = mappings
@@ -73,19 +80,19 @@ class DeliverToVendorOperator(SyncOperator):
         from salesforce_sync.errors import LeaseHeld
         from salesforce_sync.mapping.loader import load_mapping
 
-        hook, delete = vendor(context, self.system), read_setting(self.deleted) == "delete"
-        mappings = {name: load_mapping(name) for name in self.mappings}
+        delete = self.deleted is not None and read_setting(self.deleted) == "delete"
+        hook, mappings = vendor(context, self.system), {name: load_mapping(name) for name in chosen(self.mappings)}
         with vendor_context(context) as work:
             try:
                 done = deliver_to_vendor(work, self.system, mappings, hook, delete=delete).counts
             except LeaseHeld:
-                if _waits(work, context, self.mappings):
+                if _waits(work, context, [*mappings]):
                     raise
                 done = {}
             keep_house(work, retention())
             for name, count in done.items():
                 log.info("%s: delivered in all: %s", name, count)
-            counts = done if is_dry(context) else _own_counts(work, context, self.mappings) or done
+            counts = done if is_dry(context) else _own_counts(work, context, [*mappings]) or done
         return {name: asdict(count) for name, count in counts.items()}
 
 
@@ -136,6 +143,15 @@ class KeepEqualOperator(SyncOperator):
                 log.info("%s: delivered in all: %s", name, count)
             counts = done if is_dry(context) else _own_counts(work, context, names) or done
         return {name: asdict(count) for name, count in counts.items()}
+
+
+def chosen(mappings: Sequence[str | Setting]) -> list[str]:
+    """The names of the mappings; AirflowSkipException when their settings name none."""
+    names = names_of(mappings)
+    if not names:
+        told = ", ".join(item.name for item in mappings if isinstance(item, Setting))
+        raise AirflowSkipException(f"The Variable {told} names no mapping.")
+    return names
 
 
 def rules_of(conflicts: Setting, first: Setting, deleted: Setting) -> Rules:

@@ -16,7 +16,7 @@ from salesforce_sync.operators.base import (
     vendor_context,
     window,
 )
-from salesforce_sync.settings import LOOKBACK_MINUTES, WHOLE_DAYS, Setting, name_of, read_setting
+from salesforce_sync.settings import LOOKBACK_MINUTES, WHOLE_DAYS, Setting, name_of, names_of, read_setting
 
 if TYPE_CHECKING:
     from salesforce_sync.windows import DateWindow
@@ -85,12 +85,13 @@ class ReadDaysOperator(SyncOperator):
 
 
 class ReadChangesOperator(SyncOperator):
-    """Reads what changed in Salesforce since the last reading, by each of the mappings; returns how many, by mapping.
+    """Reads what changed in Salesforce since the last reading, by each of the mappings; returns how many, by mapping. A setting
+    instead of a name stands for the mapping that it names now.
 
     The run parameter `full_sync` reads all records, as does a run that is due to.
     """
 
-    def __init__(self, *, mappings: Sequence[str], **kwargs: Any) -> None:
+    def __init__(self, *, mappings: Sequence[str | Setting], **kwargs: Any) -> None:
         super().__init__(**(PATIENT | kwargs))
         self.mappings = mappings
 
@@ -103,7 +104,7 @@ class ReadChangesOperator(SyncOperator):
         span = Span(timedelta(minutes=read_setting(LOOKBACK_MINUTES)), read_setting(WHOLE_DAYS))
         counts = {}
         with salesforce_context(context) as work:
-            for name in self.mappings:
+            for name in names_of(self.mappings):
                 counts[name] = read_changes(work, name, load_mapping(name), full=full, resend=resend, span=span)
                 log.info("%s: %d records changed", name, counts[name])
         return counts

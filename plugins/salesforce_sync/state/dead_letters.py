@@ -147,6 +147,15 @@ def _close(connection: Connection, org: str, mapping: str, record_ids: Sequence[
     connection.execute(closed.values(resolved_at=now, due_at=None))
 
 
+def open_ids(connection: Connection, org: str, mapping: str) -> set[str]:
+    """The records of the mapping that are refused, and not resolved."""
+    columns = dead_letters.c
+    query = select(columns.record_id).where(
+        columns.org == org, columns.mapping == mapping, columns.resolved_at.is_(None)
+    )
+    return set(connection.execute(query).scalars())
+
+
 def unresolved(connection: Connection, *, mapping: str | None = None) -> list[dict[str, Any]]:
     """The records still waiting, oldest first."""
     query = select(dead_letters).where(dead_letters.c.resolved_at.is_(None)).order_by(dead_letters.c.first_failed_at)

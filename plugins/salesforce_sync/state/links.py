@@ -216,10 +216,11 @@ def forget_values(connection: Connection, org: str, mapping: str, record_ids: Se
     )
 
 
-def forget_staged(connection: Connection, org: str, mapping: str, record_ids: Sequence[str]) -> None:
-    """The next reading of these records is looked at, whether or not it is like the last one; their versions stay."""
+def forget_staged(connection: Connection, org: str, mapping: str, ids: Sequence[str], *, by: str = "record_id") -> None:
+    """The next reading of the records that have these ids in the column `by` is looked at, whether or not it is like the
+    last one; their versions stay."""
     columns = record_links.c
-    these = (columns.org == org) & (columns.mapping == mapping) & is_one_of(connection, columns.record_id, record_ids)
+    these = (columns.org == org) & (columns.mapping == mapping) & is_one_of(connection, columns[by], ids)
     connection.execute(update(record_links).where(these).values(fingerprint=NOTHING, staged_fingerprint=None))
 
 

@@ -140,6 +140,16 @@ account_domains = Table(
     Index(None, "org", "domain"),
 )  # fmt: skip
 
+record_keys = Table(
+    "record_keys", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("mapping", String(200), primary_key=True),
+    Column("salesforce_id", String(18), primary_key=True),
+    Column("key", String(32), nullable=False),  # a hash of the value by which the mapping finds the record
+    Column("seen_at", _Moment, nullable=False),
+    Index(None, "org", "mapping", "key"),
+)  # fmt: skip
+
 open_domains = Table(
     "open_domains", metadata,
     Column("org", String(18), primary_key=True),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SYSTEMS = {
     "deployteq": "DeployteqHook",
     "peerspot": "PeerSpotHook",
+    "preact": "PreactHook",
     "spotio": "SpotioHook",
 }
 

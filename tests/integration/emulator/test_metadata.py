@@ -178,14 +178,16 @@ def test_the_shipped_project_deploys_into_a_bare_org_and_gives_the_schema_that_i
 ) -> None:
     assert raw("POST", f"{raw.url}/_emulator/reset", {"seed": "empty", "bare": True})[0] == 200
     assert world.org.schema.find("PeerSpot_Activity__c") is None
-    for folder in ("force-app", "reports-app"):
+    for folder in ("force-app", "reports-app", "customer-app"):
         result = _deploy(raw, sfdx_package(folder))
         assert (_problems(result), result["status"]) == ([], "Succeeded")
     expected = load_schema()
     for name, sobject in expected.objects.items():
         assert set(world.org.schema.objects[name].fields) == set(sobject.fields), name
     names = raw.query("SELECT Name FROM PermissionSet ORDER BY Name")[1]["records"]
-    assert [record["Name"] for record in names] == ["Deployteq_Sync", "PeerSpot", "PeerSpot_Sync", "SPOTIO_Sync"]
+    assert [record["Name"] for record in names] == [
+        "Deployteq_Sync", "PeerSpot", "PeerSpot_Sync", "Preact_Customer_Data", "Preact_Sync", "SPOTIO_Sync",
+    ]  # fmt: skip
 
 
 # -- SOAP -------------------------------------------------------------------------------------------------------------------------

@@ -249,7 +249,7 @@ class TwoWay:
         for name, values in more.items():
             kind = pa.bool_() if name in ("_gone", "_selected", "_no_address") else pa.string()
             table = table.append_column(name, pa.array(values, kind).take(places))
-        return Mapped(table, mapped.places, mapped.problems, mapped.misfits)
+        return Mapped(table, mapped.places, mapped.problems, misfits=mapped.misfits)
 
     # -- what both sides have now ------------------------------------------------------------------------------------
 
