@@ -107,6 +107,13 @@ def test_the_campaign_is_undone(root: Path) -> None:
     assert (undone["state"], undone["updated"]) == ("success", campaign["updated"])
 
 
+@pytest.mark.requirement("PR-05", "PR-09", "PR-10")
+def test_customers_reach_preact_and_come_back_with_their_scores(root: Path) -> None:
+    (data,), (metrics,) = _of(root, "preact_account_pull"), _of(root, "preact_metric_push")
+    assert (data["state"], metrics["state"], data["rejected"], metrics["rejected"]) == ("success", "success", 0, 0)
+    assert data["created"] == metrics["updated"] == metrics["read"] > 50
+
+
 @pytest.mark.requirement("DQ-03", "DQ-07")
 def test_a_newsletter_and_what_became_of_it_are_on_every_lead_and_contact(root: Path) -> None:
     (moments,), poll = _of(root, "deployteq_contact_moments"), _of(root, "deployteq_contact_poll")[-1]
