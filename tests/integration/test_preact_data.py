@@ -249,6 +249,27 @@ def test_a_report_is_read_to_its_end_in_batches(world: World, preact_hook: Any) 
     assert (sizes, world.preact.calls["list"]) == ([25_000, 5_000], 7)
 
 
+def test_a_page_that_is_shorter_than_asked_for_ends_nothing(
+    world: World, preact_hook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emulators.vendors.preact.MOST_ROWS", 1_000)
+    world.preact.report("accounts", *({"preact_account_id": f"pa-{n}"} for n in range(2_500)))
+    assert sum(len(columns) for columns in preact_hook().whole("accounts", ["preact_account_id"])) == 2_500
+
+
+def test_a_report_that_knows_no_offset_is_one_page_or_an_error(
+    world: World, preact_hook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.preact.report("accounts", *({"preact_account_id": f"pa-{n}"} for n in range(20)))
+    page = preact_hook()._page
+    hook = preact_hook()
+    monkeypatch.setattr(hook, "_page", lambda stream, *, limit, offset: page(stream, limit=limit, offset=0))
+    assert sum(len(columns) for columns in hook.whole("accounts", ["preact_account_id"])) == 20
+    monkeypatch.setattr("salesforce_sync.systems.preact.hook.PAGE_ROWS", 20)
+    with pytest.raises(ServiceUnavailable, match="one page again and again"):
+        list(hook.whole("accounts", ["preact_account_id"]))
+
+
 def test_an_answer_without_results_is_no_empty_report(world: World, preact_hook: Any) -> None:
     world.vendor_fault(
         kind="status",

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from emulators.salesforce.schema import Schema
-from salesforce_sync.engine.context import Brakes
-from salesforce_sync.errors import InvalidMapping, ServiceUnavailable, TooManyRejects
+from salesforce_sync.engine.context import Brakes, Timing
+from salesforce_sync.errors import CallsMayLand, InvalidMapping, RowLocked, ServiceUnavailable, TooManyRejects
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.model import MappingFile
-from salesforce_sync.state import inbox, links, plans, watermarks
-from support.flows import Metrics, load_mapping
+from salesforce_sync.state import inbox, links, plans, sync_log, watermarks
+from support.flows import Metrics, load_mapping, patiently
 from support.world import World
 
 NAME = "preact/account_metrics"
@@ -43,6 +43,11 @@ def _of(account: str, world: World, fields: str = FIELDS) -> dict[str, Any]:
     return found
 
 
+def _scores(world: World, *accounts: str) -> list[Any]:
+    score = "Preact_Health_Score_Value__c"
+    return [_of(account, world, score)[score] for account in accounts]
+
+
 def _found_by(name: str, vendor: str = "external_identifier", missing: str = "refuse", base: str = NAME) -> MappingFile:
     mapping = load_mapping(base)
     raw = mapping.salesforce.model_dump() | {"find_by": {"field": name, "vendor": vendor, "missing": missing}}
@@ -57,7 +62,7 @@ class Records:
     fails_after: int | None = None
     per_page: int = 3
 
-    def whole(self, stream: str, paths: Sequence[str]) -> Iterator[Columns]:
+    def whole(self, stream: str, paths: Sequence[str], *, also: Sequence[str] = ()) -> Iterator[Columns]:
         for start in range(0, len(self.records), self.per_page):
             if self.fails_after is not None and start >= self.fails_after:
                 raise ServiceUnavailable("the source broke off")
@@ -142,8 +147,12 @@ def test_accounts_are_found_by_another_field_and_followed_when_it_moves(world: W
     world.update("Account", {"Id": first, "AccountNumber": None}, {"Id": second, "AccountNumber": "C-17"})
     world.later(600)
     assert metrics().updated == 1  # nothing changed at Preact
-    score = "Preact_Health_Score_Value__c"
-    assert [_of(account, world, score)[score] for account in (first, second)] == [None, 82]
+    assert _scores(world, first, second) == [82, 82]  # what was there stays, and the log says so
+    with metrics.state.connect() as connection:
+        ((code, message),) = {
+            (row["code"], row["message"]) for row in sync_log.of_record(connection, "pa-1") if row["code"]
+        }
+    assert (code, message) == ("MOVED", f"it was {first} before, which keeps its last values")
     assert metrics().unchanged == 1
 
 
@@ -326,3 +335,125 @@ def test_too_many_refusals_fail_the_run_and_keep_what_was_saved(world: World, me
         metrics()
     found = world.query("SELECT Id FROM Account WHERE Preact_Account_Id__c != null")
     assert len(found) == 30
+
+
+# -- odd orders of events ----------------------------------------------------------------------------------------------
+
+
+def test_two_records_swap_their_accounts(world: World, metrics: Metrics) -> None:
+    first, second = _account(world, "First"), _account(world, "Second")
+    source = metrics.source = Records([_metrics(first, 1, health_score=11), _metrics(second, 2, health_score=22)])
+    metrics()
+    source.records = [_metrics(second, 1, health_score=11), _metrics(first, 2, health_score=22)]
+    assert metrics().updated == 2
+    assert _scores(world, first, second) == [22, 11]
+
+
+def test_a_call_that_may_still_land_keeps_another_record_from_its_account(world: World, metrics: Metrics) -> None:
+    """The answer of pa-1's write is lost; by then pa-2 is that Account."""
+    account = _account(world)
+    source = metrics.source = Records([_metrics(account, 1, health_score=11)])
+    metrics.timing = Timing(rest_seconds=600)
+    world.salesforce_fault(kind="reset", method="PATCH", path="composite/sobjects", times=10)
+    with pytest.raises(ServiceUnavailable):
+        metrics()
+    world.org.faults.clear()
+    source.records = [_metrics(account, 2, health_score=22)]
+    metrics.extract()
+    with pytest.raises(CallsMayLand):
+        metrics.load()
+    assert _scores(world, account) == [None]
+    patiently(metrics.extra, metrics.load)
+    assert _scores(world, account) == [22]
+
+
+def test_what_an_earlier_reading_left_does_not_land_over_a_later_one(world: World, metrics: Metrics) -> None:
+    account = _account(world)
+    source = metrics.source = Records([_metrics(account, 1, health_score=11)])
+    world.salesforce_fault(kind="row", path="Account", code="UNABLE_TO_LOCK_ROW", times=9)
+    with pytest.raises(RowLocked):
+        metrics()
+    source.records = [_metrics(account, 2, health_score=22)]
+    world.org.faults.clear()
+    assert metrics().skipped == 1
+    assert _scores(world, account) == [22]
+    assert metrics().unchanged == 1
+
+
+def test_what_was_to_be_sent_again_is_sent_by_the_reading_that_overtakes_it(world: World, metrics: Metrics) -> None:
+    account = _account(world)
+    metrics.source = Records([_metrics(account, 1)])
+    metrics()
+    world.update("Account", {"Id": account, "Preact_Health_Score_Value__c": 99})
+    metrics.extract(resend=True)
+    metrics()
+    assert _scores(world, account) == [82]
+
+
+def test_another_field_to_find_records_by_and_back_again(world: World, metrics: Metrics) -> None:
+    first, second = _account(world, "First", AccountNumber="5"), _account(world, "Second", AccountNumber="999", Sic="5")
+    world.preact.report("accounts", _metrics("5"))
+    for field_name, updated in (("AccountNumber", first), ("Sic", second), ("AccountNumber", first)):
+        metrics.mapping = _found_by(field_name)
+        metrics()
+        with metrics.state.connect() as connection:
+            assert links.find(connection, world.client().org_id, NAME, ["pa-1"])["pa-1"].salesforce_id == updated
+
+
+@pytest.mark.parametrize("change", [str.upper, str.lower])
+def test_an_id_that_lost_its_case_is_the_same_one(world: World, metrics: Metrics, change: Any) -> None:
+    account = _account(world)
+    metrics.source = Records([_metrics(account, 1), _metrics(change(account), 2)])
+    assert metrics().rejected == 2
+    assert {code for code, _ in metrics.refused().values()} == {"SEVERAL_RECORDS"}
+
+
+def test_texts_beyond_ascii_are_compared_in_any_case_too(world: World, metrics: Metrics) -> None:
+    metrics.mapping = _found_by("AccountNumber")
+    _account(world, AccountNumber="ÅRE")
+    metrics.source = Records([_metrics("åre", 1), _metrics("Åre", 2), _metrics("Are", 3)])
+    counts = metrics()
+    assert counts.rejected == 3
+    assert {name: code for name, (code, _) in metrics.refused().items()} == {
+        "pa-1": "SEVERAL_RECORDS", "pa-2": "SEVERAL_RECORDS", "pa-3": "NO_MATCH",
+    }  # fmt: skip
+
+
+def test_one_record_that_names_two_accounts_in_one_reading_is_refused(world: World, metrics: Metrics) -> None:
+    first, second = _account(world, "First"), _account(world, "Second")
+    metrics.source = Records([_metrics(first, 1), _metrics(second, 1)])
+    counts = metrics()
+    assert (counts.updated, counts.rejected) == (0, 1)
+    assert metrics.refused()["pa-1"][0] == "SEVERAL_RECORDS"
+    metrics.source = Records([_metrics(first, 1), _metrics(first, 1)])  # a page that shifts repeats a record
+    assert metrics().updated == 1
+
+
+def test_a_computed_field_finds_nobody(world: World, metrics: Metrics) -> None:
+    objects = world.org.schema.objects
+    computed = replace(objects["Account"].fields["AccountNumber"], calculated=True)
+    fields = {**objects["Account"].fields, "AccountNumber": computed}
+    world.org.change_schema(Schema({**objects, "Account": replace(objects["Account"], fields=fields)}))
+    metrics.mapping = _found_by("AccountNumber")
+    world.preact.report("accounts", _metrics("C-17"))
+    with pytest.raises(InvalidMapping, match=r"AccountNumber is computed by the org"):
+        metrics()
+
+
+def test_addresses_of_people_reach_no_message_of_the_run(world: World, metrics: Metrics) -> None:
+    metrics.name = "preact/person_metrics"
+    metrics.mapping = _found_by("Email", "email", base=metrics.name)
+    metrics.source = Records([{"preact_person_id": f"pp-{n}", "email": f"person{n}@acme.example"} for n in range(30)])
+    with pytest.raises(TooManyRejects) as caught:
+        metrics()
+    assert "@acme.example" not in str(caught.value)
+    with metrics.state.connect() as connection:
+        kept = connection.exec_driver_sql("SELECT * FROM record_links").fetchall()
+    assert "@" not in str(kept)
+
+
+def test_many_records_with_one_placeholder_cost_no_more_than_others(world: World, metrics: Metrics) -> None:
+    metrics.source = Records([_metrics("0", number) for number in range(5_000)], per_page=2_500)
+    assert metrics.extract() == 5_000
+    with pytest.raises(TooManyRejects):
+        metrics.load()

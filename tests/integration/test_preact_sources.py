@@ -14,7 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, text
 
-from salesforce_sync.errors import InvalidCredentials, InvalidSetting, RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import (
+    InvalidCredentials,
+    InvalidMapping,
+    InvalidSetting,
+    RequestRejected,
+    ServiceUnavailable,
+)
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.settings import Setting, parse_setting
 from salesforce_sync.systems.preact import settings, sql
@@ -23,7 +29,7 @@ from salesforce_sync.systems.preact.files import FileSource
 from salesforce_sync.systems.preact.labels import Labelled
 from salesforce_sync.systems.preact.sql import SqlSource
 
-PATHS = ["preact_account_id", "external_identifier", "health_score", "last_activity_at", "health_score_label"]
+PATHS = ["preact_account_id", "external_identifier", "health_score", "last_activity_at"]
 VARIABLES = {"accounts": "preact_accounts"}
 HEADER = "preact_account_id,external_identifier,health_score,last_activity_at"
 
@@ -77,7 +83,7 @@ def test_a_parquet_file_keeps_its_types(tmp_path: Path) -> None:
     assert _records(_file(path)) == [
         {
             "preact_account_id": "a", "external_identifier": 17, "health_score": "82.50",
-            "last_activity_at": date(2026, 11, 20),
+            "last_activity_at": "2026-11-20",
         },
         {"preact_account_id": "b", "external_identifier": 18},
     ]  # fmt: skip
@@ -154,6 +160,48 @@ def test_a_nested_column_is_named(tmp_path: Path) -> None:
         _records(_file(path))
 
 
+def test_a_file_without_a_head_shows_nobodys_data(tmp_path: Path) -> None:
+    path = _csv(tmp_path, "pa-2,C-2,1,", header="jan@acme.example,Jan Jansen,82,2026-01-01")
+    with pytest.raises(InvalidSetting, match="or it has no head") as caught:
+        _records(_file(path))
+    assert "Jansen" not in str(caught.value)
+
+
+def test_a_label_and_its_score_may_be_missing(tmp_path: Path) -> None:
+    path = _csv(tmp_path, "pa-1,C-1,", header="preact_account_id,external_identifier,health_score_label")
+    source = Labelled(_file(path), {"health_score_label": settings.bands("Good 50")})
+    wanted = ["preact_account_id", "external_identifier", "health_score_label"]
+    assert [columns.records() for columns in source.whole("accounts", wanted)] == [
+        [{"preact_account_id": "pa-1", "external_identifier": "C-1"}]
+    ]
+
+
+def test_moments_of_any_year_and_zone_are_texts_in_utc(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.parquet"
+    moments = pa.array([0, 400_000_000_000_000_000], pa.timestamp("us", tz="Europe/Amsterdam"))
+    columns = {name: pa.array(["a", "b"]) for name in PATHS} | {"last_activity_at": moments}
+    pq.write_table(pa.table(columns), path)
+    found = [record["last_activity_at"] for record in _records(_file(path))]
+    assert (found[0], found[1][:5]) == ("1970-01-01 00:00:00.000Z", "14645")
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(4)])
+def test_bytes_are_named(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "accounts.parquet"
+    columns = {name: pa.array(["x"]) for name in PATHS} | {"health_score": pa.array([b"\xff\xfe\xfd\xfc"], kind)}
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(InvalidSetting, match="health_score of"):
+        _records(_file(path))
+
+
+def test_a_folder_and_an_unknown_stream_are_named(tmp_path: Path) -> None:
+    (tmp_path / "accounts.csv").mkdir()
+    with pytest.raises(InvalidSetting, match="is a folder"):
+        _file(tmp_path / "accounts.csv").test()
+    with pytest.raises(InvalidMapping, match="stream 'customers'"):
+        list(_file(tmp_path / "accounts.csv").whole("customers", PATHS))
+
+
 # -- databases ---------------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +272,33 @@ def test_a_database_that_is_not_there_is_an_error_and_a_missing_driver_a_setting
         _sql("oracle+nothing://host/db").test()
 
 
+def test_a_query_is_given_as_it_is(database: str) -> None:
+    """Colons and percent signs are the query's own."""
+    query = QUERY.replace("customer AS", "'12:30 :name 100%' AS") + " -- :comment"
+    assert {record["external_identifier"] for record in _records(_sql(database, query))} == {"12:30 :name 100%"}
+
+
+def test_two_columns_of_a_query_with_one_name_are_refused(database: str) -> None:
+    with pytest.raises(InvalidSetting, match="two columns health_score"):
+        _records(_sql(database, QUERY.replace(" FROM", ", 5 AS health_score FROM")))
+
+
+@pytest.mark.parametrize("query", ["DELETE FROM scores", "CREATE TABLE other (x TEXT)", "DROP TABLE scores"])
+def test_a_query_can_only_read(database: str, query: str) -> None:
+    with pytest.raises((InvalidSetting, ServiceUnavailable)):
+        _records(_sql(database, query))
+    assert len(_records(_sql(database))) == 3
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg://reader:p@ss:sec-word@127.0.0.1:1/db", "postgresql+psycopg://u:p@sec-word@nohost/db"]
+)
+def test_no_part_of_a_password_is_shown(url: str) -> None:
+    with pytest.raises((InvalidCredentials, ServiceUnavailable)) as caught:
+        _sql(url).test()
+    assert "sec-word" not in str(caught.value)
+
+
 def test_an_empty_query_is_named(database: str) -> None:
     with pytest.raises(InvalidSetting, match="preact_accounts is empty"):
         _records(_sql(database, ""))
@@ -242,8 +317,8 @@ class _Given:
     def __init__(self, *records: dict[str, Any]) -> None:
         self.records = records
 
-    def whole(self, stream: str, paths: Sequence[str]) -> Iterator[Columns]:
-        yield Columns.of(self.records, paths)
+    def whole(self, stream: str, paths: Sequence[str], *, also: Sequence[str] = ()) -> Iterator[Columns]:
+        yield Columns.of(self.records, [*paths, *also])
 
 
 def _labels(*records: dict[str, Any], bands: str = "Good 50, Poor 0") -> list[str | None]:
@@ -265,8 +340,17 @@ def test_a_label_passes_through_and_a_missing_one_follows_the_bands() -> None:
     assert _labels({"health_score": 0}) == ["Poor"]
 
 
+def test_labels_of_several_kinds_are_texts_and_a_list_is_left_to_the_mapping() -> None:
+    assert _labels({"health_score_label": 0}, {"health_score_label": "Good"}, {"health_score": 90}) == [
+        "0",
+        "Good",
+        "Good",
+    ]
+    assert _labels({"health_score_label": ["a"]}, {"health_score_label": "Good"}) == ['["a"]', '"Good"']
+
+
 @pytest.mark.requirement("PR-A3")
-@pytest.mark.parametrize("wrong", ["", "Good", "50 Good", "Good 50, Fair 50", "Good fifty"])
+@pytest.mark.parametrize("wrong", ["", "Good", "50 Good", "Good 50, Fair 50", "Good fifty", "High 50 Low 0"])
 def test_bands_that_are_none_are_refused_with_the_rule(wrong: str) -> None:
     with pytest.raises(InvalidSetting, match="preact_health_bands"):
         parse_setting(settings.HEALTH_BANDS, wrong)

@@ -224,7 +224,7 @@ def test_preacts_permission_set_gives_its_fields_and_creates_and_deletes_nothing
     assert (len(fields), sum(name.startswith("Contact.") for name in fields)) == (21, 9)
     assert {name.split(".")[1][:7] for name in fields} == {"Preact_"}
     assert {*_texts(root, "allowCreate"), *_texts(root, "allowDelete"), *_texts(root, "modifyAllRecords")} == {"false"}
-    assert _texts(_field("Preact_Account_Id__c", "Account"), "unique") == ["true"]
+    assert _texts(_field("Preact_Account_Id__c", "Account"), "externalId") == ["true"]
 
 
 @pytest.mark.requirement("PR-A1")

@@ -363,7 +363,7 @@ class _Delivery:
 
     def _changed(self, batches: Sequence[Batch], looks: Mapping[str, Look]) -> Iterator[tuple[Member, pa.Table]]:
         for member in self.group.members:
-            own = self._readable([batch for batch in batches if batch.mapping == member.name])
+            own = self._readable(member, [batch for batch in batches if batch.mapping == member.name])
             for batch, chosen in own:
                 try:
                     table = looks[member.name].changed(batch, chosen)
@@ -373,8 +373,9 @@ class _Delivery:
                 if table is not None:
                     yield member, table
 
-    def _readable(self, batches: list[Batch]) -> list[tuple[Batch, Mask]]:
-        """The batches whose files are there and whole, each with the rows that are the newest of their record."""
+    def _readable(self, member: Member, batches: list[Batch]) -> list[tuple[Batch, Mask]]:
+        """The batches whose files are there and whole, each with the rows that are the newest of their record. Of a source
+        that always gives everything, only the last reading counts: what is not in it is nobody's any more."""
         lost: set[int] = set()
 
         def load(batch: Batch) -> tuple[list[str | None], list[str]]:
@@ -386,6 +387,9 @@ class _Delivery:
                 return [], []
 
         masks = newest(batches, load)
+        last = max((batch.reading for batch in batches), default=0)
+        for batch in batches if member.mapping.salesforce.find_by else ():
+            masks[batch.id] &= batch.reading == last
         return [(batch, masks[batch.id]) for batch in batches if batch.id not in lost]
 
     def _folder(self, part: str = "") -> Any:
@@ -433,8 +437,8 @@ class _Delivery:
                 self.delivered.refused.add(item.record_id)
                 shown = self.examples.setdefault(name, [])
                 if len(shown) < SHOWN_REFUSALS:
-                    shown.append(f"{item.record_id}: {item.message}")
                     said = mask_text(item.message or "")  # the message may quote a value
+                    shown.append(f"{mask_text(item.record_id)}: {said}")
                     log.warning("%s: %s was refused: %s %s", name, item.record_id, item.code, said)
 
     # -- a chunk ---------------------------------------------------------------------------------------------------
@@ -638,7 +642,8 @@ class _Delivery:
                     pairs = {*rows.column("_pair_ours").to_pylist(), *rows.column("_pair_theirs").to_pylist()}
                     for name in self.group.names:
                         found.setdefault(name, set()).update(pairs - {None})
-                for column in ("_vendor_id", "_key", "_old_key"):
+                own = ("Id",) if facts_of(chunk).get("key") == "Id" else ()  # of a record that is updated
+                for column in ("_vendor_id", "_key", "_old_key", *own):
                     if column in rows.column_names:
                         self.taken |= {value for value in rows.column(column).to_pylist() if value is not None}
         return {name: frozenset(ids) for name, ids in found.items()}

@@ -36,12 +36,17 @@ class Matches:
     def _is_kept(self) -> bool:
         return self._find_by.field != "Id"
 
+    @property
+    def _place(self) -> str:
+        """Under which name the mirror is kept: another field has another one."""
+        return f"{self.member.name}.{self._find_by.field}"
+
     def refresh(self) -> None:
         """Brings the mirror up to the org. The caller holds the lease on the object."""
         if self._is_kept:
             object_name, key = self.member.mapping.salesforce.object, self._find_by.field
-            copy = _Keys(self.context.org, self.member.name, key)
-            refresh(self.context, f"salesforce/{self.member.name}.{key}", object_name, [key], copy)
+            copy = _Keys(self.context.org, self.member.name, self._place, key)
+            refresh(self.context, f"salesforce/{self._place}", object_name, [key], copy)
 
     def of(self, records: Columns) -> dict[str, list[str]]:
         """The values by which these records are found, in lower case -> the Salesforce records that have each."""
@@ -49,7 +54,7 @@ class Matches:
             return {}
         texts = {text for value in records.distinct(self._find_by.vendor).values if (text := as_text(value))}
         with reading(self.context.state) as connection:
-            return record_keys.find(connection, self.context.org, self.member.name, sorted(texts))
+            return record_keys.find(connection, self.context.org, self._place, sorted(texts))
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,11 @@ class _Keys:
 
     org: str
     mapping: str
+    place: str
     key: str
 
     def latest_mark(self, connection: Connection) -> datetime:
-        return record_keys.latest_mark(connection, self.org, self.mapping)
+        return record_keys.latest_mark(connection, self.org, self.place)
 
     def take(self, connection: Connection, rows: pa.Table, *, seen_at: datetime) -> None:
         columns = (rows.column(name).to_pylist() for name in ("Id", self.key, "IsDeleted"))
@@ -69,11 +75,11 @@ class _Keys:
             record_id: None if is_deleted else as_text(value)
             for record_id, value, is_deleted in zip(*columns, strict=True)
         }
-        changed = record_keys.refresh(connection, self.org, self.mapping, values, seen_at=seen_at)
+        changed = record_keys.refresh(connection, self.org, self.place, values, seen_at=seen_at)
         self._look_again(connection, sorted(changed))
 
     def drop_unseen(self, connection: Connection, *, before: datetime) -> None:
-        self._look_again(connection, record_keys.drop_unseen(connection, self.org, self.mapping, before=before))
+        self._look_again(connection, record_keys.drop_unseen(connection, self.org, self.place, before=before))
 
     def _look_again(self, connection: Connection, salesforce_ids: Sequence[str]) -> None:
         links.forget_staged(connection, self.org, self.mapping, salesforce_ids, by="salesforce_id")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,13 @@ from sqlalchemy import Connection
 from salesforce_sync.engine.context import Context
 from salesforce_sync.engine.lease import Pulse
 from salesforce_sync.engine.read import Reading, is_whole_due, reading
+from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.apply import RIVALS
 from salesforce_sync.mapping.columns import Columns
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.records import BatchRef
-from salesforce_sync.state import dead_letters, watermarks
+from salesforce_sync.state import dead_letters, inbox, watermarks
 from salesforce_sync.state.engine import reading as looking
 
 HEARTBEAT = "/heartbeat"  # behind a mapping's name: when all of its records were sent last, changed or not
@@ -31,8 +32,9 @@ Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 class WholeSource(Protocol):
     """What gives all records of a stream."""
 
-    def whole(self, stream: str, paths: Sequence[str]) -> Iterator[Columns]:
-        """All records, some thousands at a time, with a column for each of the paths that the source has."""
+    def whole(self, stream: str, paths: Sequence[str], *, also: Sequence[str] = ()) -> Iterator[Columns]:
+        """All records, some thousands at a time, with a column for each of the paths; and for those in `also` that the
+        source has."""
 
 
 def read_whole(
@@ -53,6 +55,7 @@ def read_whole(
         with looking(context.state) as connection:
             last = watermarks.get(connection, context.org, f"{name}{HEARTBEAT}")
             refused = dead_letters.open_ids(connection, context.org, name)
+            waiting = inbox.waiting(connection, context.org, [name])
         staged = _Staged(work, name, mapping, refused)
         for columns in source.whole(mapping.vendor.stream, mapping.vendor_paths):
             staged.add(columns)
@@ -65,20 +68,21 @@ def read_whole(
                 watermarks.advance(connection, context.org, f"{name}{HEARTBEAT}", now.isoformat())
             dead_letters.close(connection, context.org, name, sorted(staged.absent))
 
-        work.register(resend=resend or beats, marks=mark)
+        # What was to be sent again and still waits is overtaken by this reading.
+        work.register(resend=resend or beats or any(batch.resend for batch in waiting), marks=mark)
     return count
 
 
 class _Staged:
-    """Stages the records as they come. Those of several vendor records that name one Salesforce record are marked at the
-    end: nobody knows which of them counts."""
+    """Stages the records as they come. Those of which nobody knows what counts are marked at the end: several vendor records
+    that name one Salesforce record, and one vendor record that names several."""
 
     def __init__(self, work: Reading, name: str, mapping: MappingFile, refused: set[str]) -> None:
         self._work, self._mapping = work, mapping
         self._staging, self._folder = work.context.staging, work.folder(name)
         self._pulse = Pulse(work.lease)
         self._refs: list[BatchRef] = []
-        self._hashes: list[Hashes] = []
+        self._hashes: list[tuple[Hashes, Hashes]] = []  # of ids, and of what they name
         self.absent = refused  # those that the source has not any more
 
     def add(self, columns: Columns) -> None:
@@ -86,50 +90,60 @@ class _Staged:
         ids = _texts(columns, self._mapping.vendor.id)
         if self.absent:
             self.absent -= set(ids.filter(pc.is_in(ids, pa.array(sorted(self.absent), pa.string()))).to_pylist())
-        if self._names is not None:
-            self._hashes.append(_hashes(self._names(columns)))
+        if self._mapping.salesforce.find_by is not None:
+            self._hashes.append((_hashes(ids), _hashes(self._named(columns))))
         ref = self._staging.write_rows(self._folder, len(self._refs), columns.table, ids=ids, stamps=None)
         self._refs.append(ref)
 
     def close(self) -> list[BatchRef]:
         if not self._refs:
             self.add(Columns.of([], self._mapping.vendor_paths))
-        repeated = _repeated(self._hashes)
-        if len(repeated):
-            self._mark_rivals(repeated)
+        ids, names = (_repeated([pair[place] for pair in self._hashes]) for place in (0, 1))
+        if len(ids) or len(names):
+            self._mark_rivals(ids, names)
         return self._refs
 
-    @property
-    def _names(self) -> Any:
-        """What tells which Salesforce record a row names: equal texts for one record."""
+    def _named(self, columns: Columns) -> pa.ChunkedArray:
+        """Which Salesforce record each row names: equal texts for one record."""
         find_by = self._mapping.salesforce.find_by
-        if find_by is None:
-            return None
-        is_id = find_by.field == "Id"  # an id of 15 letters and the one of 18 are one
+        assert find_by is not None
+        texts = _texts(columns, find_by.vendor)
+        if find_by.field != "Id":
+            return (
+                pc.ascii_lower(texts)
+                if pc.all(pc.string_is_ascii(texts)).as_py() is not False
+                else _each(texts, str.lower)
+            )
+        upper, lower = pc.ascii_upper(texts), pc.ascii_lower(texts)
+        has_lost_case = pc.or_(pc.equal(texts, upper), pc.equal(texts, lower))
+        if pc.any(has_lost_case).as_py():
+            texts = pc.if_else(has_lost_case, _each(texts, lambda text: whole_id(text) or text), texts)
+        return pc.utf8_slice_codeunits(texts, 0, 15)  # an id of 15 letters and the one of 18 are one
 
-        def names(columns: Columns) -> pa.ChunkedArray:
-            texts = _texts(columns, find_by.vendor)
-            return pc.utf8_slice_codeunits(texts, 0, 15) if is_id else pc.utf8_lower(texts)
-
-        return names
-
-    def _mark_rivals(self, repeated: Hashes) -> None:
-        rows: dict[str, list[tuple[int, int, str]]] = {}  # name -> batch, row, vendor's id
-        for number, (ref, hashes) in enumerate(zip(self._refs, self._hashes, strict=True)):
-            places = np.flatnonzero(np.isin(hashes, repeated))
-            if not len(places):
+    def _mark_rivals(self, repeated_ids: Hashes, repeated_names: Hashes) -> None:
+        by_name: dict[str, list[_Row]] = {}
+        by_id: dict[str, list[_Row]] = {}
+        for number, (ref, (ids, names)) in enumerate(zip(self._refs, self._hashes, strict=True)):
+            self._pulse.beat()
+            places = np.flatnonzero(np.isin(ids, repeated_ids) | np.isin(names, repeated_names))
+            staged = self._staging.read(ref) if len(places) else None
+            if staged is None:
                 continue
-            staged = self._staging.read(ref)
-            names = self._names(staged.columns).take(pa.array(places)).to_pylist()
-            for place, name in zip(places.tolist(), names, strict=True):
+            named = self._named(staged.columns).take(pa.array(places)).to_pylist()
+            for place, name in zip(places.tolist(), named, strict=True):
+                row = _Row(number, place, staged.ids[place] or "", name)
+                by_id.setdefault(row.id, []).append(row)
                 if name is not None:
-                    rows.setdefault(name, []).append((number, place, staged.ids[place] or ""))
+                    by_name.setdefault(name, []).append(row)
         marks: dict[int, dict[int, str]] = {}
-        for found in rows.values():
-            ids = sorted({vendor_id for _, _, vendor_id in found})
-            for number, place, own in found if len(ids) > 1 else ():
-                others = [vendor_id for vendor_id in ids if vendor_id != own]
-                marks.setdefault(number, {})[place] = ", ".join(others[:SHOWN_RIVALS])
+        for rows in by_name.values():
+            others = sorted({row.id for row in rows})
+            for row in rows if len(others) > 1 else ():
+                told = [name for name in others[: SHOWN_RIVALS + 1] if name != row.id][:SHOWN_RIVALS]
+                marks.setdefault(row.batch, {})[row.place] = ", ".join(told)
+        for rows in by_id.values():
+            for row in rows if len({row.name for row in rows}) > 1 else ():
+                marks.setdefault(row.batch, {})[row.place] = f"{row.id}, which is there twice and names another one"
         for number, texts in marks.items():
             self._refs[number] = self._marked(number, texts)
 
@@ -139,6 +153,21 @@ class _Staged:
         marks = pa.array([rivals.get(place) for place in range(len(rows.ids))], pa.string())
         table = rows.columns.table.append_column(RIVALS, marks)
         return self._staging.write_rows(self._folder, number, table, ids=pa.array(rows.ids, pa.string()), stamps=None)
+
+
+class _Row(NamedTuple):
+    """A staged row: where it is, its record's id, and the Salesforce record that it names."""
+
+    batch: int
+    place: int
+    id: str
+    name: str | None
+
+
+def _each(texts: pa.ChunkedArray, function: Callable[[str], str]) -> pa.ChunkedArray:
+    encoded = texts.combine_chunks().dictionary_encode()
+    values = pa.array([function(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    return pa.chunked_array([values.take(encoded.indices)])
 
 
 def _texts(columns: Columns, path: str) -> pa.ChunkedArray:

@@ -30,6 +30,7 @@ from salesforce_sync.salesforce.rows import ConvertedRule, Node, Operation, Writ
 from salesforce_sync.staging import in_parts
 from salesforce_sync.state import inbox
 
+MOVED = "MOVED"  # the code of a record that is another one in Salesforce now
 MOST_BY_KEY = 2_000  # records that are looked for by key; above it, the whole object is read
 
 
@@ -114,41 +115,28 @@ class ToSalesforce:
             "object": request.object, "operation": str(request.operation), "key": request.key, "keeps": ",".join(keeps),
         }  # fmt: skip
         now = datetime.now(UTC).replace(microsecond=0)
-        left: list[pa.Table] = []  # records that were somebody's who is another one now
-        tables = (self._completed(member, table, now, left) for _, table in changed)
+        tables = (self._completed(looks[member.name], table, now) for _, table in changed)
         if not peek and (mapping.reads_before or self._must_know):
             tables = (self._with_before(mapping, table) for table in in_parts(tables, row_limits.JOB_ROWS))
         writer.add(member.name, tables, **facts)
-        if left and not peek:
-            written = len(writer.chunks)
-            writer.add(member.name, self._emptied(mapping, pa.concat_tables(left)), **facts, releases="yes")
-            writer.chunks.sort(key=lambda chunk: chunk.number < written)  # a unique value is free before it is written
 
-    def _completed(self, member: Member, table: pa.Table, now: datetime, left: list[pa.Table]) -> pa.Table:
+    def _completed(self, look: Look, table: pa.Table, now: datetime) -> pa.Table:
         """The rows with what nobody compares: which record is written, where its id is known, and the moment of this
-        delivery, in the fields that get it. Those whose record was another one before are added to `left`."""
-        for name in member.mapping.stamps:
-            kind = self._targets(member)[name].arrow_type
+        delivery, in the fields that get it. Without those whose record a call may still write for another one."""
+        mapping = look.member.mapping
+        if mapping.is_update_only:
+            left = pc.if_else(pc.not_equal(table.column("_target"), table.column("Id")), table.column("_target"), None)
+            table = table.append_column("_left", left)  # the record that it was before
+            table = table.set_column(table.column_names.index("_target"), "_target", table.column("Id"))
+        if mapping.salesforce.find_by and look.taken:
+            rests = pc.is_in(table.column("Id"), pa.array(sorted(look.taken), pa.string()))
+            look.left_out += pc.sum(rests).as_py() or 0
+            table = table.filter(pc.invert(rests))
+        for name in mapping.stamps:
+            kind = self._targets(look.member)[name].arrow_type
             value = now.date() if kind == pa.date32() else now
             table = table.append_column(name, pa.array([value] * table.num_rows, kind))
-        if member.mapping.is_update_only:
-            moved = pc.fill_null(pc.not_equal(table.column("_target"), table.column("Id")), False)
-            if pc.any(moved).as_py():
-                left.append(table.filter(moved))
-            table = table.set_column(table.column_names.index("_target"), "_target", table.column("Id"))
         return table
-
-    def _emptied(self, mapping: MappingFile, moved: pa.Table) -> Iterator[pa.Table]:
-        """The records that the moved ones were before, as far as they are there, without what they had from them."""
-        before = moved.column("_target").to_pylist()
-        found = self.context.salesforce.by_ids(mapping.salesforce.object, before, ["Id"])
-        there = {record_id for table in found for record_id in table.column("Id").to_pylist()}
-        rows = moved.filter(pa.array([record_id in there for record_id in before]))
-        emptied = {name: rows.column(name) for name in rows.column_names}
-        emptied |= {name: pa.nulls(rows.num_rows, rows.schema.field(name).type) for name in mapping.clears}
-        emptied |= {"Id": rows.column("_target"), "_fingerprint": pa.nulls(rows.num_rows, pa.string())}
-        emptied |= {"_batch": pa.array([0] * rows.num_rows, pa.int64()), "_extra": pa.array([True] * rows.num_rows)}
-        yield pa.table(emptied)
 
     @property
     def _must_know(self) -> bool:
@@ -191,19 +179,16 @@ class ToSalesforce:
         return self.context.salesforce.read(f"SELECT {', '.join(['Id', key, *fields])} FROM {name} WHERE {key} != null")
 
     def send(self, context: Context, chunk: pa.Table, jobs: NoteJobs, *, repeated: bool) -> Sent:
-        facts = facts_of(chunk)
-        name = facts["member"]
+        name = facts_of(chunk)["member"]
         request = self.requests[name]
         values = chunk.select([column for column in chunk.column_names if not column.startswith("_")])
         results, error = context.salesforce.answer(request, values, jobs)
         marks = chunk.select(_MARKS).to_pydict()
-        if facts.get("releases"):  # no outcome of the record, which is written by itself
-            marks["_id"] = [
-                f"{record_id}@{left}"
-                for record_id, left in zip(marks["_id"], values.column("Id").to_pylist(), strict=True)
-            ]
         rows = zip(*(marks[column] for column in _MARKS), strict=True)
-        return Sent([_result(row, result) for row, result in zip(rows, results, strict=True)], error)
+        found = [_result(row, result) for row, result in zip(rows, results, strict=True)]
+        if "_left" in chunk.column_names:
+            found = [_moved(item, left) for item, left in zip(found, chunk.column("_left").to_pylist(), strict=True)]
+        return Sent(found, error)
 
     def _targets(self, member: Member) -> dict[str, Target]:
         if member.name not in self.targets:
@@ -235,6 +220,13 @@ def _result(row: tuple[Any, ...], result: Any) -> RecordResult | None:
         record_id, result.outcome, result.salesforce_id, result.code, result.message, fingerprint, staged,
         version=version, reading=reading, batch=batch, row=place, origin=origin,
     )  # fmt: skip
+
+
+def _moved(result: RecordResult | None, left: str | None) -> RecordResult | None:
+    """Says of a record that was written which other one it was before: that one keeps its values."""
+    if result is None or left is None or result.outcome is not Outcome.UPDATED:
+        return result
+    return result._replace(code=MOVED, message=f"it was {left} before, which keeps its last values")
 
 
 def request_of(mapping: MappingFile) -> WriteRequest:

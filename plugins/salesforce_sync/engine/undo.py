@@ -206,7 +206,7 @@ class _Undo:
         """The rows of the plan that were written, as the log of its own sync run says."""
         for chunk in chunks_of(self.context, plan):
             facts = facts_of(chunk)
-            if facts.get("member") == self.name and facts.get("run", "").isdigit() and not facts.get("releases"):
+            if facts.get("member") == self.name and facts.get("run", "").isdigit():
                 yield from self._rows(plan, chunk, self.log.of(int(facts["run"])))
 
     def _rows(self, plan: Plan, chunk: pa.Table, outcomes: Mapping[str, str]) -> list[_Written]:
@@ -377,10 +377,12 @@ class _Undo:
             self._count(results)
 
     def _made(self, outcome: Outcome) -> Any:
+        own = "_name" if self.mapping.direction == "to_vendor" else "Id"  # the Salesforce id
+
         def make(row: Mapping[str, Any], result: WriteResult) -> RecordResult:
             if result.outcome is Outcome.REJECTED:
-                return RecordResult(row["_name"], Outcome.REJECTED, row["Id"], result.code, result.message)
-            return RecordResult(row["_name"], outcome, row["Id"], UNDONE, f"undone by {self.person}")
+                return RecordResult(row["_name"], Outcome.REJECTED, row[own], result.code, result.message)
+            return RecordResult(row["_name"], outcome, row[own], UNDONE, f"undone by {self.person}")
 
         return make
 

@@ -230,6 +230,8 @@ def _find_by_problem(mapping: MappingFile, described: ObjectLike) -> str:
     info = described.fields.get(find_by.field)
     if info is None:
         return f"{name} has no field {find_by.field}, or hides it from the integration user"
+    if info.calculated:
+        return f"{name}.{find_by.field} is computed by the org, and no stamp tells when it changes: name a field that is filled"
     if info.type in UNREADABLE or info.type not in FOUND_BY:
         return f"{name}.{find_by.field} is a {info.type}, by which no record is found: use an id, a text, an address or a number"
     return ""

@@ -263,10 +263,7 @@ class MappingFile(_Strict):
                 "and lists of values of a field, and `match` and `create`, are for both"
             )
         if self.direction == "to_salesforce":
-            if bool(side.external_id) == bool(side.find_by):
-                raise ValueError(
-                    "salesforce.external_id: a mapping to Salesforce needs an upsert key, or find_by, and not both"
-                )
+            _check_find_by(self)
             if (
                 side.where
                 or self.yields_to
@@ -454,6 +451,21 @@ class MappingFile(_Strict):
 
 
 _FILLED = FieldMapping.model_validate({"value": None})  # a field that the writing itself fills
+
+
+def _check_find_by(mapping: MappingFile) -> None:
+    """ValueError for what does not fit the way in which a mapping to Salesforce finds its records."""
+    side = mapping.salesforce
+    if bool(side.external_id) == bool(side.find_by):
+        raise ValueError(
+            "salesforce.external_id: a mapping to Salesforce needs an upsert key, or find_by, and not both"
+        )
+    if side.find_by and mapping.vendor.id.rpartition(".")[2].lower() in ("email", "email_address", "emailaddress"):
+        raise ValueError(
+            "vendor.id: an e-mail address would be kept without end: name another id here, and the address in salesforce.find_by"
+        )
+    if side.find_by and mapping.create_only:
+        raise ValueError("create_only: with salesforce.find_by nothing is created")
 
 
 def _check_both_ways(mapping: MappingFile) -> None:

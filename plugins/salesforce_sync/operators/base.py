@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from salesforce_sync.engine.context import Brakes, Context
     from salesforce_sync.engine.maintain import Retention
     from salesforce_sync.errors import MustWait
+    from salesforce_sync.settings import Setting
     from salesforce_sync.staging import Staging
     from salesforce_sync.windows import DateWindow
 
@@ -226,29 +227,35 @@ def brakes(context: Any) -> Brakes:
 
 def staging() -> Staging:
     """Where batches wait between tasks."""
-    from pathlib import Path
-
-    from salesforce_sync.errors import InvalidSetting
     from salesforce_sync.home import airflow_home
     from salesforce_sync.settings import STAGING_PATH, read_setting
     from salesforce_sync.staging import Staging
 
     where = read_setting(STAGING_PATH)
-    if "://" in where:
-        from airflow.sdk import ObjectStoragePath
+    return Staging(open_place(where, STAGING_PATH) if where else airflow_home() / "staging")
 
-        root = ObjectStoragePath(where)
-        try:
-            _ = root.fs  # the driver is loaded now, and not in the middle of a reading
-        except (ImportError, ValueError) as error:
-            kind = where.partition("://")[0]
-            package = _STORES.get(kind, f"the Airflow provider for {kind}://")
-            raise InvalidSetting(
-                f"The Variable {STAGING_PATH.name} is {where!r}, and this installation cannot open {kind}://: {error}.",
-                fix=f"Install {package} on every worker, or name a folder that all of them reach.",
-            ) from error
-        return Staging(root)
-    return Staging(Path(where) if where else airflow_home() / "staging")
+
+def open_place(where: str, setting: Setting) -> Any:
+    """The file or folder that the setting names, on a disk or, by a URL, in an object store."""
+    from pathlib import Path
+
+    from airflow.sdk import ObjectStoragePath
+
+    from salesforce_sync.errors import InvalidSetting
+
+    if "://" not in where:
+        return Path(where)
+    kind = where.partition("://")[0]
+    try:
+        found = ObjectStoragePath(where)
+        _ = found.fs  # the driver is loaded now, and not in the middle of a reading
+    except (ImportError, ValueError) as error:
+        package = _STORES.get(kind, f"the Airflow provider for {kind}://")
+        raise InvalidSetting(
+            f"The Variable {setting.name} is {where!r}, and this installation cannot open {kind}://: {error}.",
+            fix=f"Install {package} on every worker, or name a folder that all of them reach.",
+        ) from error
+    return found
 
 
 def retention() -> Retention:

@@ -28,7 +28,7 @@ PAGE_ROWS = 5_000  # of a report's page: what the vendor's sample code asks for
 ACCOUNTS, PEOPLE = "accounts", "people"
 KINDS = {ACCOUNTS: "account", PEOPLE: "person"}  # stream -> the key under which a record is sent
 REFUSED = "REFUSED_BY_PREACT"
-EXTERNAL, EMAIL, UID = "external_identifier", "email", "uid"
+EXTERNAL, EMAIL = "external_identifier", "email"
 
 
 class PreactHook(VendorHook):
@@ -71,7 +71,7 @@ class PreactHook(VendorHook):
 
     # -- out of Preact -------------------------------------------------------------------------------------------------
 
-    def whole(self, stream: str, paths: Sequence[str]) -> Iterator[Columns]:
+    def whole(self, stream: str, paths: Sequence[str], *, also: Sequence[str] = ()) -> Iterator[Columns]:
         """All records of the stream's report: see engine.read_whole.WholeSource."""
         if not self._report(stream):
             raise InvalidCredentials(
@@ -82,19 +82,26 @@ class PreactHook(VendorHook):
         for page in self._pages(stream):
             waiting += page
             if len(waiting) >= BATCH_ROWS:
-                yield Columns.of(waiting, paths)
+                yield Columns.of(waiting, [*paths, *also])
                 waiting = []
         if waiting:
-            yield Columns.of(waiting, paths)
+            yield Columns.of(waiting, [*paths, *also])
 
     def _pages(self, stream: str) -> Iterator[list[dict[str, Any]]]:
-        offset = 0
-        while True:
-            page = self._page(stream, limit=PAGE_ROWS, offset=offset)
+        """Until a page is empty: Preact may give less than it is asked for. A report that knows no `offset` gives one page
+        again and again; then that page is all, unless it is full."""
+        offset, before = 0, b""
+        while page := self._page(stream, limit=PAGE_ROWS, offset=offset):
+            content = hashlib.blake2b(json.dumps(page).encode()).digest()
+            if content == before:
+                if len(page) < PAGE_ROWS:
+                    return
+                raise ServiceUnavailable(
+                    f"The report {self._report(stream)} gives one page again and again, and nobody knows what it leaves out.",
+                    fix=f"Preact gives {PAGE_ROWS:,} rows at most then: make the report smaller, or read the metrics elsewhere (preact_source).",
+                )
             yield page
-            offset += len(page)
-            if len(page) < PAGE_ROWS:
-                return
+            offset, before = offset + len(page), content
 
     def _page(self, stream: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
         report = self._report(stream)
@@ -225,11 +232,9 @@ class _Reports(VendorHook):
 
 
 def id_of(stream: str, record: Mapping[str, Any]) -> str:
-    """By what a record is linked: an account's external identifier, a person's uid, or a hash of the e-mail address, which is personal data and
-    is kept nowhere; "" for a record that has none of it."""
+    """By what a record is linked: an account's external identifier, or a hash of a person's e-mail address, which is personal
+    data; "" for a record that has none. Two Contacts with one address are one person there."""
     if stream == ACCOUNTS:
         return str(record.get(EXTERNAL) or "")
-    if record.get(UID):
-        return str(record[UID])
     email = str(record.get(EMAIL) or "").lower()
     return hashlib.blake2b(email.encode(), digest_size=16).hexdigest() if email else ""

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from salesforce_sync.engine.read_whole import WholeSource
 from salesforce_sync.mapping.columns import Columns
+from salesforce_sync.mapping.paths import as_text
 from salesforce_sync.systems.preact.settings import Bands
 
 SCORES = {
@@ -26,25 +27,27 @@ class Labelled:
     source: WholeSource
     bands: Mapping[str, Bands]
 
-    def whole(self, stream: str, paths: Sequence[str]) -> Iterator[Columns]:
-        """See WholeSource. The scores are read whether or not the mapping sends them."""
+    def whole(self, stream: str, paths: Sequence[str], *, also: Sequence[str] = ()) -> Iterator[Columns]:
+        """See WholeSource. A label may be missing in the source, and so may a score that the mapping does not send."""
         wanted = [label for label in SCORES if label in paths]
-        also = [SCORES[label] for label in wanted]
-        for columns in self.source.whole(stream, list(dict.fromkeys([*paths, *also]))):
+        needed = [path for path in paths if path not in SCORES]
+        more = [*wanted, *(SCORES[label] for label in wanted), *also]
+        for columns in self.source.whole(
+            stream, needed, also=[path for path in dict.fromkeys(more) if path not in needed]
+        ):
             yield self._labelled(columns, wanted)
 
     def _labelled(self, columns: Columns, wanted: Sequence[str]) -> Columns:
         table = columns.table
         for label in wanted:
+            given = columns.distinct(label)
+            texts = [as_text(value) for value in given.values]
+            if any(text is None and value is not None for text, value in zip(texts, given.values, strict=True)):
+                continue  # a list, say: the mapping says what it thinks of it
+            own = np.array([*texts, None], dtype=object)[np.where(given.places < 0, len(texts), given.places)]
             derived = labels(columns, SCORES[label], self.bands[label])
-            given = columns.texts(label)
-            given = columns.table.column(label) if given is None else given
-            if not pa.types.is_string(given.type):
-                continue  # something else than texts: the mapping says what it thinks of it
-            filled = pa.chunked_array([given.combine_chunks().fill_null("")])
-            known = filled.to_numpy() != ""
-            values = pa.array(np.where(known, filled.to_numpy(), derived), pa.string())
-            table = _with_column(table, label, values)
+            missing = np.array([text is None for text in own], dtype=bool)
+            table = _with_column(table, label, pa.array(np.where(missing, derived, own), pa.string()))
         return Columns(table)
 
 

@@ -37,6 +37,7 @@ class ReadMetricsOperator(SyncOperator):
 
     def run_step(self, context: Any) -> dict[str, int]:
         from salesforce_sync.engine.read_whole import read_whole
+        from salesforce_sync.errors import InvalidSetting
         from salesforce_sync.mapping.loader import load_mapping
         from salesforce_sync.systems.preact.sources import source
 
@@ -44,7 +45,13 @@ class ReadMetricsOperator(SyncOperator):
         found, counts = source(), {}
         with vendor_context(context) as work:
             for name in names_of(self.mappings):
-                counts[name] = read_whole(work, found, name, load_mapping(name), resend=resend, heartbeat_days=days)
+                mapping = load_mapping(name)
+                if mapping.direction != "to_salesforce" or mapping.salesforce.find_by is None:
+                    raise InvalidSetting(
+                        f"The mapping {name} brings no metrics to Salesforce.",
+                        fix="Name one that goes to_salesforce and has salesforce.find_by, such as preact/account_metrics.",
+                    )
+                counts[name] = read_whole(work, found, name, mapping, resend=resend, heartbeat_days=days)
                 log.info("%s: %d records", name, counts[name])
         return counts
 

@@ -8,7 +8,7 @@ from salesforce_sync.settings import Setting, one_of, whole_number
 
 PREACT, SQL, FILE = "preact", "sql", "file"  # where the metrics are read
 Bands = tuple[tuple[str, float], ...]
-_BAND = re.compile(r"(?P<label>[^,;]*\S)\s+(?P<start>-?\d+(?:\.\d+)?)")
+_BAND = re.compile(r"(?P<label>[^\W\d][^\d,;]*?)\s+(?P<start>-?\d+(?:\.\d+)?)")
 
 
 def bands(text: str) -> Bands:

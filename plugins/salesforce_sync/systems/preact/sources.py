@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Protocol
-
-from airflow.sdk import ObjectStoragePath
+from typing import Protocol
 
 from salesforce_sync.engine.read_whole import WholeSource
 from salesforce_sync.hooks.credentials import read_credentials
+from salesforce_sync.operators.base import open_place
 from salesforce_sync.settings import read_setting
 from salesforce_sync.systems.preact import settings
 from salesforce_sync.systems.preact.credentials import SqlCredentials
@@ -38,7 +36,8 @@ def plain_source() -> TestedSource:
     given = {stream: read_setting(setting) for stream, setting in wanted.items()}
     if kind == settings.SQL:
         return SqlSource(read_credentials(SQL_SYSTEM, SqlCredentials).url, given, variables)
-    return FileSource({stream: _file(text) for stream, text in given.items()}, variables)
+    files = {stream: open_place(text, wanted[stream]) if text else None for stream, text in given.items()}
+    return FileSource(files, variables)
 
 
 def source() -> WholeSource:
@@ -48,9 +47,3 @@ def source() -> WholeSource:
         "health_score_label": read_setting(settings.HEALTH_BANDS),
     }
     return Labelled(plain_source(), bands)
-
-
-def _file(text: str) -> Any:
-    if not text:
-        return None
-    return ObjectStoragePath(text) if "://" in text else Path(text)
