@@ -38,7 +38,7 @@ class IngestWriter:
                     path = self._submit(request, upload, content, what, memory)
                 except ServiceUnavailable:  # the job is aborted: nothing was written, and a new one may do better
                     path = self._submit(request, upload, content, what, memory)
-        job = wait_for_job(self._session, path, what=what, patience=self._patience)
+        job = wait_for_job(self._session, path, what=what, patience=self._patience, rows=chunk.num_rows)
         keys = chunk.column(request.key).to_pylist()
         results = self._results(request, path, job, what)
         missing = [key for key in keys if key not in results]

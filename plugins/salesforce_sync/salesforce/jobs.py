@@ -11,6 +11,7 @@ from salesforce_sync.errors import JobUnderWay, RequestRejected, ServiceUnavaila
 from salesforce_sync.salesforce.session import Session
 
 FIRST_POLL_SECONDS, POLL_GROWTH, LONGEST_POLL_SECONDS = 0.05, 2.0, 10.0
+ROWS_PER_SECOND = 100_000  # faster than any org writes: nobody asks before
 DEADLINE_SECONDS = 3_600.0
 RETRYABLE_JOB_ERRORS = ("InternalServerError", "UNABLE_TO_LOCK_ROW", "TooManyLockFailure", "SERVER_UNAVAILABLE")
 UNFINISHED = frozenset({"Open", "UploadComplete", "InProgress"})
@@ -56,9 +57,9 @@ def abandon(session: Session, job_id: str) -> str | None:
     return path if state in UNFINISHED else None
 
 
-def poll_waits() -> Iterator[float]:
-    """Seconds to wait before each poll: short at first, since most jobs are, then longer."""
-    seconds = FIRST_POLL_SECONDS
+def poll_waits(rows: int = 0) -> Iterator[float]:
+    """Seconds to wait before each poll of a job of so many rows: short at first, since most jobs are, then longer."""
+    seconds = min(LONGEST_POLL_SECONDS, max(FIRST_POLL_SECONDS, rows / ROWS_PER_SECOND))
     while True:
         yield seconds
         seconds = min(LONGEST_POLL_SECONDS, seconds * POLL_GROWTH)
@@ -70,15 +71,16 @@ def wait_for_job(
     *,
     what: str,
     patience: float | None = None,
+    rows: int = 0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """The finished job's own description.
+    """The finished job's own description; `rows` is how many it has, as far as that is known.
 
     A job that failed or was aborted raises RequestRejected, one that is older than DEADLINE_SECONDS is aborted and raises
     ServiceUnavailable. One that is still at work after `patience` seconds raises JobUnderWay.
     """
     waited = 0.0
-    for seconds in poll_waits():
+    for seconds in poll_waits(rows):
         sleep(seconds)
         waited += seconds
         job = session.ask("GET", path, "id", "state", "createdDate", what=f"{what}: polling")
