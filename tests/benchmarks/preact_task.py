@@ -26,13 +26,16 @@ EVERY = 50
 def main(what: str, folder: Path, known: dict[str, Any]) -> None:
     from salesforce_sync.state.engine import open_state
     from salesforce_sync.systems.preact.files import FileSource
+    from salesforce_sync.systems.preact.labels import Labelled
+    from salesforce_sync.systems.preact.settings import bands
     from support.flows import Metrics, load_mapping
     from support.kills import RemoteWorld
 
     keys = known["credentials"]
     world = RemoteWorld(known["salesforce"], keys["consumer_key"], keys["consumer_secret"])
     file = folder / "accounts.parquet"
-    source = FileSource({"accounts": file}, {"accounts": "preact_accounts"})
+    plain_source = FileSource({"accounts": file}, {"accounts": "preact_accounts"})
+    source = Labelled(plain_source, {"activity_score_label": bands("High 50"), "health_score_label": bands("Good 50")})
     metrics = Metrics(world, open_state(f"sqlite:///{folder / 'state.db'}"), folder / "staging", source)  # type: ignore[arg-type]
     metrics.runs = {"first": 0, "changed": 100, "found": 200}[what]
     mapping = load_mapping(metrics.name)
