@@ -75,7 +75,9 @@ def test_a_record_that_has_not_changed_is_not_even_mapped(
     monkeypatch.setattr(
         to_salesforce,
         "apply",
-        lambda mapping, records, targets: mapped.append(len(records)) or apply(mapping, records, targets),
+        lambda mapping, records, targets, **more: (
+            mapped.append(len(records)) or apply(mapping, records, targets, **more)
+        ),
     )
     pipeline.take([activity(1), activity(2)])
     pipeline.take([activity(1), activity(2, city="Gouda")])
@@ -324,7 +326,7 @@ def test_all_accounts_are_read_again_every_week(
     pipeline.run(activity())
     world.org.dml.delete(world.org.schema.objects["Account"], [account], hard=True)
     world.org.clock.shift(25 * 3_600)  # an org shows it no more
-    monkeypatch.setattr("salesforce_sync.systems.peerspot.accounts.FULL_EVERY", timedelta(0))
+    monkeypatch.setattr("salesforce_sync.engine.mirror.FULL_EVERY", timedelta(0))
     assert pipeline.process() == Counts(read=1, updated=1)
     assert world.query("SELECT Error__c FROM PeerSpot_Activity__c") == [{"Error__c": DOMAIN_NOT_FOUND}]
 

@@ -859,7 +859,7 @@ def test_clock_off_while_accounts_are_read(
     world: World, pipeline: Intent, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     """A worker's clock that is off, or set back, loses no Account and no match."""
-    from salesforce_sync.systems.peerspot import accounts
+    from salesforce_sync.engine import mirror
 
     class Clock(datetime):
         @classmethod
@@ -868,8 +868,8 @@ def test_clock_off_while_accounts_are_read(
 
     (first,) = world.insert("Account", {"Name": "Acme", "Website": "acme.com"})
     pipeline.run(activity(1))
-    monkeypatch.setattr(accounts, "datetime", Clock)
-    monkeypatch.setattr(accounts, "FULL_EVERY", timedelta(0))
+    monkeypatch.setattr(mirror, "datetime", Clock)
+    monkeypatch.setattr(mirror, "FULL_EVERY", timedelta(0))
     (second,) = world.insert("Account", {"Name": "Late", "Website": "late.com"})
     pipeline.run(activity(2, domain="late.com"), activity(3))
     rows = world.query("SELECT Account__c FROM PeerSpot_Activity__c ORDER BY PeerSpot_External_Id__c")
