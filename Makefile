@@ -2,6 +2,7 @@
 # make test   every test                                               make check   ruff, mypy, import-linter
 # make soak   schedules at random, SCHEDULES of them from SEED on     make explain RECORD=<id>   a record's history
 # make compare MAPPING=<name>   what differs between the two sides, and why (of the demo; elsewhere, the DAG sync_compare)
+# make decisions   open questions about company leads into FILE; ANSWERS=FILE reads the answers, THRESHOLD=0.9 asks what if
 # make bench  measurements, into .bench/results.json                   make lock    resolves requirements*.in again
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 export PYTHONPATH := include:plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test check format bench soak explain compare lock clean
+.PHONY: help demo stop test check format bench soak explain compare decisions lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -65,6 +66,12 @@ soak: $(VENV)/installed-tests
 explain: $(VENV)/installed
 	@SALESFORCE_SYNC_STATE_URL=$${SALESFORCE_SYNC_STATE_URL:-sqlite:///$(CURDIR)/.demo/airflow/salesforce_sync.db} \
 	  $(BIN)/python -m salesforce_sync.explain $(RECORD)
+
+# Open questions about company leads into decisions.csv, or, when that holds answers, the answers out of it.
+FILE ?= decisions.csv
+decisions: $(VENV)/installed
+	@SALESFORCE_SYNC_STATE_URL=$${SALESFORCE_SYNC_STATE_URL:-sqlite:///$(CURDIR)/.demo/airflow/salesforce_sync.db} \
+	  $(BIN)/python -m salesforce_sync.decisions $(if $(THRESHOLD),whatif $(THRESHOLD),$(if $(ANSWERS),read $(ANSWERS),write $(FILE)))
 
 compare: $(VENV)/installed
 	@$(BIN)/python -m demo compare $(MAPPING)

@@ -17,7 +17,7 @@ from salesforce_sync.engine.compare import FILE as COMPARISON
 from salesforce_sync.engine.compare import read_lines
 from salesforce_sync.engine.summary import FILE, Summary
 
-PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL, COMPARE, RECORDS, TASKS, METRICS, DATA = (
+PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL, COMPARE, RECORDS, TASKS, METRICS, DATA, VISITORS = (
     "peerspot_intent",
     "deployteq_contact_poll",
     "deployteq_contact_moments",
@@ -28,6 +28,7 @@ PEERSPOT, POLL, MOMENTS, CAMPAIGN, CONTROL, COMPARE, RECORDS, TASKS, METRICS, DA
     "spotio_activity_tasks",
     "preact_metric_push",
     "preact_account_pull",
+    "wow_company_leads",
 )
 FOUND, VISITED = 12, 8  # leads in the field
 SHOWN_LINES = 12  # of a plan's summary
@@ -51,6 +52,7 @@ def up(root: Path) -> None:
         _begun(api, dag)
     finished = [*_run_peerspot(api, root), *_run_deployteq(api, emulators), *_run_spotio(api, emulators)]
     finished += [_run(api, DATA), _run(api, METRICS)]  # customers reach Preact, and come back with their scores
+    finished += [_run(api, VISITORS)]
     reports = [report_run(root / "airflow" / "salesforce_sync.db", run) for run in finished]
     summary = {
         "airflow": {"url": url, "login": services.LOGIN, "password": services.PASSWORD},
@@ -62,6 +64,7 @@ def up(root: Path) -> None:
     print(f"\n{table(reports)}\n")
     print(f"Airflow: {url}   login: {services.LOGIN}   password: {services.PASSWORD}")
     print(f"The companies that are looking and are no customers: {root.name}/prospects.csv")
+    print("Companies that visited, for you to decide about: `make decisions` writes decisions.csv")
     print(
         f"Took {summary['seconds']:.0f} s. The same figures are in {root.name}/summary.json. `make stop` ends everything."
     )

@@ -141,3 +141,8 @@ def _mask_ipv6(match: re.Match[str]) -> str:
     except ValueError:
         return text  # a time of day, say
     return label + ":".join(address.exploded.split(":")[:3]) + ":x"
+
+
+def spreadsheet_text(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula, also after blanks and line breaks."""
+    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "|") or text[:1].isspace() else text

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks import client, deployteq, emulator, end_to_end, engine, intent, plans, preact, spotio, state
+from benchmarks import client, deployteq, emulator, end_to_end, engine, intent, matching, plans, preact, spotio, state
 from benchmarks.result import Result, table
 
 OUTPUT = Path(__file__).parents[2] / ".bench" / "results.json"
@@ -14,7 +14,7 @@ OUTPUT = Path(__file__).parents[2] / ".bench" / "results.json"
 
 def main() -> None:
     results: list[Result] = []
-    for module in (client, engine, end_to_end, intent, deployteq, spotio, preact, plans, state, emulator):
+    for module in (client, engine, end_to_end, intent, deployteq, spotio, preact, matching, plans, state, emulator):
         print(f"==> {module.__doc__.splitlines()[0]}", flush=True)
         results += module.run()
     OUTPUT.parent.mkdir(exist_ok=True)

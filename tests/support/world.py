@@ -21,6 +21,7 @@ from emulators.vendors.deployteq import Deployteq
 from emulators.vendors.peerspot import PeerSpot
 from emulators.vendors.preact import Preact
 from emulators.vendors.spotio import Spotio
+from emulators.vendors.wow import Wow
 from salesforce_sync.salesforce.client import SalesforceClient
 from salesforce_sync.salesforce.metadata import DescriptionStore
 from salesforce_sync.salesforce.session import Session
@@ -102,6 +103,10 @@ class World:
     @property
     def spotio(self) -> Spotio:
         return self.vendors.systems["spotio"]
+
+    @property
+    def wow(self) -> Wow:
+        return self.vendors.systems["wow"]
 
     def add_activities(self, *records: dict[str, Any]) -> None:
         self.peerspot.order({"add": list(records)})

@@ -114,6 +114,15 @@ def test_customers_reach_preact_and_come_back_with_their_scores(root: Path) -> N
     assert data["created"] == metrics["updated"] == metrics["read"] > 50
 
 
+@pytest.mark.requirement("WW-01")
+def test_companies_that_visited_wait_for_a_decision(root: Path) -> None:
+    (run,) = _of(root, "wow_company_leads")
+    (step,) = [step for step in run["steps"] if step["step"] == "wow/company_leads/match"]
+    assert (run["state"], run["rejected"]) == ("success", 0)
+    assert step["read"] > 50
+    assert "checked_no_action" in step["message"]
+
+
 @pytest.mark.requirement("DQ-03", "DQ-07")
 def test_a_newsletter_and_what_became_of_it_are_on_every_lead_and_contact(root: Path) -> None:
     (moments,), poll = _of(root, "deployteq_contact_moments"), _of(root, "deployteq_contact_poll")[-1]

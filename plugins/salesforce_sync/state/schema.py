@@ -150,6 +150,53 @@ record_keys = Table(
     Index(None, "org", "mapping", "key"),
 )  # fmt: skip
 
+account_names = Table(
+    "account_names", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("account_id", String(18), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("city", Text),
+    Column("address", Text),  # street, postal code, city and country, as people are shown it
+    Column("phone", Text),
+    Column("owner_id", String(18)),
+    Column("seen_at", _Moment, nullable=False),
+)  # fmt: skip
+
+company_leads = Table(
+    "company_leads", metadata,
+    Column("org", String(18), primary_key=True),
+    Column("lead_id", String(255), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("domain", String(255)),
+    Column("city", Text),
+    Column("content", Text, nullable=False),  # JSON: what a created Lead is made of
+    Column("mark", String(32), nullable=False),  # a hash of what is matched by
+    Column("visited_on", String(10), nullable=False),  # the day of its last visit
+    Column("state", String(20), nullable=False),  # not_checked, checked_no_action, lead_created, associated
+    Column("evidence", Text, nullable=False, server_default="[]"),  # JSON: its candidates, the best first
+    Column("action", String(10)),  # create, associate or ignore: what was decided, and the last decision counts
+    Column("salesforce_id", String(18)),  # the Account that it is associated with, or the Lead that was created
+    Column("person", String(250)),  # who decided; null: a rule
+    Column("reason", Text),
+    Column("decided_at", _Moment),
+    Column("checked_at", _Moment),
+    Index(None, "org", "state"),
+)  # fmt: skip
+
+lead_decisions = Table(
+    "lead_decisions", metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("org", String(18), nullable=False),
+    Column("lead_id", String(255), nullable=False),
+    Column("action", String(10), nullable=False),
+    Column("salesforce_id", String(18)),
+    Column("person", String(250)),
+    Column("rule", String(20)),  # of the best candidate when it was decided
+    Column("suggested_id", String(18)),  # that candidate
+    Column("decided_at", _Moment, nullable=False),
+    Index(None, "org", "lead_id"),
+)  # fmt: skip
+
 open_domains = Table(
     "open_domains", metadata,
     Column("org", String(18), primary_key=True),

@@ -19,6 +19,7 @@ SYSTEMS = {
     "peerspot": "PeerSpotHook",
     "preact": "PreactHook",
     "spotio": "SpotioHook",
+    "wow": "WowHook",
 }
 
 

@@ -186,7 +186,7 @@ def test_the_shipped_project_deploys_into_a_bare_org_and_gives_the_schema_that_i
         assert set(world.org.schema.objects[name].fields) == set(sobject.fields), name
     names = raw.query("SELECT Name FROM PermissionSet ORDER BY Name")[1]["records"]
     assert [record["Name"] for record in names] == [
-        "Deployteq_Sync", "PeerSpot", "PeerSpot_Sync", "Preact_Customer_Data", "Preact_Sync", "SPOTIO_Sync",
+        "Deployteq_Sync", "PeerSpot", "PeerSpot_Sync", "Preact_Customer_Data", "Preact_Sync", "SPOTIO_Sync", "WOW_Sync",
     ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from salesforce_sync.engine.derive import Derived, derived
 from salesforce_sync.engine.to_salesforce import deliver_made
 from salesforce_sync.errors import HeldBack, TooManyRejects
 from salesforce_sync.mapping.model import MappingFile
+from salesforce_sync.privacy import spreadsheet_text
 from salesforce_sync.records import Counts, RecordResult, WriteResult
 from salesforce_sync.salesforce.rows import Operation, WriteRequest
 from salesforce_sync.salesforce.soql import in_lists
@@ -302,16 +303,11 @@ def write_prospects(path: Path, companies: Iterable[Company]) -> None:
         for company in prospects:
             products = "; ".join(sorted(company.products))
             writer.writerow([
-                *map(_plain, (company.name, company.domain, company.country)), len(company.activities), _plain(products), company.last_visit,
-                company.account_id or "",
+                *map(spreadsheet_text, (company.name, company.domain, company.country)), len(company.activities),
+                spreadsheet_text(products), company.last_visit, company.account_id or "",
             ])  # fmt: skip
     unfinished.replace(path)
     log.info("%s: %d prospects in %s", STEP, len(prospects), path)
-
-
-def _plain(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula, also after blanks and line breaks."""
-    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "|") or text[:1].isspace() else text
 
 
 def _for_the_owner(path: str, flags: int) -> int:

@@ -1,0 +1,1 @@
+"""What only WOW Analytics (later GatorLeads, CommuniGator) needs."""
