@@ -341,6 +341,49 @@ def test_an_hourly_run_that_finds_fifty_companies_costs_three_calls(world: World
     assert len(companies.lead("w-7").candidates) >= 1
 
 
+def test_a_company_whose_account_is_gone_is_looked_at_again(world: World, companies: Companies) -> None:
+    first, second = world.insert("Account", {"Name": "Zorbin Logistics"}, {"Name": "Zorbin Logistics"})
+    world.wow.visit(_lead())
+    companies()
+    companies.decide("w-1", ASSOCIATE, first)
+    companies()
+    assert companies.lead().state == ASSOCIATED
+    world.delete("Account", first)
+    world.later(600)
+    companies()
+    assert (companies.lead().state, companies.lead().action) == (CHECKED, None)
+    assert [item.id for item in companies.lead().candidates] == [second]
+
+
+def test_a_lead_without_a_permalink_or_a_day_and_with_an_endless_id_is_kept_and_created(
+    world: World, companies: Companies
+) -> None:
+    world.wow.visit({**_lead(), "id": "w" * 300})
+    (lead,) = world.wow.added.values()
+    lead |= {"permaLink": None}
+    companies()
+    with companies.state.connect() as connection:
+        (found,) = company_leads.of_state(connection, companies.org, CHECKED)
+    companies.decide(found.lead_id, CREATE)
+    assert companies().created == 1
+    assert companies().created == 0
+
+
+def test_names_that_look_like_soql_and_very_many_of_them_are_only_names(world: World, companies: Companies) -> None:
+    names = [
+        "O'Neill's \\ % _ ' OR Name != '",
+        "Bolt) LIMIT 1",
+        *(f"{'Long name ' * 20}{number}" for number in range(80)),
+    ]
+    world.insert("Lead", {"LastName": "Vos", "Company": names[0]})
+    world.wow.visit(
+        *(_lead(number, name, emailAddress=f"o'neill+{number}@acme.example") for number, name in enumerate(names))
+    )
+    companies()
+    assert [item.kind for item in companies.lead("w-0").candidates] == ["Lead"]
+    assert companies.lead("w-5").state == CHECKED
+
+
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 

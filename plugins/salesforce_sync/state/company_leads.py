@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from salesforce_sync.matching.rules import ASSOCIATE, Candidate
 from salesforce_sync.state.bulk import upsert_rows
 from salesforce_sync.state.engine import is_one_of
-from salesforce_sync.state.schema import company_leads, lead_decisions
+from salesforce_sync.state.schema import account_names, company_leads, lead_decisions
 
 NOT_CHECKED, CHECKED, CREATED, ASSOCIATED = "not_checked", "checked_no_action", "lead_created", "associated"
 # The vendor's own words for the states of its button, and one that it has not.
@@ -139,6 +139,22 @@ def decide(
     }  # fmt: skip
     connection.execute(insert(lead_decisions), row)
     return True
+
+
+def reopen(connection: Connection, org: str) -> int:
+    """Leads whose Account is gone are to be checked again, and decided about again; gives how many."""
+    columns = company_leads.c
+    is_there = exists().where(account_names.c.org == org, account_names.c.account_id == columns.salesforce_id)
+    these = (columns.org == org) & (columns.state == ASSOCIATED) & ~is_there
+    nothing = {
+        "state": NOT_CHECKED,
+        "action": None,
+        "salesforce_id": None,
+        "person": None,
+        "reason": None,
+        "decided_at": None,
+    }
+    return int(connection.execute(update(company_leads).where(these).values(**nothing)).rowcount)
 
 
 def created(connection: Connection, org: str, salesforce_ids: Mapping[str, str]) -> None:

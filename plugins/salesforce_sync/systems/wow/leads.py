@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -11,9 +12,9 @@ from typing import Any, Protocol
 from salesforce_sync.engine.accounts import refresh_accounts
 from salesforce_sync.engine.context import Context, sync_run
 from salesforce_sync.engine.lease import hold
+from salesforce_sync.engine.plan import loggable_id
 from salesforce_sync.engine.read import reading
 from salesforce_sync.engine.to_salesforce import deliver_made
-from salesforce_sync.ids import whole_id
 from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.paths import as_text, value_at
 from salesforce_sync.matching.companies import Companies, find_matches
@@ -30,20 +31,22 @@ from salesforce_sync.matching.rules import (
     trusted_rules,
 )
 from salesforce_sync.records import Counts
+from salesforce_sync.salesforce.query import PAGES_PER_CALL
 from salesforce_sync.salesforce.soql import in_lists
 from salesforce_sync.state import account_domains, account_names, company_leads, coverage, links
 from salesforce_sync.state.account_names import AccountName
-from salesforce_sync.state.company_leads import CHECKED, CREATED, NOT_CHECKED, CompanyLead, Stored
+from salesforce_sync.state.company_leads import CHECKED, NOT_CHECKED, CompanyLead, Stored
 from salesforce_sync.state.engine import chunks
 from salesforce_sync.state.engine import reading as looking
 from salesforce_sync.windows import DateWindow
 
 log = logging.getLogger(__name__)
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 STREAM = "wow/company_leads"
 MAPPING = "wow/leads"
 SHOWN = 5  # candidates of a lead that people are shown
-LOOKED_UP = 100  # companies that one call looks for among Leads and Contacts
+THERE_SCORE = 0.9  # of a Lead or Contact that is there: enough that nothing is decided without a person
 
 
 class LeadSource(Protocol):
@@ -69,7 +72,8 @@ def read_leads(context: Context, source: LeadSource, kinds: Sequence[str], *, to
         for window in _windows(days):
             for kind in kinds:
                 for page in source.read(kind, window=window):
-                    found |= {lead.lead_id: lead for lead in map(lead_of, page) if lead is not None}
+                    read = (lead_of(record, day=window.last) for record in page)
+                    found |= {lead.lead_id: lead for lead in read if lead is not None}
         with work.lease.transaction() as connection:
             for part in chunks(list(found.values())):
                 company_leads.save(connection, context.org, part)
@@ -90,18 +94,20 @@ def _windows(days: Sequence[date]) -> Iterator[DateWindow]:
     yield DateWindow(first, last)
 
 
-def lead_of(record: Mapping[str, Any]) -> CompanyLead | None:
-    """A lead as WOW gives it; None for one without an id or a company's name."""
+def lead_of(record: Mapping[str, Any], *, day: date) -> CompanyLead | None:
+    """A lead as WOW gives it, when it was asked for the days up to `day`; None for one without an id or a company's name."""
     lead_id, name = (
         as_text(record.get("id")),
         as_text(value_at(record, "company.name")) or as_text(record.get("companyName")),
     )
     if lead_id is None or name is None:
         return None
+    lead_id = loggable_id(lead_id, lead_id)
     given = {path: as_text(value_at(record, path)) for path in CONTENT.values()}
-    content = {name: given[path] for name, path in CONTENT.items() if given[path]}
+    content = {"permalink": lead_id} | {name: given[path] for name, path in CONTENT.items() if given[path]}
     domain = registrable_domain(given["company.domain"]) if given["company.domain"] else None
     visited = (as_text(record.get("lastVisit")) or "")[:10]
+    visited = visited if _DAY.fullmatch(visited) else day.isoformat()
     return CompanyLead(lead_id, name, domain, given["company.city"], content | {"company": name}, visited)
 
 
@@ -131,6 +137,10 @@ def match_leads(context: Context, rules: MatchRules) -> dict[str, int]:
     which state. Costs two calls, and one when there is nothing to check."""
     with hold(context, [STREAM]), sync_run(context, f"{STREAM}/match") as run:
         refresh_accounts(context)
+        with context.state.begin() as connection:
+            reopened = company_leads.reopen(connection, context.org)
+        if reopened:
+            run.notes.append(f"{reopened:,} companies are to be looked at again: their Account is gone.")
         with looking(context.state) as connection:
             leads = company_leads.of_state(connection, context.org, NOT_CHECKED)
         found = _candidates(context, leads) if leads else {}
@@ -197,52 +207,48 @@ def _with_account(item: Candidate, account: AccountName | None, owners: Mapping[
 def _look_up(
     context: Context, leads: Sequence[Stored], owner_ids: set[str]
 ) -> tuple[dict[str, str], dict[str, list[Candidate]]]:
-    """Names of owners by id; and by lead, Leads with its company's name and people with its e-mail address."""
-    owners: dict[str, str] = {}
-    there: dict[str, list[Candidate]] = {}
-    waiting = sorted(owner_ids)
+    """Names of owners by id; and by lead, Leads with its company's name, and Leads and Contacts with its e-mail address."""
+    names = in_lists(sorted({lead.name for lead in leads}))
+    emails = list(in_lists(sorted({str(lead.content["email"]) for lead in leads if lead.content.get("email")})))
+    asked = [
+        *(
+            f"SELECT Id, Company, Name, Email FROM Lead WHERE IsConverted = false AND Company IN ({part})"
+            for part in names
+        ),
+        *(
+            f"SELECT Id, Company, Name, Email FROM Lead WHERE IsConverted = false AND Email IN ({part})"
+            for part in emails
+        ),
+        *(f"SELECT Id, Name, Email, AccountId FROM Contact WHERE Email IN ({part})" for part in emails),
+        *(f"SELECT Id, Name FROM User WHERE Id IN ({part})" for part in in_lists(sorted(owner_ids))),
+    ]
     context.salesforce.describe(["Lead", "Contact", "User"])  # in one call, if they are new
-    for part in chunks(list(leads), LOOKED_UP):
-        names = sorted({lead.name for lead in part})
-        emails = sorted({str(lead.content["email"]) for lead in part if lead.content.get("email")})
-        asked = [
-            f"SELECT Id, Company, Name, Email, IsConverted FROM Lead WHERE IsConverted = false AND (Company IN ({_listed(names)})"
-            f"{f' OR Email IN ({_listed(emails)})' if emails else ''})"
-        ]
-        if emails:
-            asked.append(f"SELECT Id, Name, Email, AccountId FROM Contact WHERE Email IN ({_listed(emails)})")
-        if waiting:
-            asked.append(f"SELECT Id, Name FROM User WHERE Id IN ({_listed(waiting[:LOOKED_UP])})")
-            waiting = waiting[LOOKED_UP:]
-        rows = [row for table in context.salesforce.read_together(asked) for row in table.to_pylist()]
-        owners |= {row["Id"]: row["Name"] for row in rows if row["Id"].startswith("005")}
-        for lead in part:
-            there[lead.lead_id] = list(_already_there(lead, rows))
+    rows: dict[str, dict[str, Any]] = {}
+    for together in chunks(asked, PAGES_PER_CALL):
+        for table in context.salesforce.read_together(together):
+            rows |= {row["Id"]: row for row in table.to_pylist()}
+    owners = {record_id: row["Name"] for record_id, row in rows.items() if set(row) == {"Id", "Name"}}
+    by_company, by_email = _by(rows.values(), "Company"), _by(rows.values(), "Email")
+    there: dict[str, list[Candidate]] = {}
+    for lead in leads:
+        email = str(lead.content.get("email") or "").lower()
+        found = {row["Id"]: "of this company" for row in by_company.get(lead.name.lower(), [])}
+        found = {row["Id"]: "with this e-mail address" for row in by_email.get(email, []) if email} | found
+        there[lead.lead_id] = [_already_there(rows[record_id], why) for record_id, why in found.items()]
     return owners, there
 
 
-def _listed(values: Sequence[str]) -> str:
-    (text,) = in_lists(values, characters=1_000_000) if values else ("''",)
-    return text
-
-
-def _already_there(lead: Stored, rows: Sequence[Mapping[str, Any]]) -> Iterator[Candidate]:
-    email = str(lead.content.get("email") or "").lower()
+def _by(rows: Iterable[dict[str, Any]], name: str) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        same_company = str(row.get("Company") or "").lower() == lead.name.lower()
-        same_email = email and str(row.get("Email") or "").lower() == email
-        if "Company" in row and (same_company or same_email):
-            why = "a Lead of this company is there" if same_company else "a Lead with this e-mail address is there"
-            yield Candidate(row["Id"], "Lead", str(row["Name"] or ""), 0.9, THERE, (why,))
-        elif "AccountId" in row and same_email:
-            yield Candidate(
-                row["Id"],
-                "Contact",
-                str(row["Name"] or ""),
-                0.9,
-                THERE,
-                ("a Contact with this e-mail address is there",),
-            )
+        if row.get(name):
+            found.setdefault(str(row[name]).lower(), []).append(row)
+    return found
+
+
+def _already_there(row: Mapping[str, Any], why: str) -> Candidate:
+    kind = "Lead" if "Company" in row else "Contact"
+    return Candidate(row["Id"], kind, str(row["Name"] or ""), THERE_SCORE, THERE, (f"a {kind} {why} is there",))
 
 
 def _decide(context: Context, rules: MatchRules) -> None:
@@ -272,7 +278,7 @@ def create_leads(context: Context, mapping: MappingFile, *, last_name: str) -> C
     with hold(context, [STREAM, mapping.salesforce.object]) as lease:
         with looking(context.state) as connection:
             decided = company_leads.of_state(connection, context.org, CHECKED)
-        wanted = [lead for lead in decided if lead.action == CREATE and lead.content.get("permalink")]
+        wanted = [lead for lead in decided if lead.action == CREATE]
         records = [record_of(lead, last_name=last_name) for lead in wanted]
         delivered = deliver_made(context, lease, MAPPING, mapping, records) if records else None
         names = {str(lead.content["permalink"]): lead.lead_id for lead in wanted}
@@ -291,26 +297,7 @@ def record_of(lead: Stored, *, last_name: str) -> dict[str, Any]:
     return content
 
 
-# -- people ------------------------------------------------------------------------------------------------------------
-
-
-def is_open(lead: Stored) -> bool:
-    """Whether nothing was decided about the lead."""
-    return lead.action is None and lead.state != CREATED
-
-
-def account_id_of(text: str) -> str | None:
-    """The 18-character id of an Account; None for what is none."""
-    found = whole_id(text.strip())
-    return found if found and found.startswith("001") else None
-
-
 def purge_leads(context: Context, *, before: date) -> int:
     """Forgets leads whose last visit was before this day."""
     with context.state.begin() as connection:
         return company_leads.purge(connection, context.org, before=before)
-
-
-def open_leads(leads: Iterable[Stored]) -> list[Stored]:
-    """Those about which people are to decide."""
-    return [lead for lead in leads if is_open(lead)]
