@@ -41,8 +41,9 @@ demo: $(VENV)/installed
 stop:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo down; else echo "Nothing was running."; fi
 
+# The files that take longest come first, so that neither process has to wait for the other at the end.
 test: $(VENV)/installed-tests $(VENV)/installed-node
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/system tests/integration tests/unit
 
 check: $(VENV)/installed-tests
 	$(BIN)/ruff check .

@@ -244,7 +244,9 @@ def test_a_second_demo_changes_nothing_and_stop_leaves_no_process(root: Path) ->
     done = _demo("up", root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert root.stat().st_mode == before  # else the database that runs could not reach its files any more
-    dry, month, poll, moments, campaign, undone, records, tasks = _summary(root)["runs"]
+    dry, month, poll, moments, campaign, undone, records, tasks, data, metrics, visitors = _summary(root)["runs"]
+    assert (data["created"], data["updated"], metrics["updated"], metrics["rejected"]) == (0, 0, 0, 0)
+    assert (visitors["state"], visitors["created"]) == ("success", 0)
     assert (records["created"], records["updated"], tasks["created"]) == (12, 0, 8)
     assert (dry["state"], dry["created"], dry["unchanged"]) == ("success, dry", 0, 30 * PER_DAY - 1)
     assert undone["updated"] == campaign["updated"]
