@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import getpass
+import io
 import os
 import sys
 from collections import Counter
@@ -24,8 +25,8 @@ from sqlalchemy import Connection, Engine
 from salesforce_sync.errors import InvalidParameter, SyncError
 from salesforce_sync.ids import whole_id
 from salesforce_sync.matching.rules import ACTIONS, ASSOCIATE, RULES, Candidate, propose, trusted_rules
-from salesforce_sync.privacy import spreadsheet_text
-from salesforce_sync.state import company_leads, orgs
+from salesforce_sync.privacy import plain_text, spreadsheet_text
+from salesforce_sync.state import account_names, company_leads, orgs
 from salesforce_sync.state.company_leads import ASSOCIATED, CHECKED, CREATED, Stored
 from salesforce_sync.state.engine import open_state, reading
 
@@ -33,6 +34,7 @@ COLUMNS = (
     "lead", "company", "city", "country", "domain", "permalink", "last_visit", "candidate", "kind", "name", "score", "evidence",
     "address", "phone", "owner", "answer", "reason",
 )  # fmt: skip
+ANSWERED = ("lead", "candidate", "answer", "reason")  # the columns that are read
 MONTH = timedelta(days=30)
 
 
@@ -66,19 +68,28 @@ def _candidate(item: Candidate) -> list[str]:
 
 def read(state: Engine, org: str, path: Path, *, person: str) -> Counter[str]:
     """Decides what the file answers; gives how many decisions of each kind, with `refused` for leads about which somebody
-    else has decided meanwhile, and `before` for answers that are decided already. InvalidParameter names every wrong row,
-    and then nothing is decided."""
+    else has decided meanwhile, `before` for answers that are decided already, and `forgotten` for leads that are not kept
+    any more. InvalidParameter names every wrong row, and then nothing is decided."""
     answers = _answers(path)
     counts: Counter[str] = Counter()
     with state.begin() as connection:
         known = company_leads.find(connection, org, list(answers))
+        accounts = account_names.find(
+            connection, org, sorted({account for _, _, account, _ in answers.values() if account})
+        )
         problems = [
-            f"line {line}: there is no company lead {lead}" for lead, (line, *_) in answers.items() if lead not in known
+            f"line {line}: Salesforce has no Account {account}"
+            for line, _, account, _ in answers.values()
+            if account and account not in accounts
         ]
         if problems:
-            raise InvalidParameter("; ".join(problems[:10]), fix="Write the file anew.")
-        for lead_id, (_, action, account, reason) in answers.items():
-            counts[decide(connection, org, known[lead_id], action, account, person=person, reason=reason)] += 1
+            raise InvalidParameter("; ".join(problems[:10]), fix="Write the file once more: the Account is gone.")
+        for lead_id, (_, action, account, reason) in sorted(
+            answers.items()
+        ):  # in one order, so that nobody waits in a ring
+            lead = known.get(lead_id)
+            done = decide(connection, org, lead, action, account, person=person, reason=reason) if lead else "forgotten"
+            counts[done] += 1
     return counts
 
 
@@ -101,23 +112,42 @@ def _answers(path: Path) -> dict[str, tuple[int, str, str | None, str]]:
     """Lead -> line, action, Account and reason, of the rows that have an answer."""
     found: dict[str, tuple[int, str, str | None, str]] = {}
     problems: list[str] = []
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            action = (row.get("answer") or "").strip().lower()
-            if not action:
-                continue
-            lead, candidate = (row.get("lead") or "").strip(), whole_id((row.get("candidate") or "").strip())
-            account = candidate if action == ASSOCIATE else None
-            if action not in ACTIONS:
-                problems.append(f"line {line}: answer is {action!r}, and not {', '.join(ACTIONS)}")
-            elif action == ASSOCIATE and not (account and account.startswith("001")):
-                problems.append(f"line {line}: associate stands in the row of an Account")
-            elif lead in found and found[lead][1:3] != (action, account):
-                problems.append(f"line {line}: line {found[lead][0]} answers something else for the same company")
-            found.setdefault(lead, (line, action, account, (row.get("reason") or "").strip()))
+    for line, row in enumerate(_table(path), start=2):
+        action = row["answer"].lower()
+        if not action:
+            continue
+        lead, candidate = row["lead"], whole_id(row["candidate"])
+        account = candidate if action == ASSOCIATE else None
+        if action not in ACTIONS:
+            problems.append(f"line {line}: answer is {action!r}, and not {', '.join(ACTIONS)}")
+        elif action == ASSOCIATE and not (account and account.startswith("001")):
+            problems.append(f"line {line}: associate stands in the row of an Account")
+        elif lead in found and found[lead][1:3] != (action, account):
+            problems.append(f"line {line}: line {found[lead][0]} answers something else for the same company")
+        found.setdefault(lead, (line, action, account, row["reason"]))
     if problems:
         raise InvalidParameter("; ".join(problems[:10]), fix="Correct these lines; nothing was decided.")
     return found
+
+
+def _table(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of the file as a spreadsheet saved it: with commas, semicolons or tabs. InvalidParameter for another file."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidParameter(f"{path.name} is not text in UTF-8.", fix="Save it as 'CSV UTF-8'.") from None
+    first = text.partition("\n")[0]
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    header = [name.strip().lower() for name in next(rows, [])]
+    missing = [name for name in ANSWERED if name not in header]
+    if missing:
+        raise InvalidParameter(
+            f"{path.name} has no column {', '.join(missing)}.",
+            fix="Answer in the file that `write` makes, and keep its first line.",
+        )
+    for row in rows:
+        cells = dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
+        yield {name: plain_text(cells[name].strip()) for name in ANSWERED}
 
 
 def what_if(state: Engine, org: str, threshold: float, rules: Sequence[str] = RULES) -> list[str]:

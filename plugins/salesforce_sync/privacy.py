@@ -146,3 +146,8 @@ def _mask_ipv6(match: re.Match[str]) -> str:
 def spreadsheet_text(text: str) -> str:
     """Text that a spreadsheet does not take for a formula, also after blanks and line breaks."""
     return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "|") or text[:1].isspace() else text
+
+
+def plain_text(text: str) -> str:
+    """What `spreadsheet_text` made of a text, as it was."""
+    return text[1:] if text[:1] == "'" and spreadsheet_text(text[1:]) == text else text

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, insert
 
 from salesforce_sync import decisions
 from salesforce_sync.engine.context import Context
-from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, InvalidParameter
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, InvalidParameter, ServiceUnavailable
 from salesforce_sync.matching.rules import ASSOCIATE, CREATE
 from salesforce_sync.records import Counts, RunIdentity
 from salesforce_sync.staging import Staging
@@ -222,12 +222,13 @@ def test_a_rule_associates_only_while_what_people_decided_proves_it(world: World
     companies()
     assert companies.lead().action is None
     _people_agreed(companies, 73)
-    companies()
-    assert (companies.lead().state, companies.lead().person) == (ASSOCIATED, None)
-    companies.decide("w-1", CREATE)  # a correction
     world.wow.visit(_lead(2))
     companies()
-    assert companies.lead("w-2").action is None
+    assert (companies.lead("w-2").state, companies.lead("w-2").person) == (ASSOCIATED, None)
+    companies.decide("w-2", CREATE)  # a correction
+    world.wow.visit(_lead(3))
+    companies()
+    assert companies.lead("w-3").action is None
 
 
 def _people_agreed(companies: Companies, count: int) -> None:
@@ -440,6 +441,40 @@ def test_a_wrong_row_is_named_and_nothing_is_decided(
     assert companies.lead("w-1").action is None
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_file_that_a_spreadsheet_saved_in_its_own_way_is_read(
+    world: World, companies: Companies, tmp_path: Path, separator: str
+) -> None:
+    (account,) = world.insert("Account", {"Name": "Zorbin Logistics"})
+    world.wow.visit(_lead() | {"id": "-1"})
+    companies()
+    path = tmp_path / "decisions.csv"
+    rows = [["Lead", "CANDIDATE", "Answer", "Reason"], ["'-1", account, "associate", "a, b; c"], ["gone", "", "ignore"]]
+    path.write_text("\ufeff" + "\r\n".join(separator.join(f'"{cell}"' for cell in row) for row in rows))
+    done = decisions.read(companies.state, companies.org, path, person="somebody")
+    assert done == {"associate": 1, "forgotten": 1}
+    assert companies.lead("-1").salesforce_id == account
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"lead;candidate;reply\n", "has no column answer, reason"),
+        (b"", "has no column lead, candidate, answer, reason"),
+        ("lead,candidate,answer,reason\nw-1,,ignore,caf\u00e9\n".encode("latin-1"), "is not text in UTF-8"),
+        (b"lead,candidate,answer,reason\nw-1,001000000000001AAA,associate,\n", "line 2: Salesforce has no Account 001"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_as_a_whole(
+    companies: Companies, tmp_path: Path, content: bytes, problem: str
+) -> None:
+    companies()
+    path = tmp_path / "decisions.csv"
+    path.write_bytes(content)
+    with pytest.raises(InvalidParameter, match=problem):
+        decisions.read(companies.state, companies.org, path, person="somebody")
+
+
 def test_what_another_threshold_would_have_done(world: World, companies: Companies) -> None:
     (account,) = world.insert("Account", {"Name": "Zorbin Logistic"})
     world.wow.visit(_lead(), _lead(2))
@@ -476,6 +511,44 @@ def test_both_generations_of_the_api_can_be_signed_in_to(
     with pytest.raises(AuthenticationFailed, match="Check the Variable wow_credentials") as caught:
         wow_hook().test()
     assert "fake-wrong" not in str(caught.value)
+
+
+def test_a_token_that_is_refused_before_its_end_is_replaced(
+    world: World, wow_hook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables(monkeypatch, wow_credentials=json.dumps(world.wow.oauth_credentials(world.vendors_url)))
+    hook = wow_hook()
+    assert hook.test() == hook.test()
+    world.wow.tokens.clear()
+    assert hook.test() == "You are successfully connected to WOW Analytics"
+    assert len(world.wow.tokens) == 1
+
+
+@pytest.mark.parametrize(
+    ("page", "problem"),
+    [
+        ({"data": None, "hasNextPage": False, "totalItemCount": 0}, "no list of leads"),
+        ({"data": ["x"], "hasNextPage": False, "totalItemCount": 1}, "no list of leads"),
+        ({"data": [], "hasNextPage": False, "totalItemCount": None}, "no list of leads"),
+        (
+            {"data": [{"id": "w-1"}], "hasNextPage": True, "totalItemCount": 2},
+            "page 2 of the leads is the one before it",
+        ),
+        ({"data": [{"id": "w-1"}], "hasNextPage": False, "totalItemCount": 2}, "2 leads were announced, 1 came"),
+        ({"data": [], "hasNextPage": True, "totalItemCount": 2}, "is empty, and says that there are more"),
+        ({"data": []}, "lacks"),
+    ],
+)
+def test_a_page_that_is_none_ends_the_reading(
+    world: World, wow_hook: Any, monkeypatch: pytest.MonkeyPatch, page: Any, problem: str
+) -> None:
+    from salesforce_sync.windows import DateWindow
+
+    hook = wow_hook()
+    assert hook.client
+    monkeypatch.setattr(hook, "get_json", lambda path, headers: page)
+    with pytest.raises(ServiceUnavailable, match=problem):
+        list(hook.read("Lead", window=DateWindow(TODAY, TODAY)))
 
 
 def test_a_client_that_is_not_there_and_a_type_that_is_none_are_named(

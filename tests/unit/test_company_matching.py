@@ -120,7 +120,7 @@ def _candidate(identity: str = "001A", score: float = 0.97, rule: str = NAME, ki
         ([_candidate(), _candidate("001B", 0.96)], None),
         ([_candidate(), _candidate("00QB", 0.9, kind="Lead")], None),
         ([_candidate("00QB", 0.9, kind="Lead")], None),
-        ([_candidate(rule=DOMAIN, score=1.0), _candidate("001B", 0.95)], ASSOCIATE),
+        ([_candidate(rule=DOMAIN, score=1.0), _candidate("001B", 0.95)], None),
     ],
 )  # fmt: skip
 def test_what_is_clear_is_decided_and_the_rest_waits(candidates: list[Candidate], action: str | None) -> None:

@@ -148,6 +148,17 @@ def _plain(texts: Any) -> pa.Array:
     return texts
 
 
+def without_form(name: str) -> str:
+    """The name as it is written, without the legal form at its end; the whole name when it is nothing else."""
+    words, forms = name.split(), legal_tokens()
+    left = list(words)
+    while left and all(
+        token in forms or token in _EMPTY for token in _words(_plain(pa.array([left[-1]])))[0].to_pylist()
+    ):
+        left.pop()
+    return " ".join(left or words).rstrip(",;&/ ")
+
+
 @cache
 def legal_tokens() -> frozenset[str]:
     """The words that legal forms of all countries are made of, as far as they are nothing else."""

@@ -44,15 +44,13 @@ class Proposal(NamedTuple):
     rule: str | None = None
 
 
-def propose(
-    candidates: Sequence[Candidate], *, threshold: float, trusted: Iterable[str], margin: float = 0.02
-) -> Proposal:
+def propose(candidates: Sequence[Candidate], *, threshold: float, trusted: Iterable[str]) -> Proposal:
     """Of candidates, the best first: none of them, and a Lead is created; one alone that agrees well enough, by a trusted
     rule, and the company is that Account. Anything else is for a person."""
     if not candidates:
         return Proposal(CREATE)
     good = [item for item in candidates if item.kind == "Account" and item.score >= threshold]
-    if len(good) == 1 or (good and good[0].score - good[1].score >= margin and good[0].rule != SIMILAR):
+    if len(good) == 1:
         best = good[0]
         is_clear = candidates[0] is best and all(item.kind == "Account" for item in candidates)
         if is_clear and best.rule in set(trusted):

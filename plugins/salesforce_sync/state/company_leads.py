@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
-from salesforce_sync.matching.rules import ASSOCIATE, Candidate
+from salesforce_sync.matching.rules import ASSOCIATE, CREATE, Candidate
 from salesforce_sync.state.bulk import upsert_rows
 from salesforce_sync.state.engine import is_one_of
 from salesforce_sync.state.schema import account_names, company_leads, lead_decisions
@@ -25,6 +25,11 @@ MEANINGS = {
     ASSOCIATED: "is associated with an Account in Salesforce",
 }
 COLUMNS = ("org", "lead_id", "name", "domain", "city", "content", "mark", "visited_on", "state")
+
+
+_UNDECIDED: dict[str, Any] = {
+    "state": NOT_CHECKED, "action": None, "salesforce_id": None, "person": None, "reason": None, "decided_at": None,
+}  # fmt: skip
 
 
 class CompanyLead(NamedTuple):
@@ -53,6 +58,7 @@ class Stored(NamedTuple):
     city: str | None
     content: dict[str, Any]
     visited_on: str
+    mark: str
     state: str
     candidates: list[Candidate]
     action: str | None
@@ -123,6 +129,8 @@ def decide(
 
     `person` is None for a rule. `salesforce_id` is the Account of an association.
     """
+    if lead.state == CREATED:
+        return False
     columns, now = company_leads.c, datetime.now(UTC)
     as_seen = columns.decided_at.is_(None) if lead.decided_at is None else columns.decided_at == lead.decided_at
     these = (columns.org == org) & (columns.lead_id == lead.lead_id) & as_seen & (columns.state == lead.state)
@@ -157,11 +165,38 @@ def reopen(connection: Connection, org: str) -> int:
     return int(connection.execute(update(company_leads).where(these).values(**nothing)).rowcount)
 
 
+def stale(connection: Connection, org: str, *, before: datetime) -> list[Stored]:
+    """The leads that wait for a decision, and that were checked before this moment: what Salesforce has may be another
+    thing by now."""
+    columns = company_leads.c
+    query = select(company_leads).where(
+        columns.org == org, columns.state == CHECKED, columns.action.is_(None), columns.checked_at < before
+    )
+    return [_stored(row) for row in connection.execute(query.order_by(columns.lead_id)).mappings()]
+
+
+def assign(connection: Connection, org: str) -> list[Stored]:
+    """The leads of which it was decided to create them, and that are no Leads yet. From now on, nobody decides anything else
+    about them: they are on their way."""
+    columns = company_leads.c
+    ours = (columns.org == org) & (columns.action == CREATE)
+    connection.execute(update(company_leads).where(ours, columns.state == CHECKED).values(state=CREATED))
+    query = select(company_leads).where(ours, columns.state == CREATED, columns.salesforce_id.is_(None))
+    return [_stored(row) for row in connection.execute(query.order_by(columns.lead_id)).mappings()]
+
+
+def open_again(connection: Connection, org: str, lead_ids: Sequence[str]) -> int:
+    """Nothing is decided about these leads any more, and they are checked again; gives of how many."""
+    columns = company_leads.c
+    these = (columns.org == org) & is_one_of(connection, columns.lead_id, lead_ids) & columns.action.is_not(None)
+    return int(connection.execute(update(company_leads).where(these).values(**_UNDECIDED)).rowcount)
+
+
 def created(connection: Connection, org: str, salesforce_ids: Mapping[str, str]) -> None:
     """These leads (lead -> Salesforce id) are Leads in Salesforce now."""
     columns = company_leads.c
     for lead_id, salesforce_id in salesforce_ids.items():
-        these = (columns.org == org) & (columns.lead_id == lead_id)
+        these = (columns.org == org) & (columns.lead_id == lead_id) & (columns.action == CREATE)
         connection.execute(update(company_leads).where(these).values(state=CREATED, salesforce_id=salesforce_id))
 
 

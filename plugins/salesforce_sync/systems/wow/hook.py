@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from salesforce_sync.errors import InvalidCredentials, RequestRejected, ServiceUnavailable
+from salesforce_sync.errors import AuthenticationFailed, InvalidCredentials, RequestRejected, ServiceUnavailable
 from salesforce_sync.hooks.credentials import read_credentials
 from salesforce_sync.systems.vendor import TIMEOUT_SECONDS, VendorHook
 from salesforce_sync.systems.wow.credentials import WowCredentials
@@ -60,6 +60,16 @@ class WowHook(VendorHook):
             self._token_ends = time.monotonic() + float(answer.get("expires_in", 3_600)) - EARLY_SECONDS
         return self._token
 
+    def _get(self, path: str) -> Any:
+        """The answer; after a token that is refused before its end, with a new one."""
+        try:
+            return self.get_json(path, headers=self._headers)
+        except AuthenticationFailed:
+            if not self._token:
+                raise
+            self._token_ends = 0.0
+            return self.get_json(path, headers=self._headers)
+
     def _sign_in(self) -> Any:
         known = self.credentials
         pair = b64encode(f"{known.oauth_client}:{known.oauth_secret}".encode()).decode()
@@ -81,13 +91,13 @@ class WowHook(VendorHook):
     def test(self) -> str:
         """Asks for the clients of the account."""
         client = self.client
-        self.get_json(f"/client/{client}/leads/types", headers=self._headers)
+        self._get(f"/client/{client}/leads/types")
         return "You are successfully connected to WOW Analytics"
 
     @cached_property
     def client(self) -> str:
         """Whose leads are read."""
-        answer = self.get_json("/clients", headers=self._headers)
+        answer = self._get("/clients")
         known = (
             {str(item.get("id") or item.get("clientId")): item for item in answer} if isinstance(answer, list) else {}
         )
@@ -106,13 +116,13 @@ class WowHook(VendorHook):
 
     def read(self, kind: str, *, window: DateWindow) -> Iterator[list[dict[str, Any]]]:
         """The leads of this type that visited within the window, a page at a time. ServiceUnavailable for half a page."""
-        page, seen, total = 1, 0, 0
+        page, seen, before = 1, 0, None
         while True:
             path = (
                 f"/client/{self.client}/leads/{kind}/{window.first.isoformat()}/{window.last.isoformat()}/{page}/{TAKE}"
             )
             try:
-                answer = self.get_json(path, headers=self._headers)
+                answer = self._get(path)
             except RequestRejected as error:
                 if error.code == "404" and page == 1:
                     raise InvalidCredentials(
@@ -124,8 +134,13 @@ class WowHook(VendorHook):
                 raise ServiceUnavailable(
                     f"wow: page {page} of the leads is none: it lacks {', '.join(sorted(PAGE_KEYS))}."
                 )
-            data, total = answer["data"], int(answer["totalItemCount"])
-            seen += len(data)
+            data, total = answer["data"], answer["totalItemCount"]
+            whole = isinstance(data, list) and all(isinstance(lead, dict) for lead in data) and isinstance(total, int)
+            if not whole or (data and data == before):
+                raise ServiceUnavailable(
+                    f"wow: page {page} of the leads is {'the one before it' if whole else 'no list of leads'}."
+                )
+            seen, before = seen + len(data), data
             yield data
             if not answer["hasNextPage"]:
                 break

@@ -6,8 +6,9 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from salesforce_sync.engine.accounts import refresh_accounts
 from salesforce_sync.engine.context import Context, sync_run
@@ -19,6 +20,7 @@ from salesforce_sync.mapping.model import MappingFile
 from salesforce_sync.mapping.paths import as_text, value_at
 from salesforce_sync.matching.companies import Companies, find_matches
 from salesforce_sync.matching.domains import registrable_domain
+from salesforce_sync.matching.names import names_of, without_form
 from salesforce_sync.matching.rules import (
     CREATE,
     DOMAIN,
@@ -32,10 +34,10 @@ from salesforce_sync.matching.rules import (
 )
 from salesforce_sync.records import Counts
 from salesforce_sync.salesforce.query import PAGES_PER_CALL
-from salesforce_sync.salesforce.soql import in_lists
-from salesforce_sync.state import account_domains, account_names, company_leads, coverage, links
+from salesforce_sync.salesforce.soql import LIST_CHARACTERS, in_lists, soql_text
+from salesforce_sync.state import account_domains, account_names, company_leads, coverage, held_out, links
 from salesforce_sync.state.account_names import AccountName
-from salesforce_sync.state.company_leads import CHECKED, NOT_CHECKED, CompanyLead, Stored
+from salesforce_sync.state.company_leads import CHECKED, CREATED, NOT_CHECKED, CompanyLead, Stored
 from salesforce_sync.state.engine import chunks
 from salesforce_sync.state.engine import reading as looking
 from salesforce_sync.windows import DateWindow
@@ -43,6 +45,9 @@ from salesforce_sync.windows import DateWindow
 log = logging.getLogger(__name__)
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+BELIEVED = timedelta(days=1)  # then the candidates of a lead that waits are looked for again
+PERMALINK, WITH_PERMALINK = "WOW_Permalink__c", "with its permalink"
+LIKE_LETTERS = 100  # of a company's name, by which Leads are looked for
 STREAM = "wow/company_leads"
 MAPPING = "wow/leads"
 SHOWN = 5  # candidates of a lead that people are shown
@@ -143,11 +148,12 @@ def match_leads(context: Context, rules: MatchRules) -> dict[str, int]:
             run.notes.append(f"{reopened:,} companies are to be looked at again: their Account is gone.")
         with looking(context.state) as connection:
             leads = company_leads.of_state(connection, context.org, NOT_CHECKED)
+            leads += company_leads.stale(connection, context.org, before=datetime.now(UTC) - BELIEVED)
         found = _candidates(context, leads) if leads else {}
         with context.state.begin() as connection:
             company_leads.check(connection, context.org, found)
-        if rules.automatic:
-            _decide(context, rules)
+        if rules.automatic and found:
+            _decide(context, rules, list(found))
         with looking(context.state) as connection:
             counts = company_leads.counts(connection, context.org)
         run.counts += Counts(read=len(leads), unchanged=len(leads))
@@ -207,18 +213,18 @@ def _with_account(item: Candidate, account: AccountName | None, owners: Mapping[
 def _look_up(
     context: Context, leads: Sequence[Stored], owner_ids: set[str]
 ) -> tuple[dict[str, str], dict[str, list[Candidate]]]:
-    """Names of owners by id; and by lead, Leads with its company's name, and Leads and Contacts with its e-mail address."""
-    names = in_lists(sorted({lead.name for lead in leads}))
+    """Names of owners by id; and by lead, Leads with its permalink or its company's name, and Leads and Contacts with its
+    e-mail address."""
     emails = list(in_lists(sorted({str(lead.content["email"]) for lead in leads if lead.content.get("email")})))
+    links_of = in_lists(sorted({str(lead.content["permalink"]) for lead in leads}))
+    fields = f"Id, Company, Name, Email, {PERMALINK}"
     asked = [
+        *(f"SELECT {fields} FROM Lead WHERE {PERMALINK} IN ({part})" for part in links_of),
         *(
-            f"SELECT Id, Company, Name, Email FROM Lead WHERE IsConverted = false AND Company IN ({part})"
-            for part in names
+            f"SELECT {fields} FROM Lead WHERE IsConverted = false AND ({part})"
+            for part in _like([lead.name for lead in leads])
         ),
-        *(
-            f"SELECT Id, Company, Name, Email FROM Lead WHERE IsConverted = false AND Email IN ({part})"
-            for part in emails
-        ),
+        *(f"SELECT {fields} FROM Lead WHERE IsConverted = false AND Email IN ({part})" for part in emails),
         *(f"SELECT Id, Name, Email, AccountId FROM Contact WHERE Email IN ({part})" for part in emails),
         *(f"SELECT Id, Name FROM User WHERE Id IN ({part})" for part in in_lists(sorted(owner_ids))),
     ]
@@ -228,21 +234,44 @@ def _look_up(
         for table in context.salesforce.read_together(together):
             rows |= {row["Id"]: row for row in table.to_pylist()}
     owners = {record_id: row["Name"] for record_id, row in rows.items() if set(row) == {"Id", "Name"}}
-    by_company, by_email = _by(rows.values(), "Company"), _by(rows.values(), "Email")
+    own_keys, by_company = _keys([lead.name for lead in leads]), _by(rows.values(), "Company", key=True)
+    by_email, by_link = _by(rows.values(), "Email"), _by(rows.values(), PERMALINK)
     there: dict[str, list[Candidate]] = {}
-    for lead in leads:
-        email = str(lead.content.get("email") or "").lower()
-        found = {row["Id"]: "of this company" for row in by_company.get(lead.name.lower(), [])}
-        found = {row["Id"]: "with this e-mail address" for row in by_email.get(email, []) if email} | found
+    for lead, key in zip(leads, own_keys, strict=True):
+        email, link = str(lead.content.get("email") or "").lower(), str(lead.content["permalink"]).lower()
+        found = {row["Id"]: "with this e-mail address" for row in by_email.get(email, []) if email}
+        found |= {row["Id"]: "of this company" for row in by_company.get(key, [])}
+        found |= {row["Id"]: WITH_PERMALINK for row in by_link.get(link, [])}
         there[lead.lead_id] = [_already_there(rows[record_id], why) for record_id, why in found.items()]
     return owners, there
 
 
-def _by(rows: Iterable[dict[str, Any]], name: str) -> dict[str, list[dict[str, Any]]]:
+def _like(names: Sequence[str]) -> Iterator[str]:
+    """Conditions for companies whose names begin like these, without their legal forms; each short enough for a query."""
+    parts: list[str] = []
+    for name in sorted({without_form(name)[:LIKE_LETTERS] for name in names}):
+        text = soql_text(re.sub(r"([\\%_])", r"\\\1", name))
+        part = f"Company LIKE {text[:-1]}%'"
+        if parts and len(quote(" OR ".join([*parts, part]))) > LIST_CHARACTERS:
+            yield " OR ".join(parts)
+            parts = []
+        parts.append(part)
+    if parts:
+        yield " OR ".join(parts)
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    found = names_of(names)
+    return [found.key(place) for place in range(len(names))]
+
+
+def _by(rows: Iterable[dict[str, Any]], name: str, *, key: bool = False) -> dict[str, list[dict[str, Any]]]:
+    """The rows by what they have in a field, in lower case; with `key`, by what is equal for equal names of companies."""
+    having = [row for row in rows if row.get(name)]
+    texts = [str(row[name]) for row in having]
     found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        if row.get(name):
-            found.setdefault(str(row[name]).lower(), []).append(row)
+    for row, text in zip(having, _keys(texts) if key else map(str.lower, texts), strict=True):
+        found.setdefault(text, []).append(row)
     return found
 
 
@@ -251,42 +280,90 @@ def _already_there(row: Mapping[str, Any], why: str) -> Candidate:
     return Candidate(row["Id"], kind, str(row["Name"] or ""), THERE_SCORE, THERE, (f"a {kind} {why} is there",))
 
 
-def _decide(context: Context, rules: MatchRules) -> None:
-    """What the rules may decide, of leads that wait for a person."""
+def _decide(context: Context, rules: MatchRules, lead_ids: Sequence[str]) -> None:
+    """What the rules may decide about these leads, whose candidates were just found. Of several leads of one company one
+    is created, and the others wait for a person."""
     with context.state.begin() as connection:
         org = context.org
         trusted = trusted_rules(company_leads.tally(connection, org), rules.precision)
-        for lead in company_leads.of_state(connection, org, CHECKED):
-            if lead.action is not None:
-                continue
+        decided = [lead for lead in company_leads.of_state(connection, org, CHECKED, CREATED) if lead.action == CREATE]
+        taken = {key for lead in decided for key in _identities(lead)}
+        found = company_leads.find(connection, org, lead_ids)
+        for lead in [found[name] for name in sorted(found) if found[name].action is None]:
             proposal = propose(lead.candidates, threshold=rules.threshold, trusted=trusted)
-            if proposal.action is None:
+            keys = _identities(lead)
+            if proposal.action is None or (proposal.action == CREATE and keys & taken):
                 continue
             target = proposal.candidate.id if proposal.candidate else None
             why = "; ".join(proposal.candidate.evidence) if proposal.candidate else "nothing in Salesforce is like it"
-            company_leads.decide(
+            done = company_leads.decide(
                 connection, org, lead, action=proposal.action, salesforce_id=target, reason=why, rule=proposal.rule
             )  # fmt: skip
+            taken |= keys if done and proposal.action == CREATE else set()
+
+
+def _identities(lead: Stored) -> set[str]:
+    """By what two company leads are one company."""
+    (key,) = _keys([lead.name])
+    email = str(lead.content.get("email") or "").lower()
+    return {f"name {key}", *([f"mail {email}"] if email else []), *([f"domain {lead.domain}"] if lead.domain else [])}
 
 
 # -- creating ----------------------------------------------------------------------------------------------------------
 
 
 def create_leads(context: Context, mapping: MappingFile, *, last_name: str) -> Counts:
-    """Creates Leads of the companies of which that was decided; gives the counts. A Lead is known by its company's permalink
-    in a unique field, so that none is created twice."""
+    """Creates Leads of the companies of which that was decided; gives the counts. Nobody decides anything else about them
+    from here on. A Lead is known by its company's permalink in a unique field, so that none is created twice; one that has
+    it already is left as it is, and one that appeared since the decision opens the question again."""
     with hold(context, [STREAM, mapping.salesforce.object]) as lease:
-        with looking(context.state) as connection:
-            decided = company_leads.of_state(connection, context.org, CHECKED)
-        wanted = [lead for lead in decided if lead.action == CREATE]
-        records = [record_of(lead, last_name=last_name) for lead in wanted]
-        delivered = deliver_made(context, lease, MAPPING, mapping, records) if records else None
-        names = {str(lead.content["permalink"]): lead.lead_id for lead in wanted}
+        _take_back_rejected(context)
         with context.state.begin() as connection:
-            known = links.find(connection, context.org, MAPPING, list(names))
-            made = {names[name]: link.salesforce_id for name, link in known.items() if not link.gone}
-            company_leads.created(connection, context.org, made)
+            assigned = company_leads.assign(connection, context.org)
+        wanted = _still_wanted(context, assigned) if assigned else []
+        records = [record_of(lead, last_name=last_name) for lead in wanted]
+        try:
+            delivered = deliver_made(context, lease, MAPPING, mapping, records) if records else None
+        finally:
+            names = {str(lead.content["permalink"]): lead.lead_id for lead in wanted}
+            with context.state.begin() as connection:
+                known = links.find(connection, context.org, MAPPING, list(names))
+                made = {names[name]: link.salesforce_id for name, link in known.items() if not link.gone}
+                company_leads.created(connection, context.org, made)
     return delivered.total if delivered else Counts()
+
+
+def _still_wanted(context: Context, leads: Sequence[Stored]) -> list[Stored]:
+    """The leads that Salesforce has nothing new of since they were decided about."""
+    _, there = _look_up(context, leads, set())
+    wanted, again, made = [], [], {}
+    for lead in leads:
+        seen = {item.id for item in lead.candidates}
+        same = [item for item in there[lead.lead_id] if WITH_PERMALINK in item.evidence[0]]
+        if same:
+            made[lead.lead_id] = same[0].id
+        elif any(item.id not in seen for item in there[lead.lead_id]):
+            again.append(lead.lead_id)
+        else:
+            wanted.append(lead)
+    with context.state.begin() as connection:
+        company_leads.created(connection, context.org, made)
+        company_leads.open_again(connection, context.org, again)
+    return wanted
+
+
+def _take_back_rejected(context: Context) -> None:
+    """Leads that a person rejected or undid: the question is open again."""
+    with context.state.begin() as connection:
+        assigned = company_leads.of_state(connection, context.org, CREATED)
+        names = {str(lead.content["permalink"]): lead.lead_id for lead in assigned}
+        held = (
+            held_out.find(connection, context.org, MAPPING, list(names))
+            if held_out.any_of(connection, context.org, MAPPING)
+            else {}
+        )
+        company_leads.open_again(connection, context.org, [names[name] for name in held])
+        held_out.remove(connection, context.org, MAPPING, list(held))
 
 
 def record_of(lead: Stored, *, last_name: str) -> dict[str, Any]:
