@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -32,10 +33,20 @@ from salesforce_sync.state.engine import open_state, reading
 
 COLUMNS = (
     "lead", "company", "city", "country", "domain", "permalink", "last_visit", "candidate", "kind", "name", "score", "evidence",
-    "address", "phone", "owner", "answer", "reason",
+    "address", "phone", "owner", "answer", "reason", "seen",
 )  # fmt: skip
-ANSWERED = ("lead", "candidate", "answer", "reason")  # the columns that are read
+NEEDED = ("lead", "candidate", "answer")  # columns without which a file is refused
 MONTH = timedelta(days=30)
+
+
+class Answer(NamedTuple):
+    """What a line of the file answers. `account` is None unless it associates; `seen` is what was known of the lead."""
+
+    line: int
+    action: str
+    account: str | None
+    reason: str
+    seen: str
 
 
 def write(state: Engine, org: str, path: Path) -> int:
@@ -58,7 +69,7 @@ def _rows(lead: Stored) -> Iterator[list[str]]:
         lead.content.get("permalink") or "", lead.visited_on,
     ]  # fmt: skip
     for found in map(_candidate, lead.candidates) if lead.candidates else [[""] * 8]:
-        yield [spreadsheet_text(str(text)) for text in (*about, *found, "", "")]
+        yield [spreadsheet_text(str(text)) for text in (*about, *found, "", "", lead.seen)]
 
 
 def _candidate(item: Candidate) -> list[str]:
@@ -68,29 +79,33 @@ def _candidate(item: Candidate) -> list[str]:
 
 def read(state: Engine, org: str, path: Path, *, person: str) -> Counter[str]:
     """Decides what the file answers; gives how many decisions of each kind, with `refused` for leads about which somebody
-    else has decided meanwhile, `before` for answers that are decided already, and `forgotten` for leads that are not kept
-    any more. InvalidParameter names every wrong row, and then nothing is decided."""
+    else has decided meanwhile, `before` for answers that are decided already, `changed` for leads of which something else
+    is known than when the file was written, and `forgotten` for leads that are not kept any more. InvalidParameter names
+    every wrong row, and then nothing is decided."""
     answers = _answers(path)
     counts: Counter[str] = Counter()
     with state.begin() as connection:
         known = company_leads.find(connection, org, list(answers))
-        accounts = account_names.find(
-            connection, org, sorted({account for _, _, account, _ in answers.values() if account})
-        )
+        wanted = sorted({answer.account for answer in answers.values() if answer.account})
+        accounts = account_names.find(connection, org, wanted)
         problems = [
-            f"line {line}: Salesforce has no Account {account}"
-            for line, _, account, _ in answers.values()
-            if account and account not in accounts
+            f"line {answer.line}: Salesforce has no Account {answer.account}"
+            for answer in answers.values()
+            if answer.account and answer.account not in accounts
         ]
         if problems:
             raise InvalidParameter("; ".join(problems[:10]), fix="Write the file once more: the Account is gone.")
-        for lead_id, (_, action, account, reason) in sorted(
-            answers.items()
-        ):  # in one order, so that nobody waits in a ring
-            lead = known.get(lead_id)
-            done = decide(connection, org, lead, action, account, person=person, reason=reason) if lead else "forgotten"
-            counts[done] += 1
+        for lead_id, answer in sorted(answers.items()):  # in one order, so that no two readings wait for each other
+            counts[_decided(connection, org, known.get(lead_id), answer, person=person)] += 1
     return counts
+
+
+def _decided(connection: Connection, org: str, lead: Stored | None, answer: Answer, *, person: str) -> str:
+    if lead is None:
+        return "forgotten"
+    if answer.seen and answer.seen != lead.seen:
+        return "changed"
+    return decide(connection, org, lead, answer.action, answer.account, person=person, reason=answer.reason)
 
 
 def decide(
@@ -108,9 +123,9 @@ def decide(
     return action if done else "refused"
 
 
-def _answers(path: Path) -> dict[str, tuple[int, str, str | None, str]]:
-    """Lead -> line, action, Account and reason, of the rows that have an answer."""
-    found: dict[str, tuple[int, str, str | None, str]] = {}
+def _answers(path: Path) -> dict[str, Answer]:
+    """The answers by lead."""
+    found: dict[str, Answer] = {}
     problems: list[str] = []
     for line, row in enumerate(_table(path), start=2):
         action = row["answer"].lower()
@@ -122,9 +137,9 @@ def _answers(path: Path) -> dict[str, tuple[int, str, str | None, str]]:
             problems.append(f"line {line}: answer is {action!r}, and not {', '.join(ACTIONS)}")
         elif action == ASSOCIATE and not (account and account.startswith("001")):
             problems.append(f"line {line}: associate stands in the row of an Account")
-        elif lead in found and found[lead][1:3] != (action, account):
-            problems.append(f"line {line}: line {found[lead][0]} answers something else for the same company")
-        found.setdefault(lead, (line, action, account, row["reason"]))
+        elif lead in found and (found[lead].action, found[lead].account) != (action, account):
+            problems.append(f"line {line}: line {found[lead].line} answers something else for the same company")
+        found.setdefault(lead, Answer(line, action, account, row["reason"], row["seen"]))
     if problems:
         raise InvalidParameter("; ".join(problems[:10]), fix="Correct these lines; nothing was decided.")
     return found
@@ -139,15 +154,16 @@ def _table(path: Path) -> Iterator[dict[str, str]]:
     first = text.partition("\n")[0]
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
     header = [name.strip().lower() for name in next(rows, [])]
-    missing = [name for name in ANSWERED if name not in header]
+    missing = [name for name in NEEDED if name not in header]
     if missing:
         raise InvalidParameter(
             f"{path.name} has no column {', '.join(missing)}.",
             fix="Answer in the file that `write` makes, and keep its first line.",
         )
     for row in rows:
-        cells = dict.fromkeys(header, "") | dict(zip(header, row, strict=False))
-        yield {name: plain_text(cells[name].strip()) for name in ANSWERED}
+        yield dict.fromkeys(COLUMNS, "") | {
+            name: plain_text(cell.strip()) for name, cell in zip(header, row, strict=False)
+        }
 
 
 def what_if(state: Engine, org: str, threshold: float, rules: Sequence[str] = RULES) -> list[str]:

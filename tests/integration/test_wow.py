@@ -441,6 +441,21 @@ def test_a_wrong_row_is_named_and_nothing_is_decided(
     assert companies.lead("w-1").action is None
 
 
+def test_an_answer_about_what_is_another_thing_by_now_decides_nothing(
+    world: World, companies: Companies, tmp_path: Path
+) -> None:
+    world.wow.visit(_lead())
+    companies()
+    path = tmp_path / "decisions.csv"
+    decisions.write(companies.state, companies.org, path)
+    _answer(path, {("w-1", ""): "create"})
+    world.insert("Account", {"Name": "Bolt Motors"})
+    world.wow.visit(_lead(1, "Bolt Motors"))
+    companies()
+    assert decisions.read(companies.state, companies.org, path, person="somebody") == {"changed": 1}
+    assert companies.lead().action is None
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_a_file_that_a_spreadsheet_saved_in_its_own_way_is_read(
     world: World, companies: Companies, tmp_path: Path, separator: str
@@ -459,8 +474,8 @@ def test_a_file_that_a_spreadsheet_saved_in_its_own_way_is_read(
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"lead;candidate;reply\n", "has no column answer, reason"),
-        (b"", "has no column lead, candidate, answer, reason"),
+        (b"lead;candidate;reply\n", "has no column answer"),
+        (b"", "has no column lead, candidate, answer"),
         ("lead,candidate,answer,reason\nw-1,,ignore,caf\u00e9\n".encode("latin-1"), "is not text in UTF-8"),
         (b"lead,candidate,answer,reason\nw-1,001000000000001AAA,associate,\n", "line 2: Salesforce has no Account 001"),
     ],

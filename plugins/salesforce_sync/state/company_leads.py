@@ -66,6 +66,12 @@ class Stored(NamedTuple):
     person: str | None
     decided_at: datetime | None
 
+    @property
+    def seen(self) -> str:
+        """Changes with whatever a person decides by: the company, and its candidates."""
+        text = json.dumps([self.mark, sorted(item.id for item in self.candidates)])
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
 
 def save(connection: Connection, org: str, leads: Iterable[CompanyLead]) -> None:
     """Keeps the leads as they are now. One of which nothing was decided, and that is matched by something else than before,
@@ -198,6 +204,13 @@ def created(connection: Connection, org: str, salesforce_ids: Mapping[str, str])
     for lead_id, salesforce_id in salesforce_ids.items():
         these = (columns.org == org) & (columns.lead_id == lead_id) & (columns.action == CREATE)
         connection.execute(update(company_leads).where(these).values(state=CREATED, salesforce_id=salesforce_id))
+
+
+def decided_before(connection: Connection, org: str, lead_ids: Sequence[str]) -> set[str]:
+    """Those of the leads about which something was decided once, be the question open again or not."""
+    columns = lead_decisions.c
+    query = select(columns.lead_id).where(columns.org == org, is_one_of(connection, columns.lead_id, lead_ids))
+    return set(connection.execute(query.distinct()).scalars())
 
 
 def tally(connection: Connection, org: str) -> dict[str, tuple[int, int]]:

@@ -282,14 +282,15 @@ def _already_there(row: Mapping[str, Any], why: str) -> Candidate:
 
 def _decide(context: Context, rules: MatchRules, lead_ids: Sequence[str]) -> None:
     """What the rules may decide about these leads, whose candidates were just found. Of several leads of one company one
-    is created, and the others wait for a person."""
+    is created, and the others wait for a person; so does a lead about which something was decided before."""
     with context.state.begin() as connection:
         org = context.org
         trusted = trusted_rules(company_leads.tally(connection, org), rules.precision)
         decided = [lead for lead in company_leads.of_state(connection, org, CHECKED, CREATED) if lead.action == CREATE]
         taken = {key for lead in decided for key in _identities(lead)}
         found = company_leads.find(connection, org, lead_ids)
-        for lead in [found[name] for name in sorted(found) if found[name].action is None]:
+        before = company_leads.decided_before(connection, org, lead_ids)
+        for lead in [found[name] for name in sorted(set(found) - before) if found[name].action is None]:
             proposal = propose(lead.candidates, threshold=rules.threshold, trusted=trusted)
             keys = _identities(lead)
             if proposal.action is None or (proposal.action == CREATE and keys & taken):
