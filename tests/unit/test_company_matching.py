@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import pytest
+from pytickersymbols.indices_data import INDICES
 
 from salesforce_sync.matching.companies import Companies, Match, find_matches
 from salesforce_sync.matching.names import names_of
@@ -27,7 +30,9 @@ from salesforce_sync.matching.rules import (
         ("Société Générale S.A.", "societe generale"), ("L'Oréal SA", "loreal"), ("Müller & Söhne OHG", "muller sohne"),
         ("I.B.M. Corp", "ibm"), ("AT&T Inc.", "at t"), ("Levi’s", "levis"), ("Amazon.com, Inc.", "amazon"), ("3M Company", "3m"),
         ("Bank of America Corporation", "bank america"), ("Shell UK Ltd", "shell uk"), ("Ærø Straße ApS", "aero strasse"),
-        ("Co Ltd", "co ltd"), ("株式会社 日立", "株式会社 日立"), ("", ""), ("?!", ""),
+        ("Co Ltd", "co"), ("SES S.A.", "ses"), ("The Company", "company"), ("The Of", "the of"), ("K+S AG", "k s"),
+        ("SAP SE", "sap"), ("PG&E Corporation", "pg e"), ("Rossi e Figli S.p.A.", "rossi figli"), ("H&M AB", "h m"),
+        ("株式会社 日立", "株式会社 日立"), ("", ""), ("?!", ""),
     ],
 )  # fmt: skip
 def test_a_name_is_its_words_without_legal_form_accents_and_signs(name: str, tokens: str) -> None:
@@ -39,6 +44,50 @@ def test_many_names_are_as_one_by_one() -> None:
     together = names_of(names)
     assert [together.of(place) for place in range(len(names))] == [names_of([name]).of(0) for name in names]
     assert together.key(0) == names_of(["ACME"]).key(0) == "acme"
+
+
+# -- the companies of 30 stock indices: real names ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real_names() -> list[str]:
+    names = {company["name"] for index in INDICES.values() for company in index["companies"]}
+    return sorted(name for name in names if "(" not in name)  # a class of shares is no part of a company's name
+
+
+@pytest.mark.parametrize(
+    "form", ["Inc.", "S.A.", "GmbH & Co. KG", "N.V.", "plc", "Pty Ltd", "SE", "AB", "K.K.", "Co., Ltd."]
+)
+def test_a_real_name_is_the_same_with_another_legal_form_and_in_capitals(real_names: list[str], form: str) -> None:
+    plain, formal = names_of(real_names), names_of([f"{name.upper()} {form}" for name in real_names])
+    assert len(real_names) > 1_500
+    assert [name for place, name in enumerate(real_names) if plain.key(place) != formal.key(place)] == []
+
+
+def test_real_companies_of_which_one_is_not_another_have_names_of_their_own(real_names: list[str]) -> None:
+    names, by_key = names_of(real_names), defaultdict[str, set[str]](set)
+    for place, name in enumerate(real_names):
+        by_key[names.key(place)].add(name.casefold())
+    same = {"/".join(sorted(found)) for found in by_key.values() if len(found) > 1}
+    # Two that are written in two ways, and two companies that differ in nothing but their legal form.
+    assert same <= {"inter parfums, inc./interparfums", "stabilus/stabilus se", "eqt ab/eqt corporation"}
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("JB Hunt", "J.B. Hunt"), ("J. B. Hunt Inc", "J.B. Hunt"), ("CH Robinson", "C.H. Robinson"), ("EON SE", "E.ON"), ("H & M", "H&M"),
+        ("DR Horton, Inc.", "D. R. Horton"), ("MERCEDES BENZ GROUP AG", "Mercedes-Benz Group"),
+        ("Loreal", "L'Oréal"), ("Hermes", "Hermès"), ("The Walt Disney Co.", "The Walt Disney Company"), ("PG & E Corp", "PG&E"),
+    ],
+)  # fmt: skip
+def test_initials_accents_and_signs_of_real_names_may_be_written_otherwise(
+    real_names: list[str], written: str, name: str
+) -> None:
+    assert name in real_names
+    (found,) = find_matches(Companies.of(real_names), Companies.of([written]))
+    assert real_names[found[0].place] == name
+    assert names_of([written]).key(0) == names_of([name]).key(0)
 
 
 OTHERS = [f"Company{number} Systems" for number in range(200)]

@@ -28,7 +28,7 @@ _LETTERS = frozenset("a d i k o r s v z".split())  # of forms of several words
 # Tokens of legal forms that are words, places or initials when they stand by themselves.
 _NO_FORMS = frozenset(
     (
-        "de por en und the of and at ca col comm da dat ent eu et etat fa uk ok ro nl vat ep mi soc bm ba ec ee pc sf ps sh se private "
+        "de por en und the of and at ca col comm da dat ent eu et etat fa uk ok ro nl vat ep mi soc bm ba ec ee pc sf ps sh private "
         "descendants"
     ).split()
 )
@@ -114,16 +114,25 @@ def _without_forms(vocabulary: list[str], tokens: Numbers, offsets: Numbers) -> 
     is_leading = np.array([word in _LEADING for word in vocabulary], dtype=bool)
     owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     counts = np.diff(offsets)
-    # A letter of a form of several words, as in `Sp. z o.o.`, stands in front of another word of it.
-    is_letter = np.array([word in _LETTERS for word in vocabulary], dtype=bool)
-    follows = np.append((is_form[tokens][1:]) & (owners[1:] == owners[:-1]), False)[: len(tokens)]
-    tells = ~(is_form | is_empty)[tokens] & ~(is_letter[tokens] & follows)
+    is_single = np.array([len(word) == 1 for word in vocabulary], dtype=bool)[tokens]
+    is_inside = np.append(owners[1:] == owners[:-1], False)[: len(tokens)]  # another word of the name comes behind
+    # A letter of a form of several words, as in `Sp. z o.o.`, stands between words of it; the s of `K+S AG` does not.
+    is_letter = np.array([word in _LETTERS for word in vocabulary], dtype=bool)[tokens]
+    is_letter &= is_inside & np.append(is_form[tokens][1:], False)[: len(tokens)]
+    is_letter[1:] &= ~is_single[:-1]
+    # `Rossi e Figli` has an and; the e of `PG&E Corp` is none.
+    is_telling = ~(is_form | is_empty)[tokens]
+    is_and = is_empty[tokens] & ~(is_single & ~(is_inside & np.append(is_telling[1:], False)[: len(tokens)]))
+    tells = ~(is_form[tokens] | is_and | is_letter)
     last = np.full(len(counts), -1)
     np.maximum.at(last, owners[tells], places[tells])
     first = offsets[:-1][owners]
-    kept = (places <= last[owners]) & ~is_empty[tokens]
+    kept = (places <= last[owners]) & ~is_and
     kept &= ~(is_leading[tokens] & (places == first) & (last[owners] > places))
-    # A name of which nothing would be left stays as it is.
+    # Of a name of which nothing would be left the first word stays that is no `the`, or else all of it.
+    nothing = np.bincount(owners[kept], minlength=len(counts)) == 0
+    spare = places[nothing[owners] & ~is_and]
+    kept[spare[np.unique(owners[spare], return_index=True)[1]]] = True
     nothing = np.bincount(owners[kept], minlength=len(counts)) == 0
     kept |= nothing[owners] & np.array([bool(word) for word in vocabulary], dtype=bool)[tokens]
     is_used = np.bincount(tokens[kept], minlength=len(vocabulary)) > 0
