@@ -56,7 +56,7 @@ def _found_by(name: str, vendor: str = "external_identifier", missing: str = "re
 
 @dataclass
 class Records:
-    """A source that has these records; it fails after so many, if it is told to."""
+    """A source that has these records; it fails after `fails_after` of them."""
 
     records: list[dict[str, Any]] = field(default_factory=list)
     fails_after: int | None = None

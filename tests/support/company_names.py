@@ -60,7 +60,7 @@ class Made:
 
 
 def companies(accounts: int, leads: int, *, seed: int, words: int = 34_000) -> tuple[list[Made], list[Made]]:
-    """Accounts, and leads of whom seven in ten are one of them."""
+    """Accounts, and leads: seven in ten of these are one of the Accounts."""
     random = Random(seed)
     known = _vocabulary(random, words)
     made: list[tuple[list[str], str]] = []

@@ -25,8 +25,6 @@ MEANINGS = {
     ASSOCIATED: "is associated with an Account in Salesforce",
 }
 COLUMNS = ("org", "lead_id", "name", "domain", "city", "content", "mark", "visited_on", "state")
-
-
 _UNDECIDED: dict[str, Any] = {
     "state": NOT_CHECKED, "action": None, "salesforce_id": None, "person": None, "reason": None, "decided_at": None,
 }  # fmt: skip
@@ -160,15 +158,7 @@ def reopen(connection: Connection, org: str) -> int:
     columns = company_leads.c
     is_there = exists().where(account_names.c.org == org, account_names.c.account_id == columns.salesforce_id)
     these = (columns.org == org) & (columns.state == ASSOCIATED) & ~is_there
-    nothing = {
-        "state": NOT_CHECKED,
-        "action": None,
-        "salesforce_id": None,
-        "person": None,
-        "reason": None,
-        "decided_at": None,
-    }
-    return int(connection.execute(update(company_leads).where(these).values(**nothing)).rowcount)
+    return int(connection.execute(update(company_leads).where(these).values(**_UNDECIDED)).rowcount)
 
 
 def stale(connection: Connection, org: str, *, before: datetime) -> list[Stored]:

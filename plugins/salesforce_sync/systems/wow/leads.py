@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from salesforce_sync.engine.accounts import refresh_accounts
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 BELIEVED = timedelta(days=1)  # then the candidates of a lead that waits are looked for again
-PERMALINK, WITH_PERMALINK = "WOW_Permalink__c", "with its permalink"
+PERMALINK = "WOW_Permalink__c"
 LIKE_LETTERS = 100  # of a company's name, by which Leads are looked for
 STREAM = "wow/company_leads"
 MAPPING = "wow/leads"
@@ -196,10 +196,10 @@ def _shown(context: Context, leads: Sequence[Stored], found: dict[str, list[Cand
     ids = sorted({item.id for candidates in found.values() for item in candidates})
     with looking(context.state) as connection:
         accounts = account_names.find(connection, context.org, ids)
-    owners, there = _look_up(context, leads, {account.owner_id for account in accounts.values() if account.owner_id})
+    known = _look_up(context, leads, {account.owner_id for account in accounts.values() if account.owner_id})
     for lead in leads:
-        shown = [_with_account(item, accounts.get(item.id), owners) for item in found[lead.lead_id]]
-        found[lead.lead_id] = [*shown, *there.get(lead.lead_id, [])]
+        shown = [_with_account(item, accounts.get(item.id), known.owners) for item in found[lead.lead_id]]
+        found[lead.lead_id] = [*shown, *known.there[lead.lead_id]]
     return found
 
 
@@ -210,11 +210,16 @@ def _with_account(item: Candidate, account: AccountName | None, owners: Mapping[
     return item._replace(name=account.name, address=account.address, phone=account.phone, owner=owner)
 
 
-def _look_up(
-    context: Context, leads: Sequence[Stored], owner_ids: set[str]
-) -> tuple[dict[str, str], dict[str, list[Candidate]]]:
-    """Names of owners by id; and by lead, Leads with its permalink or its company's name, and Leads and Contacts with its
-    e-mail address."""
+class Known(NamedTuple):
+    """What Salesforce has: names of owners by id; and by lead, the Lead with its permalink, and all that is there of it: Leads
+    with its permalink or its company's name, and Leads and Contacts with its e-mail address."""
+
+    owners: dict[str, str]
+    created: dict[str, str]
+    there: dict[str, list[Candidate]]
+
+
+def _look_up(context: Context, leads: Sequence[Stored], owner_ids: Collection[str] = ()) -> Known:
     emails = list(in_lists(sorted({str(lead.content["email"]) for lead in leads if lead.content.get("email")})))
     links_of = in_lists(sorted({str(lead.content["permalink"]) for lead in leads}))
     fields = f"Id, Company, Name, Email, {PERMALINK}"
@@ -236,14 +241,16 @@ def _look_up(
     owners = {record_id: row["Name"] for record_id, row in rows.items() if set(row) == {"Id", "Name"}}
     own_keys, by_company = _keys([lead.name for lead in leads]), _by(rows.values(), "Company", key=True)
     by_email, by_link = _by(rows.values(), "Email"), _by(rows.values(), PERMALINK)
-    there: dict[str, list[Candidate]] = {}
+    known = Known(owners, {}, {})
     for lead, key in zip(leads, own_keys, strict=True):
         email, link = str(lead.content.get("email") or "").lower(), str(lead.content["permalink"]).lower()
         found = {row["Id"]: "with this e-mail address" for row in by_email.get(email, []) if email}
         found |= {row["Id"]: "of this company" for row in by_company.get(key, [])}
-        found |= {row["Id"]: WITH_PERMALINK for row in by_link.get(link, [])}
-        there[lead.lead_id] = [_already_there(rows[record_id], why) for record_id, why in found.items()]
-    return owners, there
+        for row in by_link.get(link, []):
+            known.created[lead.lead_id] = row["Id"]
+            found[row["Id"]] = "with its permalink"
+        known.there[lead.lead_id] = [_already_there(rows[record_id], why) for record_id, why in found.items()]
+    return known
 
 
 def _like(names: Sequence[str]) -> Iterator[str]:
@@ -287,12 +294,12 @@ def _decide(context: Context, rules: MatchRules, lead_ids: Sequence[str]) -> Non
         org = context.org
         trusted = trusted_rules(company_leads.tally(connection, org), rules.precision)
         decided = [lead for lead in company_leads.of_state(connection, org, CHECKED, CREATED) if lead.action == CREATE]
-        taken = {key for lead in decided for key in _identities(lead)}
+        taken = set().union(*_identities(decided))
         found = company_leads.find(connection, org, lead_ids)
         before = company_leads.decided_before(connection, org, lead_ids)
-        for lead in [found[name] for name in sorted(set(found) - before) if found[name].action is None]:
+        waiting = [found[name] for name in sorted(set(found) - before) if found[name].action is None]
+        for lead, keys in zip(waiting, _identities(waiting), strict=True):
             proposal = propose(lead.candidates, threshold=rules.threshold, trusted=trusted)
-            keys = _identities(lead)
             if proposal.action is None or (proposal.action == CREATE and keys & taken):
                 continue
             target = proposal.candidate.id if proposal.candidate else None
@@ -303,11 +310,11 @@ def _decide(context: Context, rules: MatchRules, lead_ids: Sequence[str]) -> Non
             taken |= keys if done and proposal.action == CREATE else set()
 
 
-def _identities(lead: Stored) -> set[str]:
-    """By what two company leads are one company."""
-    (key,) = _keys([lead.name])
-    email = str(lead.content.get("email") or "").lower()
-    return {f"name {key}", *([f"mail {email}"] if email else []), *([f"domain {lead.domain}"] if lead.domain else [])}
+def _identities(leads: Sequence[Stored]) -> Iterator[set[str]]:
+    """Of each lead, by what it and another one are one company."""
+    for lead, key in zip(leads, _keys([lead.name for lead in leads]), strict=True):
+        known = {"name": key, "mail": str(lead.content.get("email") or "").lower(), "domain": lead.domain}
+        yield {f"{kind} {text}" for kind, text in known.items() if text}
 
 
 # -- creating ----------------------------------------------------------------------------------------------------------
@@ -336,19 +343,17 @@ def create_leads(context: Context, mapping: MappingFile, *, last_name: str) -> C
 
 def _still_wanted(context: Context, leads: Sequence[Stored]) -> list[Stored]:
     """The leads that Salesforce has nothing new of since they were decided about."""
-    _, there = _look_up(context, leads, set())
-    wanted, again, made = [], [], {}
+    known = _look_up(context, leads)
+    wanted, again = [], []
     for lead in leads:
-        seen = {item.id for item in lead.candidates}
-        same = [item for item in there[lead.lead_id] if WITH_PERMALINK in item.evidence[0]]
-        if same:
-            made[lead.lead_id] = same[0].id
-        elif any(item.id not in seen for item in there[lead.lead_id]):
-            again.append(lead.lead_id)
-        else:
+        if lead.lead_id in known.created:
+            continue
+        if {item.id for item in known.there[lead.lead_id]} <= {item.id for item in lead.candidates}:
             wanted.append(lead)
+        else:
+            again.append(lead.lead_id)
     with context.state.begin() as connection:
-        company_leads.created(connection, context.org, made)
+        company_leads.created(connection, context.org, known.created)
         company_leads.open_again(connection, context.org, again)
     return wanted
 
@@ -356,15 +361,12 @@ def _still_wanted(context: Context, leads: Sequence[Stored]) -> list[Stored]:
 def _take_back_rejected(context: Context) -> None:
     """Leads that a person rejected or undid: the question is open again."""
     with context.state.begin() as connection:
+        if not held_out.any_of(connection, context.org, MAPPING):
+            return
         assigned = company_leads.of_state(connection, context.org, CREATED)
         names = {str(lead.content["permalink"]): lead.lead_id for lead in assigned}
-        held = (
-            held_out.find(connection, context.org, MAPPING, list(names))
-            if held_out.any_of(connection, context.org, MAPPING)
-            else {}
-        )
-        company_leads.open_again(connection, context.org, [names[name] for name in held])
-        held_out.remove(connection, context.org, MAPPING, list(held))
+        let_in = {item.record_id for item in held_out.remove(connection, context.org, MAPPING, list(names))}
+        company_leads.open_again(connection, context.org, [names[name] for name in let_in])
 
 
 def record_of(lead: Stored, *, last_name: str) -> dict[str, Any]:
